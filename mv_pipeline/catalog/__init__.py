@@ -1,0 +1,1 @@
+"""What there is: the CSV kinds and the SQL relations. Nothing in here opens a connection."""

@@ -1,0 +1,247 @@
+"""The views and materialized views: one SQL file each, read into a `Relation`.
+
+A file is a header (YAML in the first comment) and a SELECT. Its name is `<schema>/<name>.sql`; a name that
+begins with `mv_` is a materialized view. What it depends on is read from its SQL. The views of active rows
+are made from the CSV kinds in the same form. Nothing here opens a connection.
+"""
+
+import graphlib
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import sqlglot
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.scope import traverse_scope
+
+from mv_pipeline.catalog.kinds import KINDS, Kind
+from mv_pipeline.catalog.tables import TABLES
+
+RelationKind = Literal["view", "materialized view"]
+
+
+class RelationError(ValueError):
+    """A SQL file can't be used; the message names the file and says what to change."""
+
+
+class Check(BaseModel):
+    """A check that a header states in SQL: it passes if the query returns no row."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str
+    sql: str
+
+
+class Balance(BaseModel):
+    """Which column of a daily view holds the tons of which list, to be weighed against the staging tables."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    csv_type: str
+    tons: str
+
+
+class Header(BaseModel):
+    """What a SQL file says of its relation.
+
+    `key`, `indexes`, `criticality`, `days`, `equals`, `balance` and `checks` are for materialized views.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    description: str
+    description_en: str
+    owner: str
+    key: tuple[str, ...] = ()
+    indexes: tuple[tuple[str, ...], ...] = ()
+    criticality: Literal["critical", "optional"] | None = None
+    days: Literal["calendar", "until_yesterday"] | None = Field(
+        None, description="the view has exactly one row for each of these days; its key is the day"
+    )
+    equals: str | None = Field(None, description="a relation with the same columns that must hold the same rows")
+    balance: Balance | None = None
+    checks: dict[str, Check] = {}
+
+    @model_validator(mode="after")
+    def _days_need_a_day(self) -> "Header":
+        if (self.days or self.balance) and len(self.key) != 1:
+            raise ValueError("`days` and `balance` need a key of one column, the day")
+        return self
+
+
+@dataclass(frozen=True)
+class Relation:
+    """One view or materialized view.
+
+    Args:
+        name: schema and name.
+        header: what the file says of it.
+        query: the SELECT that defines it.
+    """
+
+    name: str
+    header: Header
+    query: str
+
+    @property
+    def schema(self) -> str:
+        """The schema's name."""
+        return self.name.split(".")[0]
+
+    @property
+    def table(self) -> str:
+        """The name without the schema."""
+        return self.name.split(".")[1]
+
+    @property
+    def kind(self) -> RelationKind:
+        """`materialized view` if the name begins with `mv_`, else `view`."""
+        return "materialized view" if self.table.startswith("mv_") else "view"
+
+    @property
+    def materialized(self) -> bool:
+        """True for a materialized view."""
+        return self.kind == "materialized view"
+
+    @cached_property
+    def _tree(self) -> exp.Expression:
+        try:
+            tree = sqlglot.parse_one(self.query, dialect="postgres")
+        except SqlglotError as error:
+            raise RelationError(f"{self.name}: the SQL can't be read: {error}") from None
+        if not isinstance(tree, exp.Query):
+            raise RelationError(f"{self.name}: one SELECT is needed after the header.")
+        return tree
+
+    @cached_property
+    def dependencies(self) -> frozenset[str]:
+        """The relations that the SELECT reads, as `schema.name`; its own CTEs are not among them."""
+        sources = {
+            source for scope in traverse_scope(self._tree) for source in scope.sources.values()
+        }
+        tables = [source for source in sources if isinstance(source, exp.Table) and source.name]
+        for table in tables:
+            if not table.db:
+                raise RelationError(f"{self.name}: write “{table.name}” with its schema, as in mart.{table.name}.")
+        return frozenset(f"{table.db}.{table.name}" for table in tables)
+
+    @property
+    def reads_business_date(self) -> bool:
+        """True if the SELECT calls ref.business_date() itself."""
+        return any(call.name.lower() == "business_date" for call in self._tree.find_all(exp.Anonymous))
+
+    @cached_property
+    def definition_hash(self) -> str:
+        """A hash of what the database holds of this file: its SELECT without comments or blanks, key and indexes."""
+        normalised = self._tree.sql(dialect="postgres", comments=False)
+        parts = [self.kind, normalised, repr(self.header.key), repr(self.header.indexes)]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def read_relation(path: Path) -> Relation:
+    """Read one SQL file.
+
+    Raises:
+        RelationError: the header or the SELECT can't be used.
+    """
+    name = f"{path.parent.name}.{path.stem}"
+    comment, closed, query = path.read_text(encoding="utf-8").lstrip().partition("*/")
+    if not comment.startswith("/*") or not closed:
+        raise RelationError(f"{name}: {path} has to begin with a header, /* … */.")
+    try:
+        header = Header.model_validate(yaml.safe_load(comment.removeprefix("/*")) or {})
+    except yaml.YAMLError as error:
+        raise RelationError(f"{name}: the header is no YAML: {error}") from None
+    except ValidationError as error:
+        reasons = "; ".join(
+            f"{'.'.join(map(str, issue['loc'])) or 'header'}: {issue['msg']}" for issue in error.errors()
+        )
+        raise RelationError(f"{name}: the header can't be used: {reasons}") from None
+    relation = Relation(name, header, query.strip().rstrip(";"))
+    if relation.materialized and not (header.key and header.criticality):
+        raise RelationError(f"{name}: a materialized view's header states its `key` and its `criticality`.")
+    return relation
+
+
+def active_view(kind: Kind) -> Relation:
+    """The view of a kind's rows that are not deleted (spec: Staging, `stg.v_active_<kind>`)."""
+    columns = ", ".join(
+        ["id", *(c.name for c in kind.columns), "upload_file_id", "source_row_no", "is_deleted", "deleted_at", "created_at"]
+    )
+    header = Header(
+        description=f"{kind.title}の有効な行（論理削除されていない行）。",
+        description_en=f"The rows of stg.{kind.name} that are not deleted.",
+        owner="team:data-platform",
+    )
+    query = f"SELECT {columns} FROM stg.{kind.name} WHERE NOT is_deleted"
+    return Relation(f"stg.v_active_{kind.name}", header, query)
+
+
+class Catalog:
+    """All relations, in an order in which each stands behind what it reads.
+
+    Args:
+        relations: every view and materialized view.
+
+    Raises:
+        RelationError: a relation reads something that doesn't exist, or relations read each other in a circle.
+    """
+
+    def __init__(self, relations: Iterable[Relation]) -> None:
+        by_name = {relation.name: relation for relation in relations}
+        tables = {f"{layer}.{kind.name}" for layer in ("raw", "stg") for kind in KINDS} | {t.name for t in TABLES}
+        for relation in by_name.values():
+            referred = relation.dependencies | ({relation.header.equals} if relation.header.equals else set())
+            unknown = referred - by_name.keys() - tables
+            if unknown:
+                raise RelationError(f"{relation.name} refers to what doesn't exist: {', '.join(sorted(unknown))}.")
+        sorter = graphlib.TopologicalSorter({name: sorted(r.dependencies) for name, r in sorted(by_name.items())})
+        try:
+            order = list(sorter.static_order())
+        except graphlib.CycleError as error:
+            raise RelationError(f"Relations read each other in a circle: {' → '.join(error.args[1])}.") from None
+        self.relations: dict[str, Relation] = {name: by_name[name] for name in order if name in by_name}
+
+    @property
+    def materialized_views(self) -> list[Relation]:
+        """The materialized views in refresh order."""
+        return [relation for relation in self.relations.values() if relation.materialized]
+
+    @property
+    def views(self) -> list[Relation]:
+        """The plain views, each behind what it reads."""
+        return [relation for relation in self.relations.values() if not relation.materialized]
+
+    def upstream(self, name: str) -> set[str]:
+        """Everything that a relation reads, directly or through others; tables included."""
+        relation = self.relations.get(name)
+        if relation is None:
+            return set()
+        direct = set(relation.dependencies)
+        return direct.union(*(self.upstream(dependency) for dependency in direct))
+
+    def reads_business_date(self, name: str) -> bool:
+        """True if the relation's rows depend on today's date, directly or through what it reads."""
+        return any(
+            other in self.relations and self.relations[other].reads_business_date
+            for other in {name, *self.upstream(name)}
+        )
+
+
+def load_catalog(sql_dir: Path) -> Catalog:
+    """Read every SQL file below the folder, and make the views of active rows from the CSV kinds.
+
+    Raises:
+        RelationError: a file can't be used.
+    """
+    files = sorted(sql_dir.glob("*/*.sql"))
+    if not files:
+        raise RelationError(f"There is no SQL file below {sql_dir}; MV_PIPELINE_SQL_DIR names the folder.")
+    return Catalog([*(read_relation(path) for path in files), *(active_view(kind) for kind in KINDS)])

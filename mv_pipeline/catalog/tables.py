@@ -1,0 +1,84 @@
+"""The tables beside the CSV kinds' own: what people, other software or the pipeline keep in them.
+
+Their columns are made by the Alembic revisions in `schema.revisions`; here stands only what the graph shows.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table that views read.
+
+    Args:
+        name: schema and table.
+        keeper: `people` for inputs that others write, `pipeline` for what this project fills by itself.
+        description: Japanese.
+        description_en: English.
+        day: the SQL expression for the business day a row counts for; empty: its rows belong to no day.
+    """
+
+    name: str
+    keeper: Literal["people", "pipeline"]
+    description: str
+    description_en: str
+    day: str = ""
+
+
+ROLLUP = Table(
+    "mart.rollup_daily",
+    "pipeline",
+    "データ源・日ごとに1行の集計。マテリアライズドビューはこれを読みます。",
+    "One row per source and day, with unrounded sums; recomputed only for days that changed.",
+)
+CALENDAR = Table(
+    "ref.calendar_day",
+    "pipeline",
+    "暦日。2021-01-01 から来年末まで、毎晩延長します。",
+    "One row per day from 2021-01-01 to the end of next year; extended every night.",
+)
+HOLIDAYS = Table(
+    "ref.holiday_jp",
+    "pipeline",
+    "日本の祝日。暦の期間分を毎晩更新します。",
+    "Japanese public holidays over the calendar's span; kept up every night.",
+)
+KING = Table(
+    "stg.receive_king_final",
+    "people",
+    "将軍より前のシステム（king）の受入実績。履歴です。",
+    "Receive lines of the system used before the trade system; history.",
+    day="ref.king_date(invoice_date)",
+)
+
+TABLES: tuple[Table, ...] = (
+    ROLLUP,
+    CALENDAR,
+    HOLIDAYS,
+    KING,
+    Table(
+        "ref.closure_periods",
+        "people",
+        "会社の休業期間（両端を含む）。",
+        "Company shutdowns, both ends included.",
+    ),
+    Table(
+        "ref.calendar_exception",
+        "people",
+        "特定の日の営業区分の上書き。",
+        "Overrides of one day: FORCE_CLOSED, FORCE_OPEN or FORCE_RESERVATION.",
+    ),
+    Table(
+        "mart.daily_target_plan",
+        "people",
+        "日別の搬入計画（トン）。",
+        "The plan: target tons per day.",
+    ),
+    Table(
+        "kpi.monthly_targets",
+        "people",
+        "月次目標。",
+        "Monthly targets by metric and segment.",
+    ),
+)

@@ -1,0 +1,68 @@
+"""Connections to the plant's database: one way to open one, one owner for each transaction.
+
+No table, view or rule of the plant is known here.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import LiteralString
+
+import dagster as dg
+import psycopg
+from psycopg import sql
+
+from mv_pipeline.settings import load_settings
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+MINIMUM_SERVER_VERSION = 160000
+
+
+class Database(dg.ConfigurableResource):  # type: ignore[type-arg]  # the library leaves the parameter open
+    """The plant's database.
+
+    Args:
+        url: a postgresql:// URL; empty: the one that the settings name.
+    """
+
+    url: str = ""
+
+    def open(self, autocommit: bool = False) -> Connection:
+        """Open a connection that the caller closes; times it shows are Asia/Tokyo."""
+        return psycopg.connect(
+            self.url or load_settings().resolved_database_url(),
+            autocommit=autocommit,
+            application_name="mv_pipeline",
+            options="-c TimeZone=Asia/Tokyo",
+        )
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """Lend a connection in autocommit mode; whoever needs a transaction opens it by `.transaction()`."""
+        with self.open(autocommit=True) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Lend a connection with one transaction: committed at the end, rolled back on an exception."""
+        with self.connect() as connection, connection.transaction():
+            yield connection
+
+
+def identifier(name: str) -> sql.Identifier:
+    """Quote a `schema.relation` name for use in a statement."""
+    return sql.Identifier(*name.split(".", 1))
+
+
+def lock_for_transaction(connection: Connection, *key: str) -> None:
+    """Wait for the advisory lock of that key; it ends with the transaction, however that ends."""
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", ["mv_pipeline:" + ":".join(key)])
+
+
+def scalar(connection: Connection, query: LiteralString | sql.Composable, params: object = None) -> object:
+    """Run a query that gives one row of one column and return its value."""
+    statement = sql.SQL(query) if isinstance(query, str) else query
+    row = connection.execute(statement, params).fetchone()  # type: ignore[arg-type]
+    if row is None:
+        raise LookupError("The query gave no row.")
+    return row[0]

@@ -1,0 +1,152 @@
+"""Refreshing one materialized view, and knowing whether it has to be refreshed.
+
+The order of refreshes is the graph's, retries are Dagster's. Here is one view in one transaction.
+"""
+
+import time
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import cast
+
+from psycopg import sql
+
+from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.database import Connection, identifier, scalar
+
+LOCK_TIMEOUT = "30s"
+
+
+@dataclass(frozen=True)
+class Refresh:
+    """What one refresh did.
+
+    Args:
+        mode: `concurrently`, `plain` (readers wait; needed where there is nothing to compare with) or `create`.
+        seconds: duration of the REFRESH statement.
+        rows: rows after it.
+        inserted, deleted: rows that it wrote; a changed row counts as one of each.
+        size_bytes: the view's size with its indexes.
+    """
+
+    mode: str
+    seconds: float
+    rows: int
+    inserted: int
+    deleted: int
+    size_bytes: int
+
+
+def has_concurrent_index(connection: Connection, relation: Relation) -> bool:
+    """True if the view has a unique index without WHERE, on columns only, as CONCURRENTLY needs."""
+    return bool(
+        scalar(
+            connection,
+            "SELECT EXISTS (SELECT FROM pg_index WHERE indrelid = %s::regclass AND indisunique AND indisvalid "
+            "AND indpred IS NULL AND indexprs IS NULL)",
+            [relation.name],
+        )
+    )
+
+
+def refresh_view(connection: Connection, relation: Relation, run_id: str | None = None) -> Refresh:
+    """Refresh one materialized view in a transaction of its own, and log it.
+
+    CONCURRENTLY where the view is populated and has a fitting index, so that no reader waits; else plain.
+
+    Args:
+        connection: in autocommit mode.
+        relation: the view.
+        run_id: the Dagster run, for the log.
+    """
+    with connection.transaction():
+        connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))
+        # Taken before the refresh: what commits in between counts as news, so nothing is ever missed.
+        snapshot = scalar(connection, "SELECT pg_current_snapshot()::text")
+        populated = scalar(connection, "SELECT relispopulated FROM pg_class WHERE oid = %s::regclass", [relation.name])
+        concurrently = bool(populated) and has_concurrent_index(connection, relation)
+        started = time.perf_counter()
+        connection.execute(
+            sql.SQL("REFRESH MATERIALIZED VIEW {} {}").format(
+                sql.SQL("CONCURRENTLY" if concurrently else ""), identifier(relation.name)
+            )
+        )
+        seconds = time.perf_counter() - started
+        return log_refresh(connection, relation, "concurrently" if concurrently else "plain", seconds, snapshot, run_id)
+
+
+def log_refresh(
+    connection: Connection, relation: Relation, mode: str, seconds: float, snapshot: object, run_id: str | None
+) -> Refresh:
+    """Measure a view that this transaction has just filled, log it, and note it as changed if rows differ."""
+    row = connection.execute(
+        "SELECT pg_stat_get_xact_tuples_inserted(%(name)s::regclass), "
+        "pg_stat_get_xact_tuples_deleted(%(name)s::regclass), pg_total_relation_size(%(name)s::regclass)",
+        {"name": relation.name},
+    ).fetchone()
+    rows = cast(int, scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(relation.name))))
+    inserted, deleted, size = cast(tuple[int, int, int], row)
+    if mode != "concurrently":
+        inserted, deleted = rows, 0
+    connection.execute(
+        "INSERT INTO log.view_refresh (relation, mode, started_at, seconds, row_count, rows_inserted, rows_deleted, "
+        "size_bytes, business_date, snapshot, run_id) VALUES (%s, %s, clock_timestamp() - make_interval(secs => %s), "
+        "%s, %s, %s, %s, %s, ref.business_date(), %s::pg_snapshot, %s)",
+        [relation.name, mode, seconds, seconds, rows, inserted, deleted, size, snapshot, run_id],
+    )
+    if inserted or deleted:
+        connection.execute("INSERT INTO log.change_note (relation) VALUES (%s)", [relation.name])
+    return Refresh(mode, seconds, rows, inserted, deleted, size)
+
+
+@dataclass(frozen=True)
+class LastRefresh:
+    """The newest log row of a view, and what has happened since.
+
+    Args:
+        at: when it was refreshed.
+        seconds: how long that took.
+        business_date: the business date that it saw.
+        news: the relations upstream that have changed since, or wait to be rolled up.
+        date_moved: True if the view depends on the business date and that has moved on.
+    """
+
+    at: datetime
+    seconds: float
+    business_date: date
+    news: list[str]
+    date_moved: bool
+
+    @property
+    def fresh(self) -> bool:
+        """True if a refresh now would find nothing new."""
+        return not self.news and not self.date_moved
+
+
+def last_refresh(connection: Connection, catalog: Catalog, relation: Relation) -> LastRefresh | None:
+    """Say when a view was last refreshed and what has changed upstream since; None: never."""
+    row = connection.execute(
+        "SELECT started_at, seconds, business_date, business_date <> ref.business_date(), "
+        "ARRAY(SELECT DISTINCT n.relation FROM log.change_note AS n WHERE n.relation = ANY (%(upstream)s) "
+        "AND NOT pg_visible_in_snapshot(n.xid, r.snapshot) ORDER BY n.relation) "
+        "FROM log.view_refresh AS r WHERE relation = %(name)s ORDER BY id DESC LIMIT 1",
+        {"name": relation.name, "upstream": sorted(catalog.upstream(relation.name))},
+    ).fetchone()
+    if row is None:
+        return None
+    at, seconds, business_date, moved, news = cast(tuple[datetime, float, date, bool, list[str]], row)
+    return LastRefresh(at, seconds, business_date, news, moved and catalog.reads_business_date(relation.name))
+
+
+def prune_notes(connection: Connection, catalog: Catalog, kept_sources: list[str]) -> int:
+    """Delete the notes that every view has seen; those of `kept_sources` are the rollup's to clear.
+
+    Returns:
+        The number of notes deleted.
+    """
+    return connection.execute(
+        "WITH newest AS (SELECT DISTINCT ON (relation) snapshot FROM log.view_refresh WHERE relation = ANY (%s) "
+        "ORDER BY relation, id DESC) "
+        "DELETE FROM log.change_note AS n WHERE relation <> ALL (%s) AND "
+        "(SELECT count(*) FROM newest WHERE pg_visible_in_snapshot(n.xid, snapshot)) = %s",
+        [[view.name for view in catalog.materialized_views], kept_sources, len(catalog.materialized_views)],
+    ).rowcount

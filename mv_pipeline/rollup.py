@@ -1,0 +1,145 @@
+"""The rollup: one row per list, source and day, recomputed only for the days that change notes name.
+
+Which source counts for a day is not decided here but in the view mart.v_daily_source.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import cast
+
+from psycopg import sql
+
+from mv_pipeline.catalog.kinds import KINDS
+from mv_pipeline.catalog.tables import KING, ROLLUP
+from mv_pipeline.database import Connection, identifier, lock_for_transaction
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source of a list's rows.
+
+    Args:
+        csv_type: the list.
+        source: the value that `source_system` columns show.
+        priority: of several sources with rows on a day the lowest number counts.
+        table: the noted table that holds the rows.
+        active: the view of the rows that count.
+        day, slip, weight_kg, amount_yen: the view's columns.
+    """
+
+    csv_type: str
+    source: str
+    priority: int
+    table: str
+    active: str
+    day: str
+    slip: str
+    weight_kg: str
+    amount_yen: str
+
+
+SOURCES: tuple[Source, ...] = (
+    *(
+        Source(
+            csv_type=kind.list.csv_type,
+            source=kind.source,
+            priority=kind.priority,
+            table=f"stg.{kind.name}",
+            active=f"stg.v_active_{kind.name}",
+            day="slip_date",
+            slip=kind.list.slip_number,
+            weight_kg="net_weight",
+            amount_yen="amount",
+        )
+        for kind in KINDS
+    ),
+    Source(
+        csv_type="receive",
+        source="king",
+        priority=3,
+        table=KING.name,
+        active="stg.v_king_receive_clean",
+        day="invoice_d",
+        slip="invoice_no",
+        weight_kg="net_weight_detail",
+        amount_yen="amount",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class RollupResult:
+    """What one update of the rollup did: notes read, rows written or removed, by source table."""
+
+    notes: int
+    days: dict[str, int]
+    rows_changed: int
+
+
+def update_rollup(connection: Connection) -> RollupResult:
+    """Recompute the days that waiting notes name, and clear exactly those notes.
+
+    Runs in the caller's transaction, under an advisory lock, so that two updates never overlap. A note that is
+    added meanwhile survives: its row isn't among those that were deleted here.
+    """
+    lock_for_transaction(connection, "rollup")
+    notes = connection.execute(
+        "DELETE FROM log.change_note WHERE relation = ANY (%s) RETURNING relation, day",
+        [[source.table for source in SOURCES]],
+    ).fetchall()
+    days: dict[str, int] = {}
+    changed = 0
+    for source in SOURCES:
+        noted = {cast(date | None, day) for relation, day in notes if relation == source.table}
+        if noted:
+            every_day = None in noted
+            changed += _recompute(connection, source, None if every_day else [day for day in noted if day])
+            days[source.table] = len(noted)
+    return RollupResult(notes=len(notes), days=days, rows_changed=changed)
+
+
+def _recompute(connection: Connection, source: Source, days: list[date] | None) -> int:
+    """Make the rollup's rows of one source equal to its active rows on the given days (None: on all days)."""
+    day = sql.Identifier(source.day)
+    narrow = sql.SQL("") if days is None else sql.SQL("AND {} = ANY (%(days)s)").format(day)
+    params = {"csv_type": source.csv_type, "source": source.source, "priority": source.priority, "days": days}
+    fresh = sql.SQL(
+        "SELECT {day} AS ddate, count(*) AS line_count, count(DISTINCT {slip}) AS slip_count, "
+        "coalesce(sum({weight}), 0) AS net_weight_kg, coalesce(sum({amount}), 0) AS amount_yen "
+        "FROM {active} WHERE {day} IS NOT NULL {narrow} GROUP BY {day}"
+    ).format(
+        day=day,
+        slip=sql.Identifier(source.slip),
+        weight=sql.Identifier(source.weight_kg),
+        amount=sql.Identifier(source.amount_yen),
+        active=identifier(source.active),
+        narrow=narrow,
+    )
+    written = connection.execute(
+        sql.SQL(
+            "INSERT INTO {rollup} AS old "
+            "(csv_type, source, priority, ddate, line_count, slip_count, net_weight_kg, amount_yen) "
+            "SELECT %(csv_type)s, %(source)s, %(priority)s, fresh.* FROM ({fresh}) AS fresh "
+            "ON CONFLICT (csv_type, source, ddate) DO UPDATE SET priority = excluded.priority, "
+            "line_count = excluded.line_count, slip_count = excluded.slip_count, "
+            "net_weight_kg = excluded.net_weight_kg, amount_yen = excluded.amount_yen, "
+            "changed_at = clock_timestamp() "
+            "WHERE (old.priority, old.line_count, old.slip_count, old.net_weight_kg, old.amount_yen) IS DISTINCT FROM "
+            "(excluded.priority, excluded.line_count, excluded.slip_count, excluded.net_weight_kg, "
+            "excluded.amount_yen)"
+        ).format(rollup=identifier(ROLLUP.name), fresh=fresh),
+        params,
+    ).rowcount
+    vanished = connection.execute(
+        sql.SQL(
+            "DELETE FROM {rollup} WHERE csv_type = %(csv_type)s AND source = %(source)s {noted} AND NOT EXISTS "
+            "(SELECT FROM {active} WHERE {day} = {rollup}.ddate)"
+        ).format(
+            rollup=identifier(ROLLUP.name),
+            noted=sql.SQL("" if days is None else "AND ddate = ANY (%(days)s)"),
+            active=identifier(source.active),
+            day=day,
+        ),
+        params,
+    ).rowcount
+    return written + vanished

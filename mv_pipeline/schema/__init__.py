@@ -1,0 +1,1 @@
+"""What the database looks like: Alembic revisions, the CSV kinds' tables, views, reference data."""

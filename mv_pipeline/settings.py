@@ -1,0 +1,136 @@
+"""The one settings class: every `MV_PIPELINE_*` environment variable, its default and its meaning.
+
+Nothing else in the package reads the environment. What a setting does stands where it is used.
+"""
+
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+TIME_ZONE = ZoneInfo("Asia/Tokyo")
+
+_PREFIX = "MV_PIPELINE_"
+
+
+class SettingsError(ValueError):
+    """A setting has a value that can't be used; the message is one line for the operator."""
+
+
+def _postgres_url(value: str) -> str:
+    if not value.startswith(("postgresql://", "postgres://")):
+        raise ValueError("a URL that begins with postgresql:// is needed")
+    try:
+        conninfo_to_dict(value)
+    except ProgrammingError:
+        # The driver's own message repeats the URL, and with it the password.
+        raise ValueError("PostgreSQL can't read this URL; write special characters in it as %xx") from None
+    return value
+
+
+def _absolute(value: Path) -> Path:
+    return value.expanduser().absolute()
+
+
+PostgresUrl = Annotated[str, AfterValidator(_postgres_url)]
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+
+
+class Settings(BaseSettings):
+    """Where things are and how they run; each field is the environment variable `MV_PIPELINE_<NAME>`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, env_ignore_empty=True, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    home: AbsolutePath = Field(
+        PROJECT_ROOT / ".mv_pipeline", description="embedded server, inbox, archive, rejected files and logs"
+    )
+    database_url: PostgresUrl | None = Field(
+        None, description="a PostgreSQL server (16 or later) to use instead of the embedded one"
+    )
+    dagster_url: PostgresUrl | None = Field(
+        None, description="Dagster's own storage; default: database `dagster` on the same server"
+    )
+    inbox: AbsolutePath | None = Field(None, description="the drop folder; default: `inbox` in the home")
+    sql_dir: AbsolutePath = Field(PROJECT_ROOT / "sql", description="the folder with one SQL file per view")
+    max_file_mb: int = Field(100, ge=1, description="a larger CSV file is rejected (MB)")
+    settle_seconds: float = Field(
+        3.0, ge=0, description="a file that hasn't changed for this long (s) has come to rest"
+    )
+    port: int = Field(3000, ge=1, le=65535, description="the port of the web UI on 127.0.0.1")
+
+    @property
+    def embedded(self) -> bool:
+        """True if the embedded server is used, because no database URL is given."""
+        return self.database_url is None
+
+    @property
+    def server_dir(self) -> Path:
+        """The embedded server's data directory; its Unix socket stands in it too."""
+        return self.home / "postgres"
+
+    @property
+    def inbox_dir(self) -> Path:
+        """The folder that the sensor watches, with one folder per CSV kind."""
+        return self.inbox or self.home / "inbox"
+
+    @property
+    def archive_dir(self) -> Path:
+        """Where loaded files go."""
+        return self.home / "archive"
+
+    @property
+    def rejected_dir(self) -> Path:
+        """Where rejected files go, with their error reports."""
+        return self.home / "rejected"
+
+    @property
+    def dagster_home(self) -> Path:
+        """The folder for Dagster's logs, with a link to the committed dagster.yaml."""
+        return self.home / "dagster"
+
+    def resolved_database_url(self) -> str:
+        """The URL of the plant's database."""
+        return self.database_url or f"postgresql://postgres@/mv_pipeline?host={self.server_dir}"
+
+    def resolved_dagster_url(self) -> str:
+        """The URL of Dagster's storage."""
+        if self.dagster_url:
+            return self.dagster_url
+        base, mark, query = self.resolved_database_url().partition("?")
+        server = base.rsplit("/", 1)[0] if base.count("/") > 2 else base
+        return f"{server}/dagster{mark}{query}"
+
+    def environment(self) -> dict[str, str]:
+        """The environment variables that give a child process these very settings."""
+        values = {
+            f"{_PREFIX}{name.upper()}": str(value)
+            for name, value in self.model_dump(exclude_none=True, exclude={"database_url"}).items()
+        }
+        if self.database_url:
+            values[f"{_PREFIX}DATABASE_URL"] = self.database_url
+        values[f"{_PREFIX}DAGSTER_URL"] = self.resolved_dagster_url()
+        values["DAGSTER_HOME"] = str(self.dagster_home)
+        return values
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        SettingsError: a value can't be used; one line that names the variable and says why.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        reasons = (
+            f"{_PREFIX}{str(issue['loc'][0]).upper()}: {issue['msg'].removeprefix('Value error, ')}"
+            for issue in error.errors()
+        )
+        raise SettingsError("; ".join(reasons)) from None
