@@ -11,6 +11,7 @@ from typing import cast
 from psycopg import sql
 
 from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.catalog.sources import SOURCES
 from mv_pipeline.database import Connection, identifier, scalar
 
 LOCK_TIMEOUT = "30s"
@@ -137,16 +138,17 @@ def last_refresh(connection: Connection, catalog: Catalog, relation: Relation) -
     return LastRefresh(at, seconds, business_date, news, moved and catalog.reads_business_date(relation.name))
 
 
-def prune_notes(connection: Connection, catalog: Catalog, kept_sources: list[str]) -> int:
-    """Delete the notes that every view has seen; those of `kept_sources` are the rollup's to clear.
+def prune_notes(connection: Connection, catalog: Catalog) -> int:
+    """Delete the notes that every view has seen; those on the sources' days are the rollup's to clear.
 
     Returns:
         The number of notes deleted.
     """
+    views = [view.name for view in catalog.materialized_views]
     return connection.execute(
         "WITH newest AS (SELECT DISTINCT ON (relation) snapshot FROM log.view_refresh WHERE relation = ANY (%s) "
         "ORDER BY relation, id DESC) "
         "DELETE FROM log.change_note AS n WHERE relation <> ALL (%s) AND "
         "(SELECT count(*) FROM newest WHERE pg_visible_in_snapshot(n.xid, snapshot)) = %s",
-        [[view.name for view in catalog.materialized_views], kept_sources, len(catalog.materialized_views)],
+        [views, [source.table for source in SOURCES], len(views)],
     ).rowcount

@@ -1,6 +1,6 @@
 """The rollup: one row per list, source and day, recomputed only for the days that change notes name.
 
-Which source counts for a day is not decided here but in the view mart.v_daily_source.
+Which source counts for a day is not decided here but in the views mart.v_<list>_source.
 """
 
 from dataclasses import dataclass
@@ -9,93 +9,46 @@ from typing import cast
 
 from psycopg import sql
 
-from mv_pipeline.catalog.kinds import KINDS
-from mv_pipeline.catalog.tables import KING, ROLLUP
+from mv_pipeline.catalog.sources import SOURCES, Source
 from mv_pipeline.database import Connection, identifier, lock_for_transaction
 
 
 @dataclass(frozen=True)
-class Source:
-    """One source of a list's rows.
+class RollupResult:
+    """What one update of a list's rollup did.
 
     Args:
-        csv_type: the list.
-        source: the value that `source_system` columns show.
-        priority: of several sources with rows on a day the lowest number counts.
-        table: the noted table that holds the rows.
-        active: the view of the rows that count.
-        day, slip, weight_kg, amount_yen: the view's columns.
+        notes: change notes read and cleared.
+        days: noted days by source table; None: every day.
+        rows_changed: rollup rows written or removed.
     """
 
-    csv_type: str
-    source: str
-    priority: int
-    table: str
-    active: str
-    day: str
-    slip: str
-    weight_kg: str
-    amount_yen: str
-
-
-SOURCES: tuple[Source, ...] = (
-    *(
-        Source(
-            csv_type=kind.list.csv_type,
-            source=kind.source,
-            priority=kind.priority,
-            table=f"stg.{kind.name}",
-            active=f"stg.v_active_{kind.name}",
-            day="slip_date",
-            slip=kind.list.slip_number,
-            weight_kg="net_weight",
-            amount_yen="amount",
-        )
-        for kind in KINDS
-    ),
-    Source(
-        csv_type="receive",
-        source="king",
-        priority=3,
-        table=KING.name,
-        active="stg.v_king_receive_clean",
-        day="invoice_d",
-        slip="invoice_no",
-        weight_kg="net_weight_detail",
-        amount_yen="amount",
-    ),
-)
-
-
-@dataclass(frozen=True)
-class RollupResult:
-    """What one update of the rollup did: notes read, rows written or removed, by source table."""
-
     notes: int
-    days: dict[str, int]
+    days: dict[str, int | None]
     rows_changed: int
 
 
-def update_rollup(connection: Connection) -> RollupResult:
-    """Recompute the days that waiting notes name, and clear exactly those notes.
+def update_rollup(connection: Connection, csv_type: str) -> RollupResult:
+    """Recompute the days of a list that waiting notes name, and clear exactly those notes.
 
     Runs in the caller's transaction, under an advisory lock, so that two updates never overlap. A note that is
     added meanwhile survives: its row isn't among those that were deleted here.
     """
-    lock_for_transaction(connection, "rollup")
+    lock_for_transaction(connection, "rollup", csv_type)
+    sources = [source for source in SOURCES if source.csv_type == csv_type]
     notes = connection.execute(
         "DELETE FROM log.change_note WHERE relation = ANY (%s) RETURNING relation, day",
-        [[source.table for source in SOURCES]],
+        [[source.table for source in sources]],
     ).fetchall()
-    days: dict[str, int] = {}
+    days: dict[str, int | None] = {}
     changed = 0
-    for source in SOURCES:
+    for source in sources:
         noted = {cast(date | None, day) for relation, day in notes if relation == source.table}
         if noted:
             every_day = None in noted
             changed += _recompute(connection, source, None if every_day else [day for day in noted if day])
-            days[source.table] = len(noted)
-    return RollupResult(notes=len(notes), days=days, rows_changed=changed)
+            days[source.table] = None if every_day else len(noted)
+    return RollupResult(len(notes), days, changed)
 
 
 def _recompute(connection: Connection, source: Source, days: list[date] | None) -> int:
@@ -127,7 +80,7 @@ def _recompute(connection: Connection, source: Source, days: list[date] | None) 
             "WHERE (old.priority, old.line_count, old.slip_count, old.net_weight_kg, old.amount_yen) IS DISTINCT FROM "
             "(excluded.priority, excluded.line_count, excluded.slip_count, excluded.net_weight_kg, "
             "excluded.amount_yen)"
-        ).format(rollup=identifier(ROLLUP.name), fresh=fresh),
+        ).format(rollup=identifier(source.rollup), fresh=fresh),
         params,
     ).rowcount
     vanished = connection.execute(
@@ -135,7 +88,7 @@ def _recompute(connection: Connection, source: Source, days: list[date] | None) 
             "DELETE FROM {rollup} WHERE csv_type = %(csv_type)s AND source = %(source)s {noted} AND NOT EXISTS "
             "(SELECT FROM {active} WHERE {day} = {rollup}.ddate)"
         ).format(
-            rollup=identifier(ROLLUP.name),
+            rollup=identifier(source.rollup),
             noted=sql.SQL("" if days is None else "AND ddate = ANY (%(days)s)"),
             active=identifier(source.active),
             day=day,

@@ -225,6 +225,8 @@ KINDS: tuple[Kind, ...] = (
     Kind("final", YARD, priority=1),
 )
 
+LISTS: tuple[CsvList, ...] = tuple(dict.fromkeys(kind.list for kind in KINDS))
+
 
 def find_kind(name: str) -> Kind:
     """Return the kind of that name.

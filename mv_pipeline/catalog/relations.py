@@ -2,7 +2,7 @@
 
 A file is a header (YAML in the first comment) and a SELECT. Its name is `<schema>/<name>.sql`; a name that
 begins with `mv_` is a materialized view. What it depends on is read from its SQL. The views of active rows
-are made from the CSV kinds in the same form. Nothing here opens a connection.
+and of counted sources are made from the CSV kinds in the same form. Nothing here opens a connection.
 """
 
 import graphlib
@@ -21,7 +21,8 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.scope import traverse_scope
 
 from mv_pipeline.catalog.kinds import KINDS, Kind
-from mv_pipeline.catalog.tables import TABLES
+from mv_pipeline.catalog.sources import SOURCES
+from mv_pipeline.catalog.tables import ROLLUPS, TABLES
 
 RelationKind = Literal["view", "materialized view"]
 
@@ -184,6 +185,21 @@ def active_view(kind: Kind) -> Relation:
     return Relation(f"stg.v_active_{kind.name}", header, query)
 
 
+def source_view(csv_type: str) -> Relation:
+    """The view that picks, for each day of a list, the one source that counts (spec: mart.mv_receive_daily)."""
+    rollup = ROLLUPS[csv_type].name
+    header = Header(
+        description="日ごとに採用するデータ源（最終→速報→king の順で1つ）。",
+        description_en=f"Per day the one source of {csv_type} lines that counts: final, else flash, else king.",
+        owner="team:data-platform",
+    )
+    query = (
+        "SELECT DISTINCT ON (ddate) ddate, source, line_count, slip_count, net_weight_kg, amount_yen, changed_at "
+        f"FROM {rollup} ORDER BY ddate, priority"
+    )
+    return Relation(f"mart.v_{csv_type}_source", header, query)
+
+
 class Catalog:
     """All relations, in an order in which each stands behind what it reads.
 
@@ -202,9 +218,12 @@ class Catalog:
             unknown = referred - by_name.keys() - tables
             if unknown:
                 raise RelationError(f"{relation.name} refers to what doesn't exist: {', '.join(sorted(unknown))}.")
-        sorter = graphlib.TopologicalSorter({name: sorted(r.dependencies) for name, r in sorted(by_name.items())})
+        self._inputs: dict[str, frozenset[str]] = {
+            **{table.name: _rollup_inputs(csv_type) for csv_type, table in ROLLUPS.items()},
+            **{name: relation.dependencies for name, relation in sorted(by_name.items())},
+        }
         try:
-            order = list(sorter.static_order())
+            order = list(graphlib.TopologicalSorter(self._inputs).static_order())
         except graphlib.CycleError as error:
             raise RelationError(f"Relations read each other in a circle: {' → '.join(error.args[1])}.") from None
         self.relations: dict[str, Relation] = {name: by_name[name] for name in order if name in by_name}
@@ -219,20 +238,25 @@ class Catalog:
         """The plain views, each behind what it reads."""
         return [relation for relation in self.relations.values() if not relation.materialized]
 
+    def inputs(self, name: str) -> frozenset[str]:
+        """What a relation or a rollup table reads directly; nothing for any other table."""
+        return self._inputs.get(name, frozenset())
+
     def upstream(self, name: str) -> set[str]:
         """Everything that a relation reads, directly or through others; tables included."""
-        relation = self.relations.get(name)
-        if relation is None:
-            return set()
-        direct = set(relation.dependencies)
-        return direct.union(*(self.upstream(dependency) for dependency in direct))
+        direct = self.inputs(name)
+        return set(direct).union(*(self.upstream(other) for other in direct))
 
     def reads_business_date(self, name: str) -> bool:
         """True if the relation's rows depend on today's date, directly or through what it reads."""
         return any(
             other in self.relations and self.relations[other].reads_business_date
-            for other in {name, *self.upstream(name)}
+            for other in (name, *self.upstream(name))
         )
+
+
+def _rollup_inputs(csv_type: str) -> frozenset[str]:
+    return frozenset(source.active for source in SOURCES if source.csv_type == csv_type)
 
 
 def load_catalog(sql_dir: Path) -> Catalog:
@@ -244,4 +268,10 @@ def load_catalog(sql_dir: Path) -> Catalog:
     files = sorted(sql_dir.glob("*/*.sql"))
     if not files:
         raise RelationError(f"There is no SQL file below {sql_dir}; MV_PIPELINE_SQL_DIR names the folder.")
-    return Catalog([*(read_relation(path) for path in files), *(active_view(kind) for kind in KINDS)])
+    return Catalog(
+        [
+            *(read_relation(path) for path in files),
+            *(active_view(kind) for kind in KINDS),
+            *(source_view(csv_type) for csv_type in ROLLUPS),
+        ]
+    )

@@ -6,6 +6,8 @@ Their columns are made by the Alembic revisions in `schema.revisions`; here stan
 from dataclasses import dataclass
 from typing import Literal
 
+from mv_pipeline.catalog.kinds import LISTS
+
 
 @dataclass(frozen=True)
 class Table:
@@ -26,12 +28,17 @@ class Table:
     day: str = ""
 
 
-ROLLUP = Table(
-    "mart.rollup_daily",
-    "pipeline",
-    "データ源・日ごとに1行の集計。マテリアライズドビューはこれを読みます。",
-    "One row per source and day, with unrounded sums; recomputed only for days that changed.",
-)
+ROLLUP = "mart.rollup_daily"
+ROLLUPS: dict[str, Table] = {
+    csv_list.csv_type: Table(
+        f"{ROLLUP}_{csv_list.csv_type}",
+        "pipeline",
+        f"{csv_list.title}の集計（データ源・日ごとに1行）。マテリアライズドビューはこれを読みます。",
+        f"{csv_list.csv_type.capitalize()} lines rolled up: one row per source and day, unrounded; "
+        "recomputed only for days that changed.",
+    )
+    for csv_list in LISTS
+}
 CALENDAR = Table(
     "ref.calendar_day",
     "pipeline",
@@ -44,6 +51,18 @@ HOLIDAYS = Table(
     "日本の祝日。暦の期間分を毎晩更新します。",
     "Japanese public holidays over the calendar's span; kept up every night.",
 )
+CLOSURES = Table(
+    "ref.closure_periods",
+    "people",
+    "会社の休業期間（両端を含む）。",
+    "Company shutdowns, both ends included.",
+)
+CLOSURE_DAYS = Table(
+    "ref.closure_membership",
+    "pipeline",
+    "休業期間を1日ずつに展開した表。",
+    "The closure periods spelled out, one row per closed day.",
+)
 KING = Table(
     "stg.receive_king_final",
     "people",
@@ -53,16 +72,12 @@ KING = Table(
 )
 
 TABLES: tuple[Table, ...] = (
-    ROLLUP,
+    *ROLLUPS.values(),
     CALENDAR,
     HOLIDAYS,
     KING,
-    Table(
-        "ref.closure_periods",
-        "people",
-        "会社の休業期間（両端を含む）。",
-        "Company shutdowns, both ends included.",
-    ),
+    CLOSURES,
+    CLOSURE_DAYS,
     Table(
         "ref.calendar_exception",
         "people",

@@ -16,6 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from mv_pipeline import reference, rollup
 from mv_pipeline.catalog.relations import Catalog, RelationError
+from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database import MINIMUM_SERVER_VERSION, Connection, Database, lock_for_transaction
 from mv_pipeline.refresh import last_refresh, refresh_view
 from mv_pipeline.schema import relations, staging
@@ -90,7 +91,8 @@ def _relations_and_data(connection: Connection, catalog: Catalog, before: str | 
     plain = relations.Plan(plan.drops, {n: a for n, a in plan.actions.items() if not _needs_rollup(catalog, n)})
     relations.apply(connection, catalog, plain)
     filled = reference.keep_up(connection)
-    rollup.update_rollup(connection)
+    for csv_type in ROLLUPS:
+        rollup.update_rollup(connection, csv_type)
     rest = relations.Plan([], {n: a for n, a in plan.actions.items() if n not in plain.actions})
     relations.apply(connection, catalog, rest)
     return Migration(before, _revision(connection), plan.changes, plan.drops, filled)

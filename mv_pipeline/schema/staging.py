@@ -1,13 +1,13 @@
 """The CSV kinds' tables and the triggers that note changes; made from the catalogue, only what is missing.
 
-A kind's raw table holds a file's cells as text, its stg table the typed rows. Everything else that is a table
-stands in the Alembic revisions.
+A kind's raw table holds a file's cells as text, its stg table the typed rows; each list has its partition of the
+rollup. Everything else that is a table stands in the Alembic revisions.
 """
 
 from psycopg import sql
 
 from mv_pipeline.catalog.kinds import KINDS, Kind
-from mv_pipeline.catalog.tables import TABLES
+from mv_pipeline.catalog.tables import ROLLUP, ROLLUPS, TABLES
 from mv_pipeline.database import Connection, identifier
 
 _TRANSITION_TABLES = {
@@ -18,7 +18,13 @@ _TRANSITION_TABLES = {
 
 
 def create_staging(connection: Connection) -> None:
-    """Create the missing raw and stg tables of every kind, and the missing triggers of every noted table."""
+    """Create the missing tables of every list and kind, and the missing triggers of every noted table."""
+    for csv_type, rollup in ROLLUPS.items():
+        connection.execute(
+            sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF {} FOR VALUES IN ({})").format(
+                identifier(rollup.name), identifier(ROLLUP), sql.Literal(csv_type)
+            )
+        )
     for kind in KINDS:
         _create_raw_table(connection, kind)
         _create_stg_table(connection, kind)

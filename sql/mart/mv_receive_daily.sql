@@ -25,5 +25,5 @@ SELECT
     CASE WHEN s.net_weight_kg > 0 THEN s.amount_yen / s.net_weight_kg END::numeric(18, 3) AS unit_price_yen_per_kg,
     s.source AS source_system
 FROM ref.v_calendar_classified AS c
-LEFT JOIN mart.v_daily_source AS s ON s.csv_type = 'receive' AND s.ddate = c.ddate
+LEFT JOIN mart.v_receive_source AS s ON s.ddate = c.ddate
 WHERE c.ddate < ref.business_date()

@@ -15,5 +15,5 @@ SELECT
     coalesce(s.amount_yen, 0)::numeric(18, 0) AS amount_yen,
     s.source AS source_system
 FROM ref.calendar_day AS c
-LEFT JOIN mart.v_daily_source AS s ON s.csv_type = 'shipment' AND s.ddate = c.ddate
+LEFT JOIN mart.v_shipment_source AS s ON s.ddate = c.ddate
 WHERE c.ddate < ref.business_date()

@@ -14,5 +14,5 @@ SELECT
     d.receive_net_ton,
     s.changed_at
 FROM mart.mv_receive_daily AS d
-LEFT JOIN mart.v_daily_source AS s ON s.csv_type = 'receive' AND s.ddate = d.ddate
+LEFT JOIN mart.v_receive_source AS s ON s.ddate = d.ddate
 WHERE d.ddate >= (ref.business_date() - interval '5 years')::date

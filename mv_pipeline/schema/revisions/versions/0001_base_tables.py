@@ -192,7 +192,7 @@ CREATE TABLE mart.rollup_daily (
     amount_yen numeric NOT NULL,
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (csv_type, source, ddate)
-);
+) PARTITION BY LIST (csv_type);
 COMMENT ON TABLE mart.rollup_daily IS
     'One row per list, source and day over the active rows; recomputed for the days that change notes name.';
 """

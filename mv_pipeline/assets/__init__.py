@@ -1,0 +1,23 @@
+"""The graph: one file a layer, one factory an asset kind; what each does stands in the core modules."""
+
+import dagster as dg
+
+from mv_pipeline.assets.inputs import input_assets
+from mv_pipeline.assets.intake import intake_assets
+from mv_pipeline.assets.materialized_views import build_materialized_view_assets
+from mv_pipeline.assets.reference import reference_assets
+from mv_pipeline.assets.rollup import build_rollup_assets
+from mv_pipeline.assets.views import build_view_assets
+from mv_pipeline.catalog.relations import Catalog
+
+
+def build_assets(catalog: Catalog) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Make every asset of the graph."""
+    return [
+        *input_assets,
+        *reference_assets,
+        *intake_assets,
+        *build_rollup_assets(catalog),
+        *build_materialized_view_assets(catalog),
+        *build_view_assets(catalog),
+    ]

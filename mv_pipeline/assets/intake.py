@@ -1,0 +1,215 @@
+"""raw/<kind> and stg/<kind>: one step, because a file's raw and stg rows are committed together.
+
+Without a partition the step takes files from the inbox. With a range of partitions it loads nothing and shows
+what stg holds for those days.
+"""
+
+from collections.abc import Iterator
+from datetime import date
+
+import dagster as dg
+import psycopg
+from psycopg import sql
+
+from mv_pipeline.assets.describe import (
+    GROUP_INTAKE,
+    GROUP_STAGING,
+    OWNER,
+    asset_key,
+    bilingual,
+    table_metadata,
+)
+from mv_pipeline.catalog.kinds import KINDS, Kind
+from mv_pipeline.database import Connection, Database, identifier, scalar
+from mv_pipeline.intake import inbox
+from mv_pipeline.intake.load import Upload
+from mv_pipeline.intake.upload import take_file
+from mv_pipeline.reference import CALENDAR_START
+from mv_pipeline.settings import TIME_ZONE, load_settings
+
+DAYS = dg.DailyPartitionsDefinition(start_date=CALENDAR_START.isoformat(), timezone=str(TIME_ZONE), end_offset=366)
+
+
+class IntakeConfig(dg.Config):  # type: ignore[misc]
+    """Which files to take.
+
+    Args:
+        files: names in the kind's folder; empty: all that have come to rest.
+        uploaded_by: for the log.
+    """
+
+    files: list[str] = []
+    uploaded_by: str = "mv_pipeline"
+
+
+def intake_step_name(kind: Kind) -> str:
+    """The name of the step that takes a kind's files, for run configuration."""
+    return f"intake_{kind.name}"
+
+
+def build_intake_asset(*, kind: Kind) -> dg.AssetsDefinition:
+    """Make the step behind `raw/<kind>` and `stg/<kind>`."""
+    raw, stg = asset_key(f"raw.{kind.name}"), asset_key(f"stg.{kind.name}")
+
+    @dg.multi_asset(
+        name=intake_step_name(kind),
+        specs=[
+            dg.AssetSpec(
+                raw,
+                group_name=GROUP_INTAKE,
+                owners=[OWNER],
+                kinds={"postgres", "csv"},
+                description=bilingual(
+                    f"{kind.title}のCSVのセルを、そのままの文字で1行ずつ。",
+                    f"The cells of the {kind.version} {kind.list.csv_type} files as text, line by line.",
+                ),
+                metadata=table_metadata(
+                    f"raw.{kind.name}",
+                    {**dict.fromkeys(kind.raw_columns, "text"), "upload_file_id": "integer", "source_row_no": "integer"},
+                ),
+                skippable=True,
+            ),
+            dg.AssetSpec(
+                stg,
+                deps=[raw],
+                partitions_def=DAYS,
+                group_name=GROUP_STAGING,
+                owners=[OWNER],
+                kinds={"postgres", "table"},
+                description=bilingual(
+                    f"{kind.title}の明細（型変換済み）。日ごとに最後のアップロードの行だけが有効です。",
+                    "Typed lines; per slip date only the last upload's rows are active, earlier ones are soft-deleted.",
+                ),
+                metadata={
+                    **table_metadata(f"stg.{kind.name}", {column.name: column.pg_type for column in kind.columns}),
+                    "partition_expr": "slip_date",
+                },
+                skippable=True,
+            ),
+        ],
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def intake(
+        context: dg.AssetExecutionContext, config: IntakeConfig, database: Database
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        with database.connect() as connection:
+            if context.has_partition_key_range:
+                yield _show_days(context, connection, kind, stg)
+                return
+            uploads = _take_files(context, connection, kind, config) if raw in context.selected_asset_keys else []
+            days: dict[date, int] = {}
+            for upload in uploads:
+                days.update(upload.days or {})
+            for day, rows in sorted(days.items()):
+                context.log_event(
+                    dg.AssetMaterialization(
+                        stg, partition=day.isoformat(), metadata={"dagster/partition_row_count": rows}
+                    )
+                )
+            loaded = [upload for upload in uploads if upload.status == "loaded"]
+            if raw in context.selected_asset_keys:
+                yield dg.MaterializeResult(
+                    asset_key=raw,
+                    metadata={
+                        "dagster/row_count": _rows_uploaded(connection, kind),
+                        "rows_loaded": sum(upload.rows for upload in loaded),
+                        "files": _upload_table(uploads),
+                    },
+                )
+            if stg in context.selected_asset_keys:
+                yield dg.MaterializeResult(
+                    asset_key=stg,
+                    metadata={
+                        "dagster/row_count": _rows_uploaded(connection, kind),
+                        "rows_loaded": sum(upload.rows for upload in loaded),
+                        "days": len(days),
+                        "blank_lines": sum(upload.blank_lines for upload in loaded),
+                        "total_lines": sum(upload.total_lines for upload in loaded),
+                    },
+                )
+
+    return intake
+
+
+def _take_files(
+    context: dg.AssetExecutionContext, connection: Connection, kind: Kind, config: IntakeConfig
+) -> list[Upload]:
+    settings = load_settings()
+    inbox.prepare_folders(settings)
+    if config.files:
+        paths = [settings.inbox_dir / kind.name / name for name in config.files]
+    else:
+        look = inbox.look_into(settings.inbox_dir)
+        paths = [file.path for file in look.at_rest({}, settings.settle_seconds) if file.kind == kind.name]
+    uploads: list[Upload] = []
+    failures: list[str] = []
+    for path in paths:
+        try:
+            upload = take_file(connection, settings, kind, path, config.uploaded_by)
+        except (psycopg.Error, OSError) as error:
+            # The file stays in the inbox for the next run; the other files don't have to wait for it.
+            failures.append(f"{path.name}: {error}")
+            if connection.closed:
+                break
+            continue
+        if upload is None:
+            context.log.info(f"{path.name} is gone or not at rest; nothing was done.")
+            continue
+        context.log.info(f"{path.name}: {upload.status}, {upload.rows} rows. {upload.message}")
+        uploads.append(upload)
+    if failures:
+        raise dg.Failure(
+            "These files could not be taken and stay in the inbox: " + "; ".join(failures),
+            metadata={"taken": _upload_table(uploads)},
+        )
+    return uploads
+
+
+def _show_days(
+    context: dg.AssetExecutionContext, connection: Connection, kind: Kind, stg: dg.AssetKey
+) -> dg.MaterializeResult[None]:
+    span = context.partition_key_range
+    rows = scalar(
+        connection,
+        sql.SQL("SELECT count(*) FROM {} WHERE slip_date BETWEEN %s AND %s").format(
+            identifier(f"stg.v_active_{kind.name}")
+        ),
+        [span.start, span.end],
+    )
+    return dg.MaterializeResult(
+        asset_key=stg, metadata={"active_rows": int(str(rows)), "days": f"{span.start} – {span.end}"}
+    )
+
+
+def _rows_uploaded(connection: Connection, kind: Kind) -> int:
+    """The lines of all uploads of a kind, from the log: counting a table of years would cost more at every upload."""
+    total = scalar(
+        connection,
+        "SELECT coalesce(sum(row_count), 0) FROM log.upload_file "
+        "WHERE file_type = %s AND csv_type = %s AND processing_status = 'success'",
+        [kind.version.upper(), kind.list.csv_type],
+    )
+    return int(str(total))
+
+
+def _upload_table(uploads: list[Upload]) -> dg.TableMetadataValue:
+    schema = dg.TableSchema(
+        columns=[
+            dg.TableColumn("upload_file_id", "int"),
+            dg.TableColumn("file"),
+            dg.TableColumn("status"),
+            dg.TableColumn("rows", "int"),
+            dg.TableColumn("message"),
+        ]
+    )
+    records = [
+        dg.TableRecord(
+            {"upload_file_id": u.id, "file": u.file_name, "status": u.status, "rows": u.rows, "message": u.message}
+        )
+        for u in uploads
+    ]
+    return dg.MetadataValue.table(records, schema)
+
+
+intake_assets = [build_intake_asset(kind=kind) for kind in KINDS]

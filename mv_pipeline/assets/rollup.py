@@ -1,0 +1,48 @@
+"""mart/rollup_daily_<list>: the thin table under the materialized views."""
+
+import dagster as dg
+from psycopg import sql
+
+from mv_pipeline.assets.describe import GROUP_ROLLUP, OWNER, asset_key, asset_keys, bilingual, column_schema, table_metadata
+from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.catalog.tables import ROLLUPS
+from mv_pipeline.database import Database, identifier, scalar
+from mv_pipeline.refresh import prune_notes
+from mv_pipeline.rollup import update_rollup
+
+
+def build_rollup_asset(*, catalog: Catalog, csv_type: str) -> dg.AssetsDefinition:
+    """Make the rollup asset of one list."""
+    table = ROLLUPS[csv_type]
+
+    @dg.asset(
+        key=asset_key(table.name),
+        deps=asset_keys(catalog.inputs(table.name)),
+        group_name=GROUP_ROLLUP,
+        owners=[OWNER],
+        kinds={"postgres", "table"},
+        description=bilingual(table.description, table.description_en),
+        metadata=table_metadata(table.name),
+    )
+    def rollup(database: Database) -> dg.MaterializeResult[None]:
+        with database.transaction() as connection:
+            result = update_rollup(connection, csv_type)
+            prune_notes(connection, catalog)
+            return dg.MaterializeResult(
+                metadata={
+                    "dagster/row_count": int(
+                        str(scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(table.name))))
+                    ),
+                    "dagster/column_schema": column_schema(connection, table.name),
+                    "notes_read": result.notes,
+                    "rows_changed": result.rows_changed,
+                    "noted_days": {name: "all" if days is None else days for name, days in result.days.items()},
+                }
+            )
+
+    return rollup
+
+
+def build_rollup_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """Make the rollup assets of all lists."""
+    return [build_rollup_asset(catalog=catalog, csv_type=csv_type) for csv_type in ROLLUPS]

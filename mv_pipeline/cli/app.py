@@ -1,0 +1,217 @@
+"""The commands, their options and their exit codes: 0 means that all is well.
+
+Data goes to stdout, progress and errors to stderr. An error is one line with the way out.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import psycopg
+import typer
+from rich.table import Table
+
+from mv_pipeline.catalog.kinds import LISTS, find_kind
+from mv_pipeline.catalog.relations import Catalog, RelationError, load_catalog
+from mv_pipeline.cli.session import CommandError, console, create_dagster_database, errors, run_job, session
+from mv_pipeline.database import Database
+from mv_pipeline.embedded import EmbeddedServerError
+from mv_pipeline.schema.migrate import MigrateError, Migration, migrate
+from mv_pipeline.settings import Settings, SettingsError, load_settings
+
+app = typer.Typer(
+    help="Keeps the plant's materialized views fresh.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.command("migrate")
+def migrate_command() -> None:
+    """Create or update everything in the database; running it again changes nothing."""
+    with session() as settings:
+        result = _migrate(settings, load_catalog(settings.sql_dir))
+    done = [f"{name}: {action}" for name, action in result.changed.items()]
+    done += [f"{name}: drop" for name in result.dropped if name not in result.changed]
+    done += [f"{name}: {rows} rows" for name, rows in result.reference.items() if rows]
+    if result.revision_before != result.revision_after:
+        done.insert(0, f"revision {result.revision_before or 'none'} → {result.revision_after}")
+    console.print("\n".join(done) if done else "Nothing to do: the database is up to date.", highlight=False)
+
+
+@app.command("ingest")
+def ingest_command(
+    kind: Annotated[str, typer.Option(help="The CSV kind, as in shogun_flash_receive.")],
+    files: Annotated[list[Path], typer.Argument(help="CSV files; they stay where they are.")],
+    as_json: Json = False,
+) -> None:
+    """Load CSV files and refresh what lies downstream. Exit code 1 if a file was rejected or the run failed."""
+    from mv_pipeline.cli.ingest import ingest_files
+
+    name = find_kind(kind).name
+    with session() as settings:
+        catalog = load_catalog(settings.sql_dir)
+        outcomes, result = ingest_files(settings, catalog, [(name, path) for path in files], "command line")
+    records = [asdict(outcome) for outcome in outcomes]
+    _print_records(records, as_json, "Uploads")
+    if len(outcomes) < len(files):
+        raise CommandError(f"{len(files) - len(outcomes)} files wait in the inbox; run {result.run_id} in the UI says why.")
+    if not result.success:
+        raise CommandError(f"Run {result.run_id} failed; the UI says where.")
+    if any(outcome.status == "failed" for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+@app.command("refresh")
+def refresh_command(
+    names: Annotated[list[str] | None, typer.Argument(help="Views, as in mart.mv_receive_daily.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every materialized view.")] = False,
+    csv_type: Annotated[
+        str | None, typer.Option(help="Every view downstream of this list: receive, shipment or yard.")
+    ] = None,
+) -> None:
+    """Refresh materialized views, in the graph's order, after rolling up what changed upstream of them."""
+    from mv_pipeline.cli.refresh import refresh_selection
+
+    if sum(map(bool, (names, every, csv_type))) != 1:
+        raise CommandError("Say what to refresh: names, --all, or --csv-type.")
+    if csv_type and csv_type not in [csv_list.csv_type for csv_list in LISTS]:
+        raise CommandError(f"There is no list “{csv_type}”. The lists are: {', '.join(c.csv_type for c in LISTS)}.")
+    with session() as settings:
+        job, selection, config = refresh_selection(load_catalog(settings.sql_dir), names or [], csv_type)
+        result = run_job(job, selection, config, title="Refreshing")
+    failed = [event.step_key for event in result.get_step_failure_events()] if not result.success else []
+    if failed:
+        raise CommandError(f"These steps failed: {', '.join(map(str, failed))}. Run {result.run_id} in the UI says why.")
+    console.print(f"Done: run {result.run_id}.", highlight=False)
+
+
+@app.command("status")
+def status_command(as_json: Json = False) -> None:
+    """Show each materialized view and run its checks. Exit code 1 if one fails."""
+    from mv_pipeline.cli.status import as_records, as_table, read_status
+
+    with session() as settings:
+        catalog = load_catalog(settings.sql_dir)
+        with Database().connect() as connection:
+            statuses = read_status(connection, catalog)
+    if as_json:
+        _print_json(as_records(statuses))
+    else:
+        console.print(as_table(statuses))
+    if any(status.checks_failed for status in statuses):
+        for status in statuses:
+            for name, message in status.checks_failed.items():
+                errors.print(f"{status.name}, {name}: {message}", highlight=False, markup=False)
+        raise typer.Exit(1)
+
+
+@app.command("url")
+def url_command() -> None:
+    """Print the database's URL, for psql and dashboards. The embedded server only answers while something holds it."""
+    sys.stdout.write(load_settings().resolved_database_url() + "\n")
+
+
+@app.command("dev")
+def dev_command() -> None:
+    """Start the server, migrate, and run web UI, sensor and schedule until Ctrl-C."""
+    from mv_pipeline.cli.dev import HOST, serve
+
+    with session() as settings:
+        _migrate(settings, load_catalog(settings.sql_dir))
+        console.print(f"UI:    http://{HOST}:{settings.port}\nInbox: {settings.inbox_dir}\nCtrl-C stops all.", highlight=False)
+        code = serve(settings)
+    if code:
+        raise CommandError("The web UI or the daemon ended by itself; its last lines stand above.")
+
+
+@app.command("demo")
+def demo_command() -> None:
+    """Fill the embedded database with made-up data through the real path and show every view."""
+    from mv_pipeline.cli.demo import run_demo
+    from mv_pipeline.cli.status import as_table, read_status
+
+    with session() as settings:
+        catalog = load_catalog(settings.sql_dir)
+        _migrate(settings, catalog)
+        outcomes = run_demo(settings, catalog)
+        with Database().connect() as connection:
+            statuses = read_status(connection, catalog)
+    counts = {status: sum(outcome.status == status for outcome in outcomes) for status in ("success", "duplicate", "failed")}
+    console.print(
+        f"{len(outcomes)} files: {counts['success']} loaded ({sum(outcome.rows for outcome in outcomes):,} lines), "
+        f"{counts['duplicate']} known already, {counts['failed']} rejected.",
+        highlight=False,
+    )
+    console.print(as_table(statuses))
+    console.print(
+        f"Next: `make dev`, then open http://127.0.0.1:{settings.port} and drop a CSV file into "
+        f"{settings.inbox_dir}/<kind>/.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if counts["failed"] or any(status.checks_failed for status in statuses):
+        raise typer.Exit(1)
+
+
+@app.command("doctor")
+def doctor_command(as_json: Json = False) -> None:
+    """Say what is wrong with this installation. Exit code 1 if something is."""
+    from mv_pipeline.cli.doctor import examine
+
+    with session() as settings:
+        found = examine(settings, load_catalog(settings.sql_dir))
+    if as_json:
+        _print_json([asdict(diagnosis) for diagnosis in found])
+    else:
+        marks = {"ok": "[green]ok[/green]", "warning": "[yellow]warning[/yellow]", "error": "[red]error[/red]"}
+        for diagnosis in found:
+            console.print(marks[diagnosis.level], end=": ")
+            console.print(diagnosis.sentence, highlight=False, markup=False, soft_wrap=True)
+    if any(diagnosis.level == "error" for diagnosis in found):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; what is the user's to mend is told in one line."""
+    try:
+        app()
+    except (
+        CommandError,
+        EmbeddedServerError,
+        LookupError,
+        MigrateError,
+        RelationError,
+        SettingsError,
+        psycopg.OperationalError,
+    ) as error:
+        errors.print(f"mv-pipeline: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def _migrate(settings: Settings, catalog: Catalog) -> Migration:
+    with errors.status("Migrating …") as status:
+        result = migrate(Database(), catalog, lambda step: status.update(f"Migrating: {step} …"))
+        create_dagster_database(settings)
+    return result
+
+
+def _print_records(records: Sequence[dict[str, object]], as_json: bool, title: str) -> None:
+    if as_json:
+        _print_json(records)
+        return
+    table = Table(title=title)
+    for heading in records[0] if records else []:
+        table.add_column(heading)
+    for record in records:
+        table.add_row(*("" if value is None else str(value) for value in record.values()))
+    console.print(table)
+
+
+def _print_json(data: object) -> None:
+    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2) + "\n")

@@ -1,0 +1,104 @@
+"""`doctor`: what is wrong with this installation, in sentences, each with the way out."""
+
+import shutil
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import dagster as dg
+import psycopg
+from dagster._daemon.controller import all_daemons_live
+
+from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.cli.session import check_dagster_database
+from mv_pipeline.cli.status import read_status
+from mv_pipeline.database import MINIMUM_SERVER_VERSION, Connection, Database
+from mv_pipeline.intake.inbox import look_into
+from mv_pipeline.schema.relations import decide, read_existing
+from mv_pipeline.settings import Settings
+
+_LOW_DISK_BYTES = 1_000_000_000
+
+Level = Literal["ok", "warning", "error"]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """One sentence about the installation."""
+
+    level: Level
+    sentence: str
+
+
+def examine(settings: Settings, catalog: Catalog) -> list[Diagnosis]:
+    """Look at disk, inbox, database, views, Dagster's storage and daemon."""
+    found = [_disk(settings), *_inbox(settings)]
+    try:
+        with Database().connect() as connection:
+            found += _database(connection, catalog)
+    except psycopg.OperationalError as error:
+        found.append(Diagnosis("error", f"The database can't be reached: {str(error).strip()}"))
+    try:
+        check_dagster_database(settings)
+    except psycopg.OperationalError as error:
+        found.append(Diagnosis("error", f"Dagster's storage can't be reached: {str(error).strip()}"))
+    else:
+        found.append(_daemon())
+    return found
+
+
+def _disk(settings: Settings) -> Diagnosis:
+    free = shutil.disk_usage(settings.home).free
+    if free < _LOW_DISK_BYTES:
+        return Diagnosis("error", f"Only {free / 1e6:,.0f} MB are free at {settings.home}; free some space.")
+    return Diagnosis("ok", f"{free / 1e9:,.0f} GB are free at {settings.home}.")
+
+
+def _inbox(settings: Settings) -> list[Diagnosis]:
+    try:
+        look = look_into(settings.inbox_dir)
+    except OSError as error:
+        return [Diagnosis("error", f"The inbox {settings.inbox_dir} can't be read: {error.strerror}.")]
+    found = [Diagnosis("ok", f"The inbox is {settings.inbox_dir}; {len(look.files)} files wait in it.")]
+    for name, reason in look.left_alone.items():
+        found.append(Diagnosis("warning", f"{name} in the inbox is left alone ({reason}); move it to its place."))
+    return found
+
+
+def _database(connection: Connection, catalog: Catalog) -> list[Diagnosis]:
+    version = connection.info.server_version
+    if version < MINIMUM_SERVER_VERSION:
+        return [Diagnosis("error", f"The server is PostgreSQL {version // 10000}; 16 or later is needed.")]
+    found = [Diagnosis("ok", f"The database is PostgreSQL {version // 10000}.{version % 10000}.")]
+    if connection.execute("SELECT to_regclass('log.relation')").fetchone() == (None,):
+        return [*found, Diagnosis("error", "The database is empty. Run `mv-pipeline migrate`.")]
+    changes = decide(catalog, *read_existing(connection, catalog)).changes
+    if changes:
+        return [
+            *found,
+            Diagnosis("error", f"{len(changes)} views differ from their files: {', '.join(changes)}. Run `mv-pipeline migrate`."),
+        ]
+    for status in read_status(connection, catalog):
+        found += [Diagnosis("error", f"{status.name}, {name}: {text}") for name, text in status.checks_failed.items()]
+    found += _rejected(connection)
+    return found
+
+
+def _rejected(connection: Connection) -> list[Diagnosis]:
+    rows = connection.execute(
+        "SELECT DISTINCT ON (file_type, csv_type) file_name, processing_status, error_message FROM log.upload_file "
+        "ORDER BY file_type, csv_type, id DESC"
+    ).fetchall()
+    return [
+        Diagnosis("warning", f"The newest upload of its kind was rejected: {name}. {message}")
+        for name, status, message in cast(list[tuple[str, str, str]], rows)
+        if status == "failed"
+    ]
+
+
+def _daemon() -> Diagnosis:
+    with dg.DagsterInstance.get() as instance:
+        if all_daemons_live(instance):
+            return Diagnosis("ok", "The daemon is alive: sensor and nightly schedule run.")
+        return Diagnosis(
+            "warning", "The daemon doesn't run: no file is taken and no night is done. Start `mv-pipeline dev`."
+        )

@@ -1,0 +1,23 @@
+"""Puts the code location together; no logic lives here."""
+
+import dagster as dg
+
+from mv_pipeline import assets, checks, jobs, schedules, sensors
+from mv_pipeline.catalog.relations import load_catalog
+from mv_pipeline.database import Database
+from mv_pipeline.settings import load_settings
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Everything that Dagster is to know."""
+    catalog = load_catalog(load_settings().sql_dir)
+    return dg.Definitions(
+        assets=assets.build_assets(catalog),
+        asset_checks=checks.build_checks(catalog),
+        jobs=jobs.build_jobs(catalog),
+        sensors=[sensors.build_inbox_sensor(catalog)],
+        schedules=[schedules.nightly_schedule],
+        resources={"database": Database()},
+        executor=dg.in_process_executor,
+    )

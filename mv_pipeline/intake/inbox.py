@@ -1,0 +1,165 @@
+"""The folders: what lies in the inbox, what has come to rest, and where files go afterwards.
+
+Nothing here opens a file or a connection. A file is told by its folder: `inbox/<kind>/<name>.csv`.
+"""
+
+import errno
+import itertools
+import os
+import shutil
+import stat
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from mv_pipeline.catalog.kinds import KINDS
+from mv_pipeline.settings import TIME_ZONE, Settings
+
+_UNFINISHED = (".part", ".tmp", ".crdownload", ".filepart")
+_NAME_BYTES = 255
+
+
+@dataclass(frozen=True)
+class InboxFile:
+    """One CSV file in the inbox.
+
+    Args:
+        kind: the name of its folder.
+        path: where it lies.
+        size: bytes.
+        mtime_ns: last change, nanoseconds since the epoch.
+    """
+
+    kind: str
+    path: Path
+    size: int
+    mtime_ns: int
+
+    @property
+    def key(self) -> str:
+        """Its place in the inbox, `<kind>/<name>`."""
+        return f"{self.kind}/{self.path.name}"
+
+    @property
+    def stamp(self) -> str:
+        """What changes when the file does."""
+        return f"{self.size}-{self.mtime_ns}"
+
+
+@dataclass(frozen=True)
+class InboxLook:
+    """What one look at the inbox saw: CSV files, and the names that were left alone, each with a reason."""
+
+    files: list[InboxFile]
+    left_alone: dict[str, str]
+
+    def stamps(self) -> dict[str, str]:
+        """Each file's stamp by its key, to compare with at the next look."""
+        return {file.key: file.stamp for file in self.files}
+
+    def at_rest(self, before: Mapping[str, str], settle_seconds: float) -> list[InboxFile]:
+        """The files that haven't changed since the look before, or for a while; the oldest first.
+
+        Args:
+            before: the stamps of the look before.
+            settle_seconds: a file that is older than this has come to rest.
+        """
+        newest = time.time_ns() - int(settle_seconds * 1e9)
+        return [file for file in self.files if before.get(file.key) == file.stamp or file.mtime_ns <= newest]
+
+
+def prepare_folders(settings: Settings) -> None:
+    """Make the inbox with a folder per kind, and the folders that files go to."""
+    for kind in KINDS:
+        (settings.inbox_dir / kind.name).mkdir(parents=True, exist_ok=True)
+    for folder in (settings.archive_dir, settings.rejected_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def look_into(inbox: Path) -> InboxLook:
+    """Look at the inbox without opening anything; links, devices and folders are never followed.
+
+    Raises:
+        FileNotFoundError: there is no inbox.
+    """
+    kinds = {kind.name for kind in KINDS}
+    files: list[InboxFile] = []
+    left_alone: dict[str, str] = {}
+    with os.scandir(inbox) as folders:
+        for folder in sorted(folders, key=lambda entry: entry.name):
+            if folder.name.startswith("."):
+                continue
+            if folder.name in kinds and folder.is_dir(follow_symlinks=False):
+                _look_into_folder(folder, files, left_alone)
+            else:
+                left_alone[folder.name] = "no folder of a CSV kind"
+    files.sort(key=lambda file: (file.mtime_ns, file.key))
+    return InboxLook(files, left_alone)
+
+
+def _look_into_folder(folder: os.DirEntry[str], files: list[InboxFile], left_alone: dict[str, str]) -> None:
+    with os.scandir(folder.path) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.startswith(".") or name.lower().endswith(_UNFINISHED):
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # taken by another run since the folder was listed
+            key = f"{folder.name}/{name}"
+            if not stat.S_ISREG(status.st_mode):
+                left_alone[key] = "no regular file"
+            elif not name.lower().endswith(".csv"):
+                left_alone[key] = "no .csv file"
+            elif not name.isprintable():
+                left_alone[key] = "the name has unreadable characters"
+            else:
+                files.append(InboxFile(folder.name, Path(entry.path), status.st_size, status.st_mtime_ns))
+
+
+def archive_folder(settings: Settings, kind: str) -> Path:
+    """The folder for files loaded now: `archive/<kind>/<yyyy-mm>`, the month in Asia/Tokyo."""
+    return settings.archive_dir / kind / f"{datetime.now(TIME_ZONE):%Y-%m}"
+
+
+def rejected_folder(settings: Settings, kind: str) -> Path:
+    """The folder for rejected files of a kind."""
+    return settings.rejected_dir / kind
+
+
+def move_into(path: Path, folder: Path) -> Path:
+    """Move a file into a folder, under a name that is free there; nothing is ever overwritten.
+
+    Returns:
+        The file's new path.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = reserve(folder, path.name)
+    try:
+        path.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # Another file system: copy beside the reserved name first, so that a crash leaves no half file under it.
+        copy = target.with_name(f".{target.name[:64]}.{os.getpid()}.part")
+        shutil.copy2(path, copy, follow_symlinks=False)
+        copy.replace(target)
+        path.unlink()
+    return target
+
+
+def reserve(folder: Path, name: str) -> Path:
+    """Make an empty file under a name that is free in the folder: the given one, or with a number, cut to length."""
+    stem, dot, suffix = name.rpartition(".")
+    for number in itertools.count(1):
+        end = f"{f'-{number}' if number > 1 else ''}{dot}{suffix}"
+        kept = stem.encode()[: _NAME_BYTES - len(end.encode())].decode(errors="ignore")
+        try:
+            (folder / (kept + end)).touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        return folder / (kept + end)
+    raise AssertionError("unreachable: the count never ends")

@@ -1,0 +1,271 @@
+"""Loading one file: log row, raw lines, stg lines and the soft deletion of what they replace, in one transaction.
+
+Moving files is not done here; see `upload`.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import BinaryIO, cast
+
+from psycopg import sql
+
+from mv_pipeline.catalog.kinds import Column, Kind
+from mv_pipeline.database import Connection, scalar
+from mv_pipeline.intake import cells
+from mv_pipeline.intake.problems import REPORT_LIMIT, Code, Problem, RejectedFileError
+from mv_pipeline.intake.reader import CsvReader, FileFacts
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What became of one file.
+
+    Args:
+        id: its row in log.upload_file.
+        file_name: as it lay in the inbox.
+        status: loaded, duplicate (its rows are the active ones already) or rejected.
+        rows: data lines loaded.
+        days: data lines by slip date.
+        blank_lines, total_lines: lines left out of raw and stg.
+        message: the reason of a rejection, in Japanese.
+    """
+
+    id: int
+    file_name: str
+    status: str
+    rows: int = 0
+    days: dict[date, int] | None = None
+    blank_lines: int = 0
+    total_lines: int = 0
+    message: str = ""
+
+
+def load_file(
+    connection: Connection, kind: Kind, file_name: str, file: BinaryIO, facts: FileFacts, uploaded_by: str
+) -> Upload:
+    """Load a file in the caller's transaction.
+
+    Raises:
+        RejectedFileError: something in the file is wrong; the caller rolls back.
+    """
+    original = _active_upload(connection, kind, facts)
+    upload_id = _log_upload(connection, kind, file_name, facts, "processing", uploaded_by)
+    if original is not None:
+        _finish_log(connection, upload_id, 0, {"duplicate_of": original})
+        return Upload(upload_id, file_name, "duplicate")
+    with _reading(file, facts, kind) as reader:
+        _copy(connection, kind, reader, upload_id)
+        complete = _insert_typed(connection, kind, reader.columns, upload_id)
+        if not complete or reader.problems or not _dates_in_range(connection, kind, upload_id):
+            raise _rejection(connection, kind, reader, upload_id)
+    days = _days_of(connection, kind, upload_id)
+    _delete_earlier(connection, kind, upload_id, list(days))
+    facts_of_upload = {
+        "lines": reader.lines,
+        "blank_lines": reader.blank_lines,
+        "total_lines": reader.total_lines,
+        "net_weight_kg": str(reader.net_weight_kg),
+        "amount_yen": str(reader.amount_yen),
+        "first_day": min(days).isoformat(),
+        "last_day": max(days).isoformat(),
+        "encoding": facts.encoding,
+        "unknown_headers": reader.unknown_headers,
+    }
+    _finish_log(connection, upload_id, reader.data_lines, facts_of_upload)
+    return Upload(
+        upload_id, file_name, "loaded", reader.data_lines, days, reader.blank_lines, reader.total_lines
+    )
+
+
+def log_rejection(
+    connection: Connection,
+    kind: Kind,
+    file_name: str,
+    facts: FileFacts,
+    error: RejectedFileError,
+    uploaded_by: str,
+) -> Upload:
+    """Log that a file was rejected, and why."""
+    with connection.transaction():
+        upload_id = _log_upload(connection, kind, file_name, facts, "failed", uploaded_by)
+        codes: dict[str, int] = {}
+        for problem in error.problems:
+            codes[problem.code] = codes.get(problem.code, 0) + 1
+        connection.execute(
+            "UPDATE log.upload_file SET error_message = %s, metadata = %s WHERE id = %s",
+            [str(error), json.dumps({"problems": error.count, "codes": codes}), upload_id],
+        )
+    return Upload(upload_id, file_name, "rejected", message=str(error))
+
+
+@contextmanager
+def _reading(file: BinaryIO, facts: FileFacts, kind: Kind) -> Iterator[CsvReader]:
+    reader = CsvReader(file, facts, kind)
+    try:
+        yield reader
+    finally:
+        reader.release()
+
+
+def _log_upload(
+    connection: Connection, kind: Kind, file_name: str, facts: FileFacts, status: str, uploaded_by: str
+) -> int:
+    return cast(
+        int,
+        scalar(
+            connection,
+            "INSERT INTO log.upload_file (file_name, file_hash, file_type, csv_type, file_size_bytes, uploaded_by, "
+            "processing_status) VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id",
+            [file_name, facts.sha256, kind.version.upper(), kind.list.csv_type, facts.size, uploaded_by, status],
+        ),
+    )
+
+
+def _finish_log(connection: Connection, upload_id: int, rows: int, metadata: dict[str, object]) -> None:
+    connection.execute(
+        "UPDATE log.upload_file SET processing_status = 'success', row_count = %s, metadata = %s WHERE id = %s",
+        [rows, json.dumps(metadata, ensure_ascii=False), upload_id],
+    )
+
+
+def _active_upload(connection: Connection, kind: Kind, facts: FileFacts) -> int | None:
+    """The earlier upload of the same content whose rows are all still active, if there is one."""
+    row = connection.execute(
+        sql.SQL(
+            "SELECT u.id FROM log.upload_file AS u WHERE file_hash = %s AND file_type = %s AND csv_type = %s "
+            "AND processing_status = 'success' AND NOT is_deleted AND row_count > 0 AND row_count = "
+            "(SELECT count(*) FROM {} AS s WHERE s.upload_file_id = u.id AND NOT s.is_deleted) "
+            "ORDER BY u.id DESC LIMIT 1"
+        ).format(_stg(kind)),
+        [facts.sha256, kind.version.upper(), kind.list.csv_type],
+    ).fetchone()
+    return cast(int, row[0]) if row else None
+
+
+def _copy(connection: Connection, kind: Kind, reader: CsvReader, upload_id: int) -> None:
+    names = [*(column.name for column in reader.columns), "upload_file_id", "source_row_no"]
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
+        sql.Identifier("raw", kind.name), sql.SQL(", ").join(map(sql.Identifier, names))
+    )
+    with connection.cursor().copy(statement) as copy:
+        for block in reader.copy_blocks(upload_id):
+            copy.write(block)
+
+
+def _insert_typed(connection: Connection, kind: Kind, columns: list[Column], upload_id: int) -> bool:
+    """Derive the stg rows from the raw rows.
+
+    Returns:
+        True if every cell that holds something became a value.
+    """
+    names = [sql.Identifier(column.name) for column in columns]
+    counts = sql.SQL(", ").join(sql.SQL("count({})").format(name) for name in names)
+    held = connection.execute(
+        sql.SQL(
+            "WITH lines AS MATERIALIZED (SELECT {trimmed}, source_row_no FROM {raw} WHERE upload_file_id = {id}), "
+            "inserted AS (INSERT INTO {stg} ({names}, upload_file_id, source_row_no) "
+            "SELECT {values}, {id}, source_row_no FROM lines ORDER BY source_row_no) "
+            "SELECT {counts} FROM lines"
+        ).format(
+            trimmed=sql.SQL(", ").join(sql.SQL("{} AS {}").format(cells.trimmed(name), name) for name in names),
+            values=sql.SQL(", ").join(
+                cells.value(name, column.type) for name, column in zip(names, columns, strict=True)
+            ),
+            names=sql.SQL(", ").join(names),
+            counts=counts,
+            raw=sql.Identifier("raw", kind.name),
+            stg=_stg(kind),
+            id=upload_id,
+        )
+    ).fetchone()
+    read = connection.execute(
+        sql.SQL("SELECT {} FROM {} WHERE upload_file_id = {}").format(counts, _stg(kind), upload_id)
+    ).fetchone()
+    return held == read
+
+
+def _dates_in_range(connection: Connection, kind: Kind, upload_id: int) -> bool:
+    return not scalar(
+        connection,
+        sql.SQL(
+            "SELECT EXISTS (SELECT FROM {}, (SELECT min(ddate) AS first, max(ddate) AS last FROM ref.calendar_day) "
+            "AS c WHERE upload_file_id = {} AND (slip_date IS NULL OR slip_date NOT BETWEEN c.first AND c.last))"
+        ).format(_stg(kind), upload_id),
+    )
+
+
+def _rejection(connection: Connection, kind: Kind, reader: CsvReader, upload_id: int) -> RejectedFileError:
+    """Collect every problem of the file: those of its lines and those of its cells."""
+    problems, count = list(reader.problems), reader.problem_count
+    for column in reader.columns:
+        for row, code, value, number in _bad_cells(connection, kind, column, upload_id):
+            problems.append(Problem(code, reader.line_number(row), column.header, value))
+            count += number
+    return RejectedFileError(problems, count)
+
+
+def _bad_cells(
+    connection: Connection, kind: Kind, column: Column, upload_id: int
+) -> Iterator[tuple[int, Code, str, int]]:
+    """Yield row number, code and text of a column's bad cells, and 1 each; the last carries those over the limit."""
+    name = sql.Identifier(column.name)
+    conditions = [sql.SQL("WHEN r.held IS NOT NULL AND s.{} IS NULL THEN {}").format(
+        name, sql.Literal(str(cells.BAD_VALUE.get(column.type, "")))
+    )]
+    if column.name == "slip_date":
+        conditions += [
+            sql.SQL("WHEN s.slip_date IS NULL THEN {}").format(sql.Literal(str(Code.MISSING_DATE))),
+            sql.SQL("WHEN s.slip_date NOT BETWEEN c.first AND c.last THEN {}").format(
+                sql.Literal(str(Code.DATE_OUT_OF_RANGE))
+            ),
+        ]
+    rows = connection.execute(
+        sql.SQL(
+            "SELECT source_row_no, code, cell, count(*) OVER () FROM ("
+            "SELECT r.source_row_no, r.cell, CASE {conditions} END AS code FROM {stg} AS s "
+            "JOIN (SELECT source_row_no, {name} AS cell, {held} AS held FROM {raw} WHERE upload_file_id = {id}) AS r "
+            "USING (source_row_no), "
+            "(SELECT min(ddate) AS first, max(ddate) AS last FROM ref.calendar_day) AS c "
+            "WHERE s.upload_file_id = {id}) AS judged WHERE code IS NOT NULL ORDER BY source_row_no LIMIT {limit}"
+        ).format(
+            conditions=sql.SQL(" ").join(conditions),
+            stg=_stg(kind),
+            raw=sql.Identifier("raw", kind.name),
+            name=name,
+            held=cells.trimmed(name),
+            id=upload_id,
+            limit=REPORT_LIMIT,
+        )
+    ).fetchall()
+    for position, row in enumerate(rows):
+        row_number, code, value, total = cast(tuple[int, str, str | None, int], row)
+        left = total - len(rows) if position == len(rows) - 1 else 0
+        yield row_number, Code(code), value or "", 1 + left
+
+
+def _days_of(connection: Connection, kind: Kind, upload_id: int) -> dict[date, int]:
+    rows = connection.execute(
+        sql.SQL("SELECT slip_date, count(*) FROM {} WHERE upload_file_id = {} GROUP BY 1 ORDER BY 1").format(
+            _stg(kind), upload_id
+        )
+    ).fetchall()
+    return cast(dict[date, int], dict(rows))
+
+
+def _delete_earlier(connection: Connection, kind: Kind, upload_id: int, days: list[date]) -> None:
+    """Soft-delete earlier rows of the same days (spec: Staging, the last successful upload's rows are active)."""
+    connection.execute(
+        sql.SQL(
+            "UPDATE {} SET is_deleted = true, deleted_at = now(), deleted_by = %s "
+            "WHERE slip_date = ANY (%s) AND NOT is_deleted AND upload_file_id IS DISTINCT FROM %s"
+        ).format(_stg(kind)),
+        [f"upload_file {upload_id}", days, upload_id],
+    )
+
+
+def _stg(kind: Kind) -> sql.Identifier:
+    return sql.Identifier("stg", kind.name)

@@ -1,0 +1,65 @@
+"""One file's way: claim, inspect, load or reject, then move; the file moves only after the commit.
+
+The claim is an advisory lock of the session, so it ends with the process, however that ends.
+"""
+
+import os
+from pathlib import Path
+
+from mv_pipeline.catalog.kinds import Kind
+from mv_pipeline.database import Connection
+from mv_pipeline.intake import inbox
+from mv_pipeline.intake.load import Upload, load_file, log_rejection
+from mv_pipeline.intake.problems import RejectedFileError, write_report
+from mv_pipeline.intake.reader import FileChangedError, FileFacts, NotAFileError, inspect_file, open_file
+from mv_pipeline.settings import Settings
+
+
+def take_file(connection: Connection, settings: Settings, kind: Kind, path: Path, uploaded_by: str) -> Upload | None:
+    """Load or reject one file of the inbox and move it away.
+
+    Args:
+        connection: in autocommit mode.
+        settings: where archive and rejected files go, and the size limit.
+        kind: the kind of the folder it lies in.
+        path: the file.
+        uploaded_by: for the log.
+
+    Returns:
+        What became of it; None if it is gone, still being written to, or no regular file, and nothing was done.
+    """
+    lock = f"mv_pipeline:intake:{kind.name}"
+    connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [lock])
+    try:
+        return _load_and_move(connection, settings, kind, path, uploaded_by)
+    except (FileNotFoundError, FileChangedError, NotAFileError):
+        return None
+    finally:
+        connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [lock])
+
+
+def _load_and_move(
+    connection: Connection, settings: Settings, kind: Kind, path: Path, uploaded_by: str
+) -> Upload:
+    with open_file(path) as file:
+        before = os.fstat(file.fileno())
+        facts = FileFacts(before.st_size, "", "")
+        try:
+            facts = inspect_file(file, settings.max_file_mb * 1_000_000)
+            with connection.transaction():
+                upload = load_file(connection, kind, path.name, file, facts, uploaded_by)
+                _raise_if_changed(path, before)
+        except RejectedFileError as error:
+            _raise_if_changed(path, before)
+            upload = log_rejection(connection, kind, path.name, facts, error, uploaded_by)
+            target = inbox.move_into(path, inbox.rejected_folder(settings, kind.name))
+            write_report(inbox.reserve(target.parent, f"{target.name}.errors.csv"), error)
+            return upload
+    inbox.move_into(path, inbox.archive_folder(settings, kind.name))
+    return upload
+
+
+def _raise_if_changed(path: Path, before: os.stat_result) -> None:
+    now = path.stat(follow_symlinks=False)
+    if (now.st_ino, now.st_size, now.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
+        raise FileChangedError(f"{path} was written to while it was read.")
