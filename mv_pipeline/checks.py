@@ -5,7 +5,6 @@ A message says what was found, what was expected and what to do. Nothing is repa
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import cast
 
 import dagster as dg
 from psycopg import sql
@@ -15,7 +14,7 @@ from mv_pipeline.catalog.kinds import KINDS, Kind
 from mv_pipeline.catalog.relations import Balance, Catalog, Relation
 from mv_pipeline.catalog.sources import SOURCES
 from mv_pipeline.catalog.tables import ROLLUPS
-from mv_pipeline.database import Connection, Database, identifier, scalar
+from mv_pipeline.database import Connection, Database, identifier, one_row, scalar
 from mv_pipeline.intake import cells
 from mv_pipeline.refresh import has_concurrent_index, last_refresh
 
@@ -30,7 +29,7 @@ class Finding:
 
     passed: bool
     message: str
-    metadata: dict[str, object]
+    metadata: dict[str, str | int | float]
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def view_probes(catalog: Catalog, view: Relation) -> list[Probe]:
 
 def _row_count(view: Relation) -> Callable[[Connection], Finding]:
     def look(connection: Connection) -> Finding:
-        found = cast(int, scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(view.name))))
+        found = scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(view.name)))
         if not view.header.days:
             return Finding(found > 0, f"{found} rows found, at least 1 expected. {_hint(found > 0)}", {"rows": found})
         differing = connection.execute(
@@ -130,9 +129,7 @@ def _row_count(view: Relation) -> Callable[[Connection], Finding]:
                 expected=_expected_days(view),
             )
         ).fetchall()
-        expected = cast(
-            int, scalar(connection, sql.SQL("SELECT count(*) FROM ({}) AS days").format(_expected_days(view)))
-        )
+        expected = scalar(connection, sql.SQL("SELECT count(*) FROM ({}) AS days").format(_expected_days(view)))
         return Finding(
             not differing,
             f"{found} rows found, {expected} expected: one per calendar day. {_hint(not differing)}",
@@ -157,12 +154,13 @@ def _key_unique(view: Relation) -> Callable[[Connection], Finding]:
     nulls = sql.SQL(" OR ").join(sql.SQL("{} IS NULL").format(sql.Identifier(name)) for name in view.header.key)
 
     def look(connection: Connection) -> Finding:
-        row = connection.execute(
+        row = one_row(
+            connection,
             sql.SQL(
                 "SELECT count(*) - count(DISTINCT ({columns})), count(*) FILTER (WHERE {nulls}) FROM {view}"
-            ).format(columns=columns, nulls=nulls, view=identifier(view.name))
-        ).fetchone()
-        doubles, empty = cast(tuple[int, int], row)
+            ).format(columns=columns, nulls=nulls, view=identifier(view.name)),
+        )
+        doubles, empty = row
         passed = not doubles and not empty
         return Finding(
             passed,
@@ -178,7 +176,10 @@ def _up_to_date(catalog: Catalog, view: Relation) -> Callable[[Connection], Find
         last = last_refresh(connection, catalog, view)
         if last is None:
             return Finding(False, "Never refreshed. Run `mv-pipeline migrate`.", {})
-        reasons = [*(f"{name} changed" for name in last.news), *(["the business date moved"] if last.date_moved else [])]
+        reasons = [
+            *(f"{name} changed" for name in last.news),
+            *(["the business date moved"] if last.date_moved else []),
+        ]
         return Finding(
             last.fresh,
             f"Last refresh {last.at:%Y-%m-%d %H:%M:%S} (Asia/Tokyo); since then: {', '.join(reasons) or 'no change'}. "
@@ -192,7 +193,9 @@ def _up_to_date(catalog: Catalog, view: Relation) -> Callable[[Connection], Find
 def _concurrent_index(view: Relation) -> Callable[[Connection], Finding]:
     def look(connection: Connection) -> Finding:
         passed = has_concurrent_index(connection, view)
-        message = "Found." if passed else f"None found. CREATE UNIQUE INDEX ON {view.name} ({', '.join(view.header.key)})."
+        message = (
+            "Found." if passed else f"None found. CREATE UNIQUE INDEX ON {view.name} ({', '.join(view.header.key)})."
+        )
         return Finding(passed, message, {})
 
     return look
@@ -200,12 +203,13 @@ def _concurrent_index(view: Relation) -> Callable[[Connection], Finding]:
 
 def _newest_day(view: Relation) -> Callable[[Connection], Finding]:
     def look(connection: Connection) -> Finding:
-        row = connection.execute(
+        row = one_row(
+            connection,
             sql.SQL("SELECT (SELECT max({}) FROM {}), (SELECT max(ddate) FROM ({}) AS days)").format(
                 sql.Identifier(view.header.key[0]), identifier(view.name), _expected_days(view)
-            )
-        ).fetchone()
-        newest, expected = cast(tuple[object, object], row)
+            ),
+        )
+        newest, expected = row
         passed = newest == expected
         return Finding(
             passed,
@@ -217,32 +221,33 @@ def _newest_day(view: Relation) -> Callable[[Connection], Finding]:
 
 
 def _mass_balance(view: Relation, balance: Balance) -> Callable[[Connection], Finding]:
-    sources = [source for source in SOURCES if source.csv_type == balance.csv_type]
+    recent = sql.SQL(
+        "SELECT array_agg(DISTINCT ddate) FROM {} WHERE changed_at > now() - interval '2 days' "
+        "AND ddate < ref.business_date()"
+    ).format(identifier(ROLLUPS[balance.csv_type].name))
     # Summed from the staging lines themselves, not from the rollup: that is what the check is for.
     lines = sql.SQL(" UNION ALL ").join(
         sql.SQL(
-            "SELECT {day} AS ddate, {priority}::integer AS priority, sum({weight})::numeric AS kg FROM {active} "
-            "WHERE {day} IN (SELECT ddate FROM days) GROUP BY 1"
+            "SELECT {day} AS ddate, {priority} AS priority, sum({weight}) AS kg FROM {active} "
+            "WHERE {day} = ANY (%(days)s) GROUP BY {day}"
         ).format(
             day=sql.Identifier(source.day),
             priority=sql.Literal(source.priority),
             weight=sql.Identifier(source.weight_kg),
             active=identifier(source.active),
         )
-        for source in sources
+        for source in SOURCES
+        if source.csv_type == balance.csv_type
     )
     query = sql.SQL(
-        "WITH days AS (SELECT DISTINCT ddate FROM {rollup} WHERE changed_at > now() - interval '2 days' "
-        "AND ddate < ref.business_date()), "
-        "counted AS (SELECT DISTINCT ON (ddate) ddate, kg FROM ({lines}) AS lines ORDER BY ddate, priority), "
-        "compared AS (SELECT ddate, v.{tons} AS found, coalesce(round(c.kg / 1000, 3), 0) AS expected "
-        "FROM days LEFT JOIN counted AS c USING (ddate) LEFT JOIN (SELECT {day} AS ddate, {tons} FROM {view}) AS v "
-        "USING (ddate)) "
+        "WITH counted AS (SELECT DISTINCT ON (ddate) ddate, kg FROM ({lines}) AS lines ORDER BY ddate, priority), "
+        "compared AS (SELECT ddate, v.found, coalesce(round(c.kg / 1000, 3), 0) AS expected "
+        "FROM unnest(%(days)s::date[]) AS days (ddate) LEFT JOIN counted AS c USING (ddate) "
+        "LEFT JOIN (SELECT {day} AS ddate, {tons} AS found FROM {view}) AS v USING (ddate)) "
         "SELECT count(*), coalesce(sum(found), 0), coalesce(sum(expected), 0), "
         "array_agg(ddate::text || ': ' || coalesce(found::text, 'none') || ' / ' || expected ORDER BY ddate) "
         "FILTER (WHERE found IS DISTINCT FROM expected) FROM compared"
     ).format(
-        rollup=identifier(ROLLUPS[balance.csv_type].name),
         lines=lines,
         tons=sql.Identifier(balance.tons),
         day=sql.Identifier(view.header.key[0]),
@@ -250,13 +255,18 @@ def _mass_balance(view: Relation, balance: Balance) -> Callable[[Connection], Fi
     )
 
     def look(connection: Connection) -> Finding:
-        days, found, expected, wrong = cast(
-            tuple[int, object, object, list[str] | None], connection.execute(query).fetchone()
-        )
+        changed = scalar(connection, recent) or []
+        row = one_row(connection, query, {"days": changed})
+        days, found, expected, wrong = row
         return Finding(
             not wrong,
             f"{days} days: {found} tons found, {expected} expected. {_hint(not wrong)}",
-            {"days": days, "found": str(found), "expected": str(expected), "wrong_days": "; ".join((wrong or [])[:_SHOWN])},
+            {
+                "days": days,
+                "found": str(found),
+                "expected": str(expected),
+                "wrong_days": "; ".join((wrong or [])[:_SHOWN]) or "none",
+            },
         )
 
     return look
@@ -264,11 +274,11 @@ def _mass_balance(view: Relation, balance: Balance) -> Callable[[Connection], Fi
 
 def _equals(view: Relation) -> Callable[[Connection], Finding]:
     query = sql.SQL(
-        "SELECT count(*) FROM ((TABLE {a} EXCEPT ALL TABLE {b}) UNION ALL (TABLE {b} EXCEPT ALL TABLE {a})) AS differing"
+        "SELECT count(*) FROM ((TABLE {a} EXCEPT ALL TABLE {b}) UNION ALL (TABLE {b} EXCEPT ALL TABLE {a})) AS wrong"
     ).format(a=identifier(view.name), b=identifier(str(view.header.equals)))
 
     def look(connection: Connection) -> Finding:
-        differing = cast(int, scalar(connection, query))
+        differing = scalar(connection, query)
         return Finding(
             not differing,
             f"{differing} rows differ from {view.header.equals}, none expected. {_hint(not differing)}",
@@ -280,7 +290,7 @@ def _equals(view: Relation) -> Callable[[Connection], Finding]:
 
 def _no_rows(query: str) -> Callable[[Connection], Finding]:
     def look(connection: Connection) -> Finding:
-        cursor = connection.execute(sql.SQL(query))  # type: ignore[arg-type]  # the header's own SQL
+        cursor = connection.execute(sql.SQL(query))  # the header's own SQL
         rows = cursor.fetchmany(_SHOWN)
         return Finding(
             not rows,
@@ -302,8 +312,12 @@ def _last_upload_accepted(kind: Kind) -> Probe:
             return Finding(True, "No file has come yet.", {})
         upload_id, name, status, message = row
         passed = status == "success"
-        advice = "" if passed else f"{message} 修正して inbox/{kind.name} に置き直してください。 Correct the file, drop it again."
-        return Finding(passed, f"{name}: {status}. {advice}", {"upload_file_id": int(str(upload_id))})
+        advice = (
+            ""
+            if passed
+            else f"{message} 修正して inbox/{kind.name} に置き直してください。 Correct the file, drop it again."
+        )
+        return Finding(passed, f"{name}: {status}. {advice}", {"upload_file_id": upload_id})
 
     return Probe("last_upload_accepted", "The newest file was loaded.", look, dg.AssetCheckSeverity.WARN)
 
@@ -345,7 +359,9 @@ def _upload_probes(kind: Kind) -> list[Probe]:
             newest = ", ".join(f"{what} {uploads[0][part][0]}" for what, part in columns.items()) if uploads else "none"
             message = f"{len(uploads)} newest uploads: file = raw = stg expected, {len(wrong)} differ. "
             advice = "" if not wrong else "Drop the files again, or ask who changed the tables by hand."
-            return Finding(not wrong, message + advice, {"wrong": "; ".join(wrong[:_SHOWN]) or "none", "newest": newest})
+            return Finding(
+                not wrong, message + advice, {"wrong": "; ".join(wrong[:_SHOWN]) or "none", "newest": newest}
+            )
 
         return look
 
@@ -367,10 +383,10 @@ def _notes_read(csv_type: str) -> Probe:
     tables = [source.table for source in SOURCES if source.csv_type == csv_type]
 
     def look(connection: Connection) -> Finding:
-        row = connection.execute(
-            "SELECT count(*), min(noted_at) FROM log.change_note WHERE relation = ANY (%s)", [tables]
-        ).fetchone()
-        waiting, since = cast(tuple[int, object], row)
+        row = one_row(
+            connection, "SELECT count(*), min(noted_at) FROM log.change_note WHERE relation = ANY (%s)", [tables]
+        )
+        waiting, since = row
         return Finding(
             not waiting,
             f"{waiting} change notes wait{f' since {since}' if waiting else ''}, none expected. "

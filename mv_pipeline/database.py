@@ -5,7 +5,7 @@ No table, view or rule of the plant is known here.
 
 import contextlib
 from collections.abc import Iterator
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import dagster as dg
 import psycopg
@@ -13,7 +13,7 @@ from psycopg import sql
 
 from mv_pipeline.settings import load_settings
 
-Connection = psycopg.Connection[tuple[object, ...]]
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 MINIMUM_SERVER_VERSION = 160000
 
@@ -56,13 +56,43 @@ def identifier(name: str) -> sql.Identifier:
 
 def lock_for_transaction(connection: Connection, *key: str) -> None:
     """Wait for the advisory lock of that key; it ends with the transaction, however that ends."""
-    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", ["mv_pipeline:" + ":".join(key)])
+    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [_lock_name(key)])
 
 
-def scalar(connection: Connection, query: LiteralString | sql.Composable, params: object = None) -> object:
-    """Run a query that gives one row of one column and return its value."""
-    statement = sql.SQL(query) if isinstance(query, str) else query
-    row = connection.execute(statement, params).fetchone()  # type: ignore[arg-type]
+@contextlib.contextmanager
+def session_lock(connection: Connection, *key: str) -> Iterator[None]:
+    """Hold the advisory lock of that key during the block; it dies with the session, so nobody has to unlock it."""
+    name = _lock_name(key)
+    connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [name])
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
+
+
+def _lock_name(key: tuple[str, ...]) -> str:
+    return ":".join(("mv_pipeline", *key))
+
+
+def one_row(
+    connection: Connection, query: LiteralString | sql.SQL | sql.Composed, params: Any = None
+) -> tuple[Any, ...]:
+    """Run a query that gives one row and return it.
+
+    Raises:
+        LookupError: there was no row.
+    """
+    row = connection.execute(query, params).fetchone()
     if row is None:
         raise LookupError("The query gave no row.")
-    return row[0]
+    return row
+
+
+def scalar(connection: Connection, query: LiteralString | sql.SQL | sql.Composed, params: Any = None) -> Any:
+    """Run a query that gives one row of one column and return its value.
+
+    Raises:
+        LookupError: there was no row.
+    """
+    return one_row(connection, query, params)[0]

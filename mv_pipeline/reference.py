@@ -4,7 +4,6 @@ Closures and exceptions are people's; they are only spelled out here.
 """
 
 from datetime import date
-from typing import cast
 
 import holidays
 
@@ -19,7 +18,7 @@ def extend_calendar(connection: Connection) -> int:
     Returns:
         The number of days added.
     """
-    end = date(cast(date, scalar(connection, "SELECT ref.business_date()")).year + 1, 12, 31)
+    end = date(scalar(connection, "SELECT ref.business_date()").year + 1, 12, 31)
     added = connection.execute(
         "INSERT INTO ref.calendar_day (ddate) "
         "SELECT day::date FROM generate_series(%s::timestamp, %s::timestamp, interval '1 day') AS day "
@@ -42,7 +41,7 @@ def sync_holidays(connection: Connection) -> int:
     span = connection.execute("SELECT min(y), max(y) FROM ref.calendar_day").fetchone()
     if span is None or span[0] is None:
         return 0
-    first, last = cast(tuple[int, int], span)
+    first, last = span
     calendar = holidays.country_holidays("JP", years=range(first, last + 1), language="ja")
     days, names = list(calendar.keys()), list(calendar.values())
     removed = connection.execute(

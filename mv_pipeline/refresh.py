@@ -6,13 +6,12 @@ The order of refreshes is the graph's, retries are Dagster's. Here is one view i
 import time
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import cast
 
 from psycopg import sql
 
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.sources import SOURCES
-from mv_pipeline.database import Connection, identifier, scalar
+from mv_pipeline.database import Connection, identifier, one_row, scalar
 
 LOCK_TIMEOUT = "30s"
 
@@ -79,13 +78,14 @@ def log_refresh(
     connection: Connection, relation: Relation, mode: str, seconds: float, snapshot: object, run_id: str | None
 ) -> Refresh:
     """Measure a view that this transaction has just filled, log it, and note it as changed if rows differ."""
-    row = connection.execute(
+    row = one_row(
+        connection,
         "SELECT pg_stat_get_xact_tuples_inserted(%(name)s::regclass), "
         "pg_stat_get_xact_tuples_deleted(%(name)s::regclass), pg_total_relation_size(%(name)s::regclass)",
         {"name": relation.name},
-    ).fetchone()
-    rows = cast(int, scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(relation.name))))
-    inserted, deleted, size = cast(tuple[int, int, int], row)
+    )
+    rows = scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(relation.name)))
+    inserted, deleted, size = row
     if mode != "concurrently":
         inserted, deleted = rows, 0
     connection.execute(
@@ -134,7 +134,7 @@ def last_refresh(connection: Connection, catalog: Catalog, relation: Relation) -
     ).fetchone()
     if row is None:
         return None
-    at, seconds, business_date, moved, news = cast(tuple[datetime, float, date, bool, list[str]], row)
+    at, seconds, business_date, moved, news = row
     return LastRefresh(at, seconds, business_date, news, moved and catalog.reads_business_date(relation.name))
 
 

@@ -5,12 +5,11 @@ Which source counts for a day is not decided here but in the views mart.v_<list>
 
 from dataclasses import dataclass
 from datetime import date
-from typing import cast
 
 from psycopg import sql
 
 from mv_pipeline.catalog.sources import SOURCES, Source
-from mv_pipeline.database import Connection, identifier, lock_for_transaction
+from mv_pipeline.database import Connection, identifier, lock_for_transaction, scalar
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def update_rollup(connection: Connection, csv_type: str) -> RollupResult:
     days: dict[str, int | None] = {}
     changed = 0
     for source in sources:
-        noted = {cast(date | None, day) for relation, day in notes if relation == source.table}
+        noted = {day for relation, day in notes if relation == source.table}
         if noted:
             every_day = None in noted
             changed += _recompute(connection, source, None if every_day else [day for day in noted if day])
@@ -68,31 +67,27 @@ def _recompute(connection: Connection, source: Source, days: list[date] | None) 
         active=identifier(source.active),
         narrow=narrow,
     )
-    written = connection.execute(
+    rows: int = scalar(
+        connection,
         sql.SQL(
-            "INSERT INTO {rollup} AS old "
+            "WITH fresh AS MATERIALIZED ({fresh}), written AS (INSERT INTO {rollup} AS old "
             "(csv_type, source, priority, ddate, line_count, slip_count, net_weight_kg, amount_yen) "
-            "SELECT %(csv_type)s, %(source)s, %(priority)s, fresh.* FROM ({fresh}) AS fresh "
+            "SELECT %(csv_type)s, %(source)s, %(priority)s, fresh.* FROM fresh "
             "ON CONFLICT (csv_type, source, ddate) DO UPDATE SET priority = excluded.priority, "
             "line_count = excluded.line_count, slip_count = excluded.slip_count, "
             "net_weight_kg = excluded.net_weight_kg, amount_yen = excluded.amount_yen, "
             "changed_at = clock_timestamp() "
             "WHERE (old.priority, old.line_count, old.slip_count, old.net_weight_kg, old.amount_yen) IS DISTINCT FROM "
             "(excluded.priority, excluded.line_count, excluded.slip_count, excluded.net_weight_kg, "
-            "excluded.amount_yen)"
-        ).format(rollup=identifier(source.rollup), fresh=fresh),
-        params,
-    ).rowcount
-    vanished = connection.execute(
-        sql.SQL(
-            "DELETE FROM {rollup} WHERE csv_type = %(csv_type)s AND source = %(source)s {noted} AND NOT EXISTS "
-            "(SELECT FROM {active} WHERE {day} = {rollup}.ddate)"
+            "excluded.amount_yen) RETURNING 1), "
+            "vanished AS (DELETE FROM {rollup} WHERE csv_type = %(csv_type)s AND source = %(source)s {noted} "
+            "AND ddate NOT IN (SELECT ddate FROM fresh) RETURNING 1) "
+            "SELECT (SELECT count(*) FROM written) + (SELECT count(*) FROM vanished)"
         ).format(
             rollup=identifier(source.rollup),
+            fresh=fresh,
             noted=sql.SQL("" if days is None else "AND ddate = ANY (%(days)s)"),
-            active=identifier(source.active),
-            day=day,
         ),
         params,
-    ).rowcount
-    return written + vanished
+    )
+    return rows

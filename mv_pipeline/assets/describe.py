@@ -1,7 +1,6 @@
 """What every asset says of itself in the same way: key, group, owner, table name, column schema."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import dagster as dg
 
@@ -52,6 +51,6 @@ def column_schema(connection: Connection, name: str) -> dg.TableSchema:
     return dg.TableSchema(
         columns=[
             dg.TableColumn(column, kind, constraints=dg.TableColumnConstraints(nullable=not not_null))
-            for column, kind, not_null in cast(list[tuple[str, str, bool]], rows)
+            for column, kind, not_null in rows
         ]
     )

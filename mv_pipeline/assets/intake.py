@@ -10,6 +10,7 @@ from datetime import date
 import dagster as dg
 import psycopg
 from psycopg import sql
+from pydantic import Field
 
 from mv_pipeline.assets.describe import (
     GROUP_INTAKE,
@@ -27,10 +28,10 @@ from mv_pipeline.intake.upload import take_file
 from mv_pipeline.reference import CALENDAR_START
 from mv_pipeline.settings import TIME_ZONE, load_settings
 
-DAYS = dg.DailyPartitionsDefinition(start_date=CALENDAR_START.isoformat(), timezone=str(TIME_ZONE), end_offset=366)
+DAYS = dg.DailyPartitionsDefinition(start_date=CALENDAR_START.isoformat(), timezone=str(TIME_ZONE), end_offset=1)
 
 
-class IntakeConfig(dg.Config):  # type: ignore[misc]
+class IntakeConfig(dg.Config):
     """Which files to take.
 
     Args:
@@ -38,7 +39,7 @@ class IntakeConfig(dg.Config):  # type: ignore[misc]
         uploaded_by: for the log.
     """
 
-    files: list[str] = []
+    files: list[str] = Field(default_factory=list)
     uploaded_by: str = "mv_pipeline"
 
 
@@ -65,7 +66,11 @@ def build_intake_asset(*, kind: Kind) -> dg.AssetsDefinition:
                 ),
                 metadata=table_metadata(
                     f"raw.{kind.name}",
-                    {**dict.fromkeys(kind.raw_columns, "text"), "upload_file_id": "integer", "source_row_no": "integer"},
+                    {
+                        **dict.fromkeys(kind.raw_columns, "text"),
+                        "upload_file_id": "integer",
+                        "source_row_no": "integer",
+                    },
                 ),
                 skippable=True,
             ),

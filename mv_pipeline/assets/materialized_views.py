@@ -22,7 +22,7 @@ FRESH_BY = dg.FreshnessPolicy.cron(
 )
 
 
-class RefreshConfig(dg.Config):  # type: ignore[misc]
+class RefreshConfig(dg.Config):
     """How to refresh.
 
     Args:
@@ -59,7 +59,7 @@ def build_materialized_view_asset(*, catalog: Catalog, relation: Relation) -> dg
                 context.log.info(f"Nothing upstream has changed since {last.at:%Y-%m-%d %H:%M:%S} (Asia/Tokyo).")
                 return dg.MaterializeResult(metadata={"refreshed": False, "last_refresh": last.at.isoformat()})
             refresh = refresh_view(connection, relation, context.run_id)
-            metadata: dict[str, object] = {
+            metadata: dict[str, str | int | float | dg.TableSchema] = {
                 "refreshed": True,
                 "mode": refresh.mode,
                 "seconds": refresh.seconds,

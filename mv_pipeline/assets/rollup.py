@@ -3,7 +3,15 @@
 import dagster as dg
 from psycopg import sql
 
-from mv_pipeline.assets.describe import GROUP_ROLLUP, OWNER, asset_key, asset_keys, bilingual, column_schema, table_metadata
+from mv_pipeline.assets.describe import (
+    GROUP_ROLLUP,
+    OWNER,
+    asset_key,
+    asset_keys,
+    bilingual,
+    column_schema,
+    table_metadata,
+)
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database import Database, identifier, scalar

@@ -3,14 +3,22 @@
 Materializing one changes nothing in the database; it makes sure that the view stands there as its file says.
 """
 
-import json
-from typing import cast
-
 import dagster as dg
 from psycopg import sql
 
-from mv_pipeline.assets.describe import GROUP_VIEWS, asset_key, asset_keys, bilingual, column_schema, table_metadata
+from mv_pipeline.assets.describe import (
+    GROUP_REFERENCE,
+    GROUP_ROLLUP,
+    GROUP_STAGING,
+    GROUP_VIEWS,
+    asset_key,
+    asset_keys,
+    bilingual,
+    column_schema,
+    table_metadata,
+)
 from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database import Connection, Database, identifier, scalar
 
 
@@ -20,7 +28,7 @@ def build_view_asset(*, catalog: Catalog, relation: Relation) -> dg.AssetsDefini
     @dg.asset(
         key=asset_key(relation.name),
         deps=asset_keys(relation.dependencies),
-        group_name=GROUP_VIEWS,
+        group_name=_group(catalog, relation),
         owners=[relation.header.owner],
         kinds={"postgres", "view"},
         description=bilingual(relation.header.description, relation.header.description_en),
@@ -46,16 +54,24 @@ def build_view_asset(*, catalog: Catalog, relation: Relation) -> dg.AssetsDefini
     return view
 
 
+def _group(catalog: Catalog, relation: Relation) -> str:
+    """The layer that a view belongs to, from where it stands in the lineage."""
+    if relation.schema == "stg":
+        return GROUP_STAGING
+    if relation.dependencies <= {table.name for table in ROLLUPS.values()}:
+        return GROUP_ROLLUP
+    if relation.schema == "ref" and not any(name.startswith("stg.") for name in catalog.upstream(relation.name)):
+        return GROUP_REFERENCE
+    return GROUP_VIEWS
+
+
 def _row_count(connection: Connection, catalog: Catalog, relation: Relation) -> dict[str, int]:
     """Count a view's rows, or estimate them where counting would mean reading staging tables through."""
     if any(name.startswith("stg.") for name in _read_live(catalog, relation.name)):
-        plan = scalar(
-            connection, sql.SQL("EXPLAIN (FORMAT JSON) SELECT * FROM {}").format(identifier(relation.name))
-        )
-        parsed = json.loads(plan) if isinstance(plan, str) else plan
-        return {"estimated_rows": cast(int, cast(list[dict[str, dict[str, object]]], parsed)[0]["Plan"]["Plan Rows"])}
+        plan = scalar(connection, sql.SQL("EXPLAIN (FORMAT JSON) SELECT * FROM {}").format(identifier(relation.name)))
+        return {"estimated_rows": plan[0]["Plan"]["Plan Rows"]}
     count = scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(relation.name)))
-    return {"dagster/row_count": cast(int, count)}
+    return {"dagster/row_count": count}
 
 
 def _read_live(catalog: Catalog, name: str) -> set[str]:

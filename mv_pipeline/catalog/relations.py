@@ -112,7 +112,7 @@ class Relation:
         return self.kind == "materialized view"
 
     @cached_property
-    def _tree(self) -> exp.Expression:
+    def _tree(self) -> exp.Query:
         try:
             tree = sqlglot.parse_one(self.query, dialect="postgres")
         except SqlglotError as error:
@@ -124,9 +124,7 @@ class Relation:
     @cached_property
     def dependencies(self) -> frozenset[str]:
         """The relations that the SELECT reads, as `schema.name`; its own CTEs are not among them."""
-        sources = {
-            source for scope in traverse_scope(self._tree) for source in scope.sources.values()
-        }
+        sources = {source for scope in traverse_scope(self._tree) for source in scope.sources.values()}
         tables = [source for source in sources if isinstance(source, exp.Table) and source.name]
         for table in tables:
             if not table.db:
@@ -174,7 +172,15 @@ def read_relation(path: Path) -> Relation:
 def active_view(kind: Kind) -> Relation:
     """The view of a kind's rows that are not deleted (spec: Staging, `stg.v_active_<kind>`)."""
     columns = ", ".join(
-        ["id", *(c.name for c in kind.columns), "upload_file_id", "source_row_no", "is_deleted", "deleted_at", "created_at"]
+        [
+            "id",
+            *(c.name for c in kind.columns),
+            "upload_file_id",
+            "source_row_no",
+            "is_deleted",
+            "deleted_at",
+            "created_at",
+        ]
     )
     header = Header(
         description=f"{kind.title}の有効な行（論理削除されていない行）。",

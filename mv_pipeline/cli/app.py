@@ -12,6 +12,7 @@ from typing import Annotated
 
 import psycopg
 import typer
+from rich import box
 from rich.table import Table
 
 from mv_pipeline.catalog.kinds import LISTS, find_kind
@@ -60,7 +61,9 @@ def ingest_command(
     records = [asdict(outcome) for outcome in outcomes]
     _print_records(records, as_json, "Uploads")
     if len(outcomes) < len(files):
-        raise CommandError(f"{len(files) - len(outcomes)} files wait in the inbox; run {result.run_id} in the UI says why.")
+        raise CommandError(
+            f"{len(files) - len(outcomes)} files wait in the inbox; run {result.run_id} in the UI says why."
+        )
     if not result.success:
         raise CommandError(f"Run {result.run_id} failed; the UI says where.")
     if any(outcome.status == "failed" for outcome in outcomes):
@@ -87,7 +90,9 @@ def refresh_command(
         result = run_job(job, selection, config, title="Refreshing")
     failed = [event.step_key for event in result.get_step_failure_events()] if not result.success else []
     if failed:
-        raise CommandError(f"These steps failed: {', '.join(map(str, failed))}. Run {result.run_id} in the UI says why.")
+        raise CommandError(
+            f"These steps failed: {', '.join(map(str, failed))}. Run {result.run_id} in the UI says why."
+        )
     console.print(f"Done: run {result.run_id}.", highlight=False)
 
 
@@ -124,7 +129,9 @@ def dev_command() -> None:
 
     with session() as settings:
         _migrate(settings, load_catalog(settings.sql_dir))
-        console.print(f"UI:    http://{HOST}:{settings.port}\nInbox: {settings.inbox_dir}\nCtrl-C stops all.", highlight=False)
+        console.print(
+            f"UI:    http://{HOST}:{settings.port}\nInbox: {settings.inbox_dir}\nCtrl-C stops all.", highlight=False
+        )
         code = serve(settings)
     if code:
         raise CommandError("The web UI or the daemon ended by itself; its last lines stand above.")
@@ -142,7 +149,9 @@ def demo_command() -> None:
         outcomes = run_demo(settings, catalog)
         with Database().connect() as connection:
             statuses = read_status(connection, catalog)
-    counts = {status: sum(outcome.status == status for outcome in outcomes) for status in ("success", "duplicate", "failed")}
+    counts = {
+        status: sum(outcome.status == status for outcome in outcomes) for status in ("success", "duplicate", "failed")
+    }
     console.print(
         f"{len(outcomes)} files: {counts['success']} loaded ({sum(outcome.rows for outcome in outcomes):,} lines), "
         f"{counts['duplicate']} known already, {counts['failed']} rejected.",
@@ -205,7 +214,7 @@ def _print_records(records: Sequence[dict[str, object]], as_json: bool, title: s
     if as_json:
         _print_json(records)
         return
-    table = Table(title=title)
+    table = Table(title=title, box=box.SIMPLE)
     for heading in records[0] if records else []:
         table.add_column(heading)
     for record in records:

@@ -3,7 +3,6 @@
 import tempfile
 from datetime import date, timedelta
 from pathlib import Path
-from typing import cast
 
 from mv_pipeline import sample
 from mv_pipeline.catalog.relations import Catalog
@@ -22,7 +21,9 @@ def run_demo(settings: Settings, catalog: Catalog) -> list[Ingested]:
         CommandError: the database isn't the embedded one, or holds uploads that aren't the demo's.
     """
     if not settings.embedded:
-        raise CommandError("The demo writes made-up data, so it only runs on the embedded server. Unset MV_PIPELINE_DATABASE_URL.")
+        raise CommandError(
+            "The demo writes made-up data, so it only runs on the embedded server. Unset MV_PIPELINE_DATABASE_URL."
+        )
     with Database().transaction() as connection:
         others = scalar(
             connection, "SELECT count(*) FROM log.upload_file WHERE uploaded_by IS DISTINCT FROM %s", [_DEMO]
@@ -31,7 +32,7 @@ def run_demo(settings: Settings, catalog: Catalog) -> list[Ingested]:
             raise CommandError(
                 f"This database holds {others} uploads that aren't the demo's. Set MV_PIPELINE_HOME to another folder."
             )
-        yesterday = cast(date, scalar(connection, "SELECT ref.business_date()")) - timedelta(days=1)
+        yesterday: date = scalar(connection, "SELECT ref.business_date()") - timedelta(days=1)
         sample.fill_inputs(connection, yesterday)
     with tempfile.TemporaryDirectory() as folder:
         paths = sample.write_files(Path(folder), yesterday)

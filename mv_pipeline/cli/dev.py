@@ -1,5 +1,6 @@
 """`dev`: web UI and daemon side by side, stopped together."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -65,10 +66,8 @@ def serve(settings: Settings) -> int:
 def _stop(child: subprocess.Popen[bytes]) -> None:
     """End a child and the code server that it started."""
     child.send_signal(signal.SIGINT)
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(_STOP_S)
-    except subprocess.TimeoutExpired:
-        pass
     try:
         os.killpg(child.pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -2,7 +2,7 @@
 
 import shutil
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import dagster as dg
 import psycopg
@@ -75,7 +75,10 @@ def _database(connection: Connection, catalog: Catalog) -> list[Diagnosis]:
     if changes:
         return [
             *found,
-            Diagnosis("error", f"{len(changes)} views differ from their files: {', '.join(changes)}. Run `mv-pipeline migrate`."),
+            Diagnosis(
+                "error",
+                f"{len(changes)} views differ from their files: {', '.join(changes)}. Run `mv-pipeline migrate`.",
+            ),
         ]
     for status in read_status(connection, catalog):
         found += [Diagnosis("error", f"{status.name}, {name}: {text}") for name, text in status.checks_failed.items()]
@@ -90,7 +93,7 @@ def _rejected(connection: Connection) -> list[Diagnosis]:
     ).fetchall()
     return [
         Diagnosis("warning", f"The newest upload of its kind was rejected: {name}. {message}")
-        for name, status, message in cast(list[tuple[str, str, str]], rows)
+        for name, status, message in rows
         if status == "failed"
     ]
 

@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import dagster as dg
 
@@ -51,7 +50,7 @@ def ingest_files(
         if not path.is_file() or path.suffix.lower() != ".csv":
             raise CommandError(f"{path} is no .csv file.")
     with Database().connect() as connection:
-        newest = cast(int, scalar(connection, "SELECT coalesce(max(id), 0) FROM log.upload_file"))
+        newest = scalar(connection, "SELECT coalesce(max(id), 0) FROM log.upload_file")
     placed = [(kind, _place(settings, kind, path)) for kind, path in files]
     request = ingest_request(catalog, placed, uploaded_by)
     result = run_job(
@@ -92,7 +91,7 @@ def _outcome(connection: Connection, kind_name: str, name: str, newest: int) -> 
     ).fetchone()
     if row is None:
         return None
-    upload_id, status, duplicate_of, rows, message = cast(tuple[int, str, str | None, int, str | None], row)
+    upload_id, status, duplicate_of, rows, message = row
     if duplicate_of:
         status, message = "duplicate", f"the same content is active as upload {duplicate_of}"
     return Ingested(kind_name, name, upload_id, status, rows, message)

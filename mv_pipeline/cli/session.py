@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -17,7 +18,8 @@ from mv_pipeline.embedded import running_server
 from mv_pipeline.intake.inbox import prepare_folders
 from mv_pipeline.settings import PROJECT_ROOT, Settings, load_settings
 
-console = Console()
+# Piped output has no width of its own; tables must not be cut there.
+console = Console(width=None if sys.stdout.isatty() else 200)
 errors = Console(stderr=True)
 
 
@@ -96,12 +98,19 @@ def run_job(
     job = defs().resolve_job_def(job_name)
     run_id = str(uuid.uuid4())
     bar = Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
-        console=errors, transient=True,
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        console=errors,
+        transient=True,
     )
     with dg.DagsterInstance.get() as instance, bar:
-        steps = len(job.get_subset(asset_selection=set(asset_selection)).graph.nodes) if asset_selection else len(
-            job.graph.nodes
+        steps = (
+            len(job.get_subset(asset_selection=set(asset_selection)).graph.nodes)
+            if asset_selection
+            else len(job.graph.nodes)
         )
         task = bar.add_task(title or job_name, total=steps)
 

@@ -2,14 +2,14 @@
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import cast
 
 from psycopg import sql
+from rich import box
 from rich.table import Table
 
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.checks import view_probes
-from mv_pipeline.database import Connection, identifier
+from mv_pipeline.database import Connection, identifier, one_row
 from mv_pipeline.refresh import last_refresh
 from mv_pipeline.settings import TIME_ZONE
 
@@ -51,9 +51,10 @@ def as_records(statuses: list[ViewStatus]) -> list[dict[str, object]]:
 
 def as_table(statuses: list[ViewStatus]) -> Table:
     """The statuses as a table for the terminal."""
-    table = Table(title="Materialized views (times in Asia/Tokyo)")
+    table = Table(title="Materialized views (times in Asia/Tokyo)", box=box.SIMPLE)
     for heading in ("view", "rows", "size", "newest day", "last refresh", "seconds", "checks"):
-        table.add_column(heading, justify="right" if heading in ("rows", "size", "seconds") else "left")
+        right = heading in ("rows", "size", "seconds")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=heading != "checks")
     for status in statuses:
         total = len(status.checks_passed) + len(status.checks_failed)
         table.add_row(
@@ -72,13 +73,14 @@ def as_table(statuses: list[ViewStatus]) -> Table:
 
 def _read_view(connection: Connection, catalog: Catalog, view: Relation) -> ViewStatus:
     day = sql.Identifier(view.header.key[0]) if view.header.days else sql.SQL("NULL")
-    row = connection.execute(
+    row = one_row(
+        connection,
         sql.SQL("SELECT count(*), max({})::text, pg_total_relation_size(%s::regclass) FROM {}").format(
             day, identifier(view.name)
         ),
         [view.name],
-    ).fetchone()
-    rows, newest, size = cast(tuple[int, str | None, int], row)
+    )
+    rows, newest, size = row
     last = last_refresh(connection, catalog, view)
     findings = {probe.name: probe.look(connection) for probe in view_probes(catalog, view)}
     return ViewStatus(

@@ -14,7 +14,7 @@ from mv_pipeline.intake.problems import Code
 _FULL_WIDTH = "０１２３４５６７８９，．－−＋／：（）"
 _HALF_WIDTH = "0123456789,.--+/:()"
 _BLANKS = " \t\r\n\u3000\u00a0"
-_NOTHING = ("NULL", "NAN", "N/A")
+_NOTHING = ("", "NULL", "NAN", "N/A")
 
 # {x} is a trimmed cell. [0-9] on purpose: \d would match other scripts' digits, which no cast reads. Lengths are
 # bounded outside of the patterns, because counted repetitions are slow.
@@ -45,10 +45,9 @@ BAD_VALUE: dict[CellType, Code] = {
 def trimmed(column: sql.Composable) -> sql.Composed:
     """The cell without half- or full-width blanks around it; NULL if it holds nothing."""
     return sql.SQL(
-        "CASE WHEN btrim({cell}, {blanks}) = '' THEN NULL "
         # The length spares most cells the call of upper().
-        "WHEN octet_length({cell}) < 12 AND upper(btrim({cell}, {blanks})) IN ({nothing}) THEN NULL "
-        "ELSE btrim({cell}, {blanks}) END"
+        "CASE WHEN octet_length(btrim({cell}, {blanks})) > 4 THEN btrim({cell}, {blanks}) "
+        "WHEN upper(btrim({cell}, {blanks})) IN ({nothing}) THEN NULL ELSE btrim({cell}, {blanks}) END"
     ).format(cell=column, blanks=sql.Literal(_BLANKS), nothing=sql.SQL(", ").join(map(sql.Literal, _NOTHING)))
 
 

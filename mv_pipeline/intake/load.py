@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from psycopg import sql
 
@@ -76,9 +75,7 @@ def load_file(
         "unknown_headers": reader.unknown_headers,
     }
     _finish_log(connection, upload_id, reader.data_lines, facts_of_upload)
-    return Upload(
-        upload_id, file_name, "loaded", reader.data_lines, days, reader.blank_lines, reader.total_lines
-    )
+    return Upload(upload_id, file_name, "loaded", reader.data_lines, days, reader.blank_lines, reader.total_lines)
 
 
 def log_rejection(
@@ -114,15 +111,13 @@ def _reading(file: BinaryIO, facts: FileFacts, kind: Kind) -> Iterator[CsvReader
 def _log_upload(
     connection: Connection, kind: Kind, file_name: str, facts: FileFacts, status: str, uploaded_by: str
 ) -> int:
-    return cast(
-        int,
-        scalar(
-            connection,
-            "INSERT INTO log.upload_file (file_name, file_hash, file_type, csv_type, file_size_bytes, uploaded_by, "
-            "processing_status) VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id",
-            [file_name, facts.sha256, kind.version.upper(), kind.list.csv_type, facts.size, uploaded_by, status],
-        ),
+    upload_id: int = scalar(
+        connection,
+        "INSERT INTO log.upload_file (file_name, file_hash, file_type, csv_type, file_size_bytes, uploaded_by, "
+        "processing_status) VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id",
+        [file_name, facts.sha256, kind.version.upper(), kind.list.csv_type, facts.size, uploaded_by, status],
     )
+    return upload_id
 
 
 def _finish_log(connection: Connection, upload_id: int, rows: int, metadata: dict[str, object]) -> None:
@@ -143,7 +138,7 @@ def _active_upload(connection: Connection, kind: Kind, facts: FileFacts) -> int 
         ).format(_stg(kind)),
         [facts.sha256, kind.version.upper(), kind.list.csv_type],
     ).fetchone()
-    return cast(int, row[0]) if row else None
+    return row[0] if row else None
 
 
 def _copy(connection: Connection, kind: Kind, reader: CsvReader, upload_id: int) -> None:
@@ -213,9 +208,11 @@ def _bad_cells(
 ) -> Iterator[tuple[int, Code, str, int]]:
     """Yield row number, code and text of a column's bad cells, and 1 each; the last carries those over the limit."""
     name = sql.Identifier(column.name)
-    conditions = [sql.SQL("WHEN r.held IS NOT NULL AND s.{} IS NULL THEN {}").format(
-        name, sql.Literal(str(cells.BAD_VALUE.get(column.type, "")))
-    )]
+    conditions = [
+        sql.SQL("WHEN r.held IS NOT NULL AND s.{} IS NULL THEN {}").format(
+            name, sql.Literal(str(cells.BAD_VALUE.get(column.type, "")))
+        )
+    ]
     if column.name == "slip_date":
         conditions += [
             sql.SQL("WHEN s.slip_date IS NULL THEN {}").format(sql.Literal(str(Code.MISSING_DATE))),
@@ -242,7 +239,7 @@ def _bad_cells(
         )
     ).fetchall()
     for position, row in enumerate(rows):
-        row_number, code, value, total = cast(tuple[int, str, str | None, int], row)
+        row_number, code, value, total = row
         left = total - len(rows) if position == len(rows) - 1 else 0
         yield row_number, Code(code), value or "", 1 + left
 
@@ -253,7 +250,7 @@ def _days_of(connection: Connection, kind: Kind, upload_id: int) -> dict[date, i
             _stg(kind), upload_id
         )
     ).fetchall()
-    return cast(dict[date, int], dict(rows))
+    return dict(rows)
 
 
 def _delete_earlier(connection: Connection, kind: Kind, upload_id: int, days: list[date]) -> None:

@@ -55,7 +55,7 @@ MESSAGES: dict[Code, tuple[str, str]] = {
         "The line has another number of cells than the header; look for stray commas or quotes.",
     ),
     Code.CELL_TOO_LARGE: (
-        "1つのセルが長すぎます。引用符（\"）の閉じ忘れがないか確認してください。",
+        '1つのセルが長すぎます。引用符（"）の閉じ忘れがないか確認してください。',
         "A cell is too long; look for a quote that is never closed.",
     ),
     Code.BAD_NUMBER: ("数値として読めません。", "This is no number."),

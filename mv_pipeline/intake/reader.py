@@ -26,6 +26,7 @@ _BLOCK_BYTES = 1 << 20
 _BLOCK_LINES = 2_000
 _TOTAL_WORDS = ("合計", "総合計")
 _NO_DATE = frozenset(("", *_TOTAL_WORDS))
+_DIGITS = 40
 _TRANSLATION = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -93,7 +94,7 @@ def _binary_problem(file: BinaryIO) -> Problem:
     start = file.read(4)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return Problem(Code.UNDECODABLE, value="UTF-16")
-    return Problem(Code.NOT_CSV, value=start.decode("ascii", "replace"))
+    return Problem(Code.NOT_CSV, value=f"0x{start.hex(' ')}")
 
 
 def _undecodable(file: BinaryIO, encoding: str) -> Problem | None:
@@ -141,9 +142,13 @@ class CsvReader:
         self.net_weight_kg = Decimal(0)
         self.amount_yen = Decimal(0)
         self._line_numbers = array("I")
-        header = self._first_line()
+        try:
+            header = self._first_line()
+            self.columns, indices, self.unknown_headers = _match_header(header, kind)
+        except RejectedFileError:
+            self.release()
+            raise
         self._width = len(header)
-        self.columns, indices, self.unknown_headers = _match_header(header, kind)
         self._pick: Callable[[list[str]], tuple[str, ...]] = itemgetter(*indices)
         self._date = indices[[column.name for column in self.columns].index("slip_date")]
         by_name = {column.name: index for column, index in zip(self.columns, indices, strict=True)}
@@ -269,7 +274,8 @@ def _decimal(cell: str) -> Decimal:
         value = Decimal(cell)
     except InvalidOperation:
         try:
-            value = Decimal(unicodedata.normalize("NFKC", cell).replace(",", "").strip())
+            value = Decimal(unicodedata.normalize("NFKC", cell).replace(",", "").replace("−", "-").strip())
         except InvalidOperation:
             return Decimal(0)
-    return value if value.is_finite() else Decimal(0)
+    # No cell that can be read is that large, and a sum of larger ones would overflow.
+    return value if value.is_finite() and value.adjusted() < _DIGITS else Decimal(0)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from mv_pipeline.catalog.kinds import Kind
-from mv_pipeline.database import Connection
+from mv_pipeline.database import Connection, session_lock
 from mv_pipeline.intake import inbox
 from mv_pipeline.intake.load import Upload, load_file, log_rejection
 from mv_pipeline.intake.problems import RejectedFileError, write_report
@@ -28,19 +28,14 @@ def take_file(connection: Connection, settings: Settings, kind: Kind, path: Path
     Returns:
         What became of it; None if it is gone, still being written to, or no regular file, and nothing was done.
     """
-    lock = f"mv_pipeline:intake:{kind.name}"
-    connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [lock])
-    try:
-        return _load_and_move(connection, settings, kind, path, uploaded_by)
-    except (FileNotFoundError, FileChangedError, NotAFileError):
-        return None
-    finally:
-        connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [lock])
+    with session_lock(connection, "intake", kind.name):
+        try:
+            return _load_and_move(connection, settings, kind, path, uploaded_by)
+        except (FileNotFoundError, FileChangedError, NotAFileError):
+            return None
 
 
-def _load_and_move(
-    connection: Connection, settings: Settings, kind: Kind, path: Path, uploaded_by: str
-) -> Upload:
+def _load_and_move(connection: Connection, settings: Settings, kind: Kind, path: Path, uploaded_by: str) -> Upload:
     with open_file(path) as file:
         before = os.fstat(file.fileno())
         facts = FileFacts(before.st_size, "", "")

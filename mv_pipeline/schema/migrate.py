@@ -30,7 +30,14 @@ class MigrateError(RuntimeError):
 
 @dataclass(frozen=True)
 class Migration:
-    """What a migration changed: revision before and after, changed relations by action, names dropped, rows of reference data."""
+    """What a migration changed.
+
+    Args:
+        revision_before, revision_after: of the tables.
+        changed: relations by what was done to them.
+        dropped: relations dropped, to be made again or for good.
+        reference: rows changed in reference tables.
+    """
 
     revision_before: str | None
     revision_after: str | None
@@ -39,7 +46,7 @@ class Migration:
     reference: dict[str, int] = field(default_factory=dict)
 
 
-def migrate(database: Database, catalog: Catalog, progress: Callable[[str], None] = lambda step: None) -> Migration:
+def migrate(database: Database, catalog: Catalog, progress: Callable[[str], None] | None = None) -> Migration:
     """Create what is missing and rebuild what changed, all or nothing.
 
     Args:
@@ -50,6 +57,7 @@ def migrate(database: Database, catalog: Catalog, progress: Callable[[str], None
     Raises:
         MigrateError: the server is too old, or it refuses a statement.
     """
+    say = progress or (lambda _: None)
     # SQLAlchemy lends Alembic the connection; it is ours, with one transaction for everything.
     engine = create_engine("postgresql+psycopg://", creator=database.open, poolclass=NullPool)
     try:
@@ -60,20 +68,20 @@ def migrate(database: Database, catalog: Catalog, progress: Callable[[str], None
                     f"The server is PostgreSQL {connection.info.server_version // 10000}; 16 or later is needed."
                 )
             lock_for_transaction(connection, "migrate")
-            progress("tables")
+            say("tables")
             before = _revision(connection)
             config = alembic.config.Config()
             config.set_main_option("script_location", str(REVISIONS))
             config.attributes["connection"] = bind
             alembic.command.upgrade(config, "head")
             staging.create_staging(connection)
-            progress("views")
+            say("views")
             migration = _relations_and_data(connection, catalog, before)
     except (psycopg.Error, RelationError) as error:
         raise MigrateError(f"Nothing was changed: {error}") from error
     finally:
         engine.dispose()
-    progress("refresh")
+    say("refresh")
     with database.connect() as connection:
         # What was created in the transaction above can't tell that transaction's own changes from later ones.
         for name in migration.changed:
@@ -100,7 +108,8 @@ def _relations_and_data(connection: Connection, catalog: Catalog, before: str | 
 
 def _needs_rollup(catalog: Catalog, name: str) -> bool:
     return any(
-        other in catalog.relations and catalog.relations[other].materialized for other in {name, *catalog.upstream(name)}
+        other in catalog.relations and catalog.relations[other].materialized
+        for other in {name, *catalog.upstream(name)}
     )
 
 

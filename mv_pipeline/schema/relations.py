@@ -6,7 +6,7 @@ The decision is a pure function over names and definition hashes; the rest runs 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 from psycopg import sql
 
@@ -85,7 +85,7 @@ def read_existing(connection: Connection, catalog: Catalog) -> tuple[dict[str, E
         "ORDER BY c.oid DESC",
         [list(catalog.relations)],
     ):
-        name, relkind, definition_hash = cast(tuple[str, str, str | None], row)
+        name, relkind, definition_hash = row
         if name in catalog.relations:
             standing[name] = Existing(kinds[relkind], definition_hash)
         else:
@@ -95,7 +95,7 @@ def read_existing(connection: Connection, catalog: Catalog) -> tuple[dict[str, E
 
 def _create(connection: Connection, relation: Relation) -> None:
     name = identifier(relation.name)
-    query = sql.SQL(relation.query)  # type: ignore[arg-type]  # the file's own text
+    query = sql.SQL(relation.query)  # the file's own text
     comment = f"{relation.header.description}\n{relation.header.description_en}"
     if relation.materialized:
         snapshot = scalar(connection, "SELECT pg_current_snapshot()::text")
@@ -106,7 +106,7 @@ def _create(connection: Connection, relation: Relation) -> None:
             unique, suffix = ("UNIQUE", "key") if number == 0 else ("", "_".join(columns))
             connection.execute(
                 sql.SQL("CREATE {} INDEX {} ON {} ({})").format(
-                    sql.SQL(unique),  # type: ignore[arg-type]
+                    sql.SQL(unique),
                     sql.Identifier(f"{relation.table}_{suffix}"),
                     name,
                     sql.SQL(", ").join(map(sql.Identifier, columns)),

@@ -34,7 +34,7 @@ def create_staging(connection: Connection) -> None:
 
 
 def _create_raw_table(connection: Connection, kind: Kind) -> None:
-    columns = [sql.SQL("{} text").format(sql.Identifier(name)) for name in kind.raw_columns]
+    columns: list[sql.Composable] = [sql.SQL("{} text").format(sql.Identifier(name)) for name in kind.raw_columns]
     columns += [sql.SQL("upload_file_id integer"), sql.SQL("source_row_no integer")]
     table = sql.Identifier("raw", kind.name)
     connection.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(table, sql.SQL(", ").join(columns)))
@@ -44,15 +44,10 @@ def _create_raw_table(connection: Connection, kind: Kind) -> None:
 def _create_stg_table(connection: Connection, kind: Kind) -> None:
     # Flash and final rows of a list draw their ids from one sequence, as existing clients expect.
     sequence = f"shogun_flash_{kind.list.csv_type}_id_seq"
-    connection.execute(
-        sql.SQL("CREATE SEQUENCE IF NOT EXISTS {}").format(sql.Identifier("stg", sequence))
-    )
+    connection.execute(sql.SQL("CREATE SEQUENCE IF NOT EXISTS {}").format(sql.Identifier("stg", sequence)))
     columns = [
         sql.SQL("id bigint PRIMARY KEY DEFAULT nextval({})").format(sql.Literal(f"stg.{sequence}")),
-        *(
-            sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.pg_type))  # type: ignore[arg-type]
-            for column in kind.columns
-        ),
+        *(sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.pg_type)) for column in kind.columns),
         sql.SQL("upload_file_id integer"),
         sql.SQL("source_row_no integer"),
         sql.SQL("is_deleted boolean NOT NULL DEFAULT false"),
@@ -76,20 +71,17 @@ def _create_index(connection: Connection, schema: str, table: str, column: str) 
 
 def _create_triggers(connection: Connection, table: str, day: str) -> None:
     existing = {
-        row[0]
-        for row in connection.execute("SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass", [table])
+        row[0] for row in connection.execute("SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass", [table])
     }
     if "mv_pipeline_note_truncate" in existing:
         return
     for event, transition_tables in _TRANSITION_TABLES.items():
         connection.execute(
-            sql.SQL(
-                "CREATE TRIGGER {} AFTER {} ON {} {} FOR EACH STATEMENT EXECUTE FUNCTION log.note_rows({})"
-            ).format(
+            sql.SQL("CREATE TRIGGER {} AFTER {} ON {} {} FOR EACH STATEMENT EXECUTE FUNCTION log.note_rows({})").format(
                 sql.Identifier(f"mv_pipeline_note_{event.lower()}"),
-                sql.SQL(event),  # type: ignore[arg-type]
+                sql.SQL(event),
                 identifier(table),
-                sql.SQL(transition_tables),  # type: ignore[arg-type]
+                sql.SQL(transition_tables),
                 sql.Literal(day),
             )
         )

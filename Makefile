@@ -1,0 +1,46 @@
+# Everything a newcomer types. `make` alone lists the targets.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+TOOLS := $(VENV)/tools
+UV := $(TOOLS)/bin/uv
+RUN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo dev test check refresh-all-mv clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Make .venv with exactly the packages of uv.lock
+
+$(STAMP): pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say which by make PYTHON=python3.12 …")'
+	@test -x $(UV) || { $(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"; }
+	$(UV) sync --frozen --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	@touch $@
+
+demo: install ## Made-up files through the real path, then every view in a table
+	$(RUN)/mv-pipeline demo
+
+dev: install ## Server, web UI, sensor and schedule on 127.0.0.1:3000 until Ctrl-C
+	$(RUN)/mv-pipeline dev
+
+test: install ## The whole test suite, on a real PostgreSQL
+	$(RUN)/pytest
+
+check: install ## Format, lint, types, and whether the definitions load
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+	MV_PIPELINE_DAGSTER_URL=postgresql://unused/dagster $(RUN)/dagster definitions validate -w workspace.yaml
+
+refresh-all-mv: install ## Refresh every materialized view now
+	$(RUN)/mv-pipeline refresh --all
+
+clean: ## Remove what make made; the data in .mv_pipeline stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

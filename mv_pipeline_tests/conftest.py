@@ -1,0 +1,108 @@
+"""One real PostgreSQL per session, one database per test, copied from a migrated template.
+
+Today is 2025-12-11 in every database, as in the specification's known figures.
+"""
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+import pytest
+
+from mv_pipeline.catalog.relations import Catalog, load_catalog
+from mv_pipeline.database import Connection, Database
+from mv_pipeline.embedded import running_server
+from mv_pipeline.intake.inbox import prepare_folders
+from mv_pipeline.schema.migrate import migrate
+from mv_pipeline.settings import PROJECT_ROOT, Settings
+
+TODAY = "2025-12-11"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Settings]:
+    """The settings of the session's embedded server; its path is short, because a socket's has to be."""
+    home = Path(tempfile.mkdtemp(prefix="mvp-"))
+    home.chmod(0o755)
+    settings = Settings(home=home, database_url=None, dagster_url=None)
+    with running_server(settings):
+        with psycopg.connect(settings.resolved_database_url(), autocommit=True) as connection:
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                connection.execute(f"ALTER SYSTEM SET {setting} = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield settings
+    shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def catalog() -> Catalog:
+    return load_catalog(PROJECT_ROOT / "sql")
+
+
+def create_database(server: Settings, template: str = "template0") -> str:
+    """Create a database in which today is TODAY, and return its URL."""
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(server.resolved_database_url(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        connection.execute(f"ALTER DATABASE {name} SET mv_pipeline.business_date = '{TODAY}'")
+    return f"postgresql://postgres@/{name}?host={server.server_dir}"
+
+
+def drop_database(server: Settings, url: str) -> None:
+    name = url.split("/")[3].split("?")[0]
+    with psycopg.connect(server.resolved_database_url(), autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def template(server: Settings, catalog: Catalog) -> str:
+    """The name of a migrated database."""
+    url = create_database(server)
+    migrate(Database(url=url), catalog)
+    return url.split("/")[3].split("?")[0]
+
+
+@pytest.fixture
+def empty_database(server: Settings) -> Iterator[Database]:
+    """A database in which nothing has been created yet."""
+    url = create_database(server)
+    yield Database(url=url)
+    drop_database(server, url)
+
+
+@pytest.fixture
+def settings(server: Settings, template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """A home and a migrated database of the test's own; the environment names both."""
+    for name in [name for name in os.environ if name.startswith("MV_PIPELINE_")]:
+        monkeypatch.delenv(name)
+    url = create_database(server, template)
+    settings = Settings(home=tmp_path, database_url=url, settle_seconds=0)
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    prepare_folders(settings)
+    yield settings
+    drop_database(server, url)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Database:
+    return Database(url=settings.resolved_database_url())
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[Connection]:
+    """A connection in autocommit mode."""
+    with database.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
