@@ -128,9 +128,14 @@ def last_refresh(connection: Connection, catalog: Catalog, relation: Relation) -
     row = connection.execute(
         "SELECT started_at, seconds, business_date, business_date <> ref.business_date(), "
         "ARRAY(SELECT DISTINCT n.relation FROM log.change_note AS n WHERE n.relation = ANY (%(upstream)s) "
-        "AND NOT pg_visible_in_snapshot(n.xid, r.snapshot) ORDER BY n.relation) "
+        # A note on a source's day waits for the rollup, so it is news even to a refresh that came after it.
+        "AND (n.relation = ANY (%(sources)s) OR NOT pg_visible_in_snapshot(n.xid, r.snapshot)) ORDER BY n.relation) "
         "FROM log.view_refresh AS r WHERE relation = %(name)s ORDER BY id DESC LIMIT 1",
-        {"name": relation.name, "upstream": sorted(catalog.upstream(relation.name))},
+        {
+            "name": relation.name,
+            "upstream": sorted(catalog.upstream(relation.name)),
+            "sources": [source.table for source in SOURCES],
+        },
     ).fetchone()
     if row is None:
         return None

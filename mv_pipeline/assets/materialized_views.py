@@ -58,7 +58,7 @@ def build_materialized_view_asset(*, catalog: Catalog, relation: Relation) -> dg
             if last and last.fresh and not config.always:
                 context.log.info(f"Nothing upstream has changed since {last.at:%Y-%m-%d %H:%M:%S} (Asia/Tokyo).")
                 return dg.MaterializeResult(metadata={"refreshed": False, "last_refresh": last.at.isoformat()})
-            refresh = refresh_view(connection, relation, context.run_id)
+            refresh = refresh_view(connection, relation, context.run.run_id)
             metadata: dict[str, str | int | float | dg.TableSchema] = {
                 "refreshed": True,
                 "mode": refresh.mode,

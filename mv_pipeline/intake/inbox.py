@@ -114,7 +114,7 @@ def _look_into_folder(folder: os.DirEntry[str], files: list[InboxFile], left_alo
                 left_alone[key] = "no regular file"
             elif not name.lower().endswith(".csv"):
                 left_alone[key] = "no .csv file"
-            elif not name.isprintable():
+            elif not name.replace("\u3000", " ").isprintable():
                 left_alone[key] = "the name has unreadable characters"
             else:
                 files.append(InboxFile(folder.name, Path(entry.path), status.st_size, status.st_mtime_ns))
@@ -151,9 +151,15 @@ def move_into(path: Path, folder: Path) -> Path:
     return target
 
 
-def reserve(folder: Path, name: str) -> Path:
-    """Make an empty file under a name that is free in the folder: the given one, or with a number, cut to length."""
-    stem, dot, suffix = name.rpartition(".")
+def reserve(folder: Path, name: str, ending: str = "") -> Path:
+    """Make an empty file under a name that is free in the folder: the given one, or with a number, cut to length.
+
+    Args:
+        folder: has to exist.
+        name: of the file.
+        ending: is put behind the name and never cut; without one, the name's own suffix isn't.
+    """
+    stem, dot, suffix = (name, "", ending) if ending else name.rpartition(".")
     for number in itertools.count(1):
         end = f"{f'-{number}' if number > 1 else ''}{dot}{suffix}"
         kept = stem.encode()[: _NAME_BYTES - len(end.encode())].decode(errors="ignore")

@@ -48,7 +48,7 @@ def _load_and_move(connection: Connection, settings: Settings, kind: Kind, path:
             _raise_if_changed(path, before)
             upload = log_rejection(connection, kind, path.name, facts, error, uploaded_by)
             target = inbox.move_into(path, inbox.rejected_folder(settings, kind.name))
-            write_report(inbox.reserve(target.parent, f"{target.name}.errors.csv"), error)
+            write_report(inbox.reserve(target.parent, target.name, ".errors.csv"), error)
             return upload
     inbox.move_into(path, inbox.archive_folder(settings, kind.name))
     return upload

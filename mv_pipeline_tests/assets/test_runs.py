@@ -1,0 +1,211 @@
+"""The jobs as runs on a real database: what they load, mark, refresh, check, and what a failure stops."""
+
+import os
+from datetime import date
+
+import dagster as dg
+import pytest
+
+from mv_pipeline.definitions import defs
+from mv_pipeline.sensors import ingest_request
+from mv_pipeline_tests.factory import csv_text, drop, line
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@pytest.fixture
+def run(settings, instance, catalog):
+    definitions = defs()
+
+    def run_job(name, files=(), **options):
+        job = definitions.resolve_job_def(name)
+        if files:
+            request = ingest_request(catalog, list(files), "test")
+            options = {"asset_selection": request.asset_selection, "run_config": request.run_config}
+        options["run_config"] = {**options.get("run_config", {}), **QUIET}
+        return job.execute_in_process(instance=instance, raise_on_error=False, **options)
+
+    return run_job
+
+
+@pytest.fixture
+def receive(settings):
+    def write(name="a.csv", kind="shogun_final_receive", days=("2025/12/01", "2025/12/03"), kg=1000):
+        lines = [line(kind, slip_date=day, net_weight=kg) for day in days]
+        drop(settings.inbox_dir, kind, name, csv_text(lines))
+        return kind, name
+
+    return write
+
+
+def materialized(result):
+    return {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
+
+
+def failed_checks(result):
+    return {
+        f"{check.asset_key.to_user_string()}:{check.check_name}"
+        for check in result.get_asset_check_evaluations()
+        if not check.passed
+    }
+
+
+def tons(connection, day):
+    row = connection.execute("SELECT receive_net_ton FROM mart.mv_receive_daily WHERE ddate = %s", [day]).fetchone()
+    return row[0]
+
+
+def test_a_file_reaches_every_view_in_one_run(run, receive, connection):
+    result = run("ingest", [receive()])
+
+    assert result.success
+    assert (tons(connection, "2025-12-01"), tons(connection, "2025-12-02"), tons(connection, "2025-12-03")) == (1, 0, 1)
+    assert connection.execute(
+        "SELECT day_actual_ton_prev, month_actual_ton FROM mart.mv_target_card_per_day WHERE ddate = '2025-12-04'"
+    ).fetchone() == (1, 2)
+
+
+def test_exactly_the_files_days_are_marked(run, receive, instance):
+    run("ingest", [receive()])
+
+    marked = instance.get_materialized_partitions(dg.AssetKey(["stg", "shogun_final_receive"]))
+    assert marked == {"2025-12-01", "2025-12-03"}
+
+
+def test_only_what_lies_downstream_is_materialized(run, receive):
+    result = run("ingest", [receive(kind="shogun_final_yard")])
+
+    assert "mart/mv_yard_daily" in materialized(result)
+    assert not {name for name in materialized(result) if "receive" in name or "shipment" in name or "inb" in name}
+
+
+def test_all_checks_pass_after_a_good_file(run, receive):
+    result = run("ingest", [receive()])
+
+    assert failed_checks(result) == set()
+    assert "stg/shogun_final_receive:mass_balance" in {
+        f"{check.asset_key.to_user_string()}:{check.check_name}" for check in result.get_asset_check_evaluations()
+    }
+
+
+def test_a_refresh_reports_rows_seconds_changes_and_bytes(run, receive):
+    result = run("ingest", [receive()])
+
+    event = next(e for e in result.get_asset_materialization_events() if e.asset_key.path[-1] == "mv_receive_daily")
+    metadata = {name: value.value for name, value in event.materialization.metadata.items()}
+    assert (metadata["dagster/row_count"], metadata["rows_changed"], metadata["mode"]) == (1805, 2, "concurrently")
+    assert metadata["seconds"] > 0
+    assert metadata["bytes"] > 0
+
+
+def test_a_rejected_file_warns_and_the_rest_goes_on(run, receive, settings, connection):
+    drop(settings.inbox_dir, "shogun_final_receive", "bad.csv", csv_text([line(net_weight="x")]))
+
+    result = run("ingest", [("shogun_final_receive", "bad.csv"), receive(kind="shogun_flash_receive")])
+
+    assert result.success
+    assert failed_checks(result) == {"raw/shogun_final_receive:last_upload_accepted"}
+    assert tons(connection, "2025-12-01") == 1
+
+
+def test_a_duplicate_changes_nothing_and_the_views_say_so(run, receive):
+    run("ingest", [receive()])
+
+    result = run("ingest", [receive(name="again.csv")])
+
+    refreshed = {
+        event.materialization.metadata["refreshed"].value
+        for event in result.get_asset_materialization_events()
+        if event.asset_key.path[-1].startswith("mv_")
+    }
+    assert refreshed == {False}
+
+
+def test_a_failing_view_stops_what_reads_it_but_neither_siblings_nor_the_upload(run, receive, connection):
+    connection.execute("REFRESH MATERIALIZED VIEW mart.mv_inb_avg5y_weeksum_biz WITH NO DATA")
+    connection.execute("CREATE INDEX breaks ON mart.mv_inb_avg5y_weeksum_biz ((1 / (iso_dow)))")
+
+    result = run("ingest", [receive()])
+
+    failed = {event.step_key for event in result.get_step_failure_events()}
+    assert not result.success
+    assert failed == {"mart__mv_inb_avg5y_weeksum_biz"}
+    assert {"mart/mv_inb_avg5y_day_scope", "mart/mv_target_card_per_day", "mart/mv_inbound_kpi_daily"} <= materialized(
+        result
+    )
+    assert connection.execute("SELECT processing_status FROM log.upload_file").fetchall() == [("success",)]
+
+
+def test_materializing_raw_by_hand_takes_whatever_is_at_rest(run, receive, settings, connection):
+    for name in ("one.csv", "two.csv"):
+        receive(name=name, days=("2025/12/01",), kg=len(name) * 100)
+
+    result = run(
+        "ingest",
+        asset_selection=[dg.AssetKey(["raw", "shogun_final_receive"]), dg.AssetKey(["stg", "shogun_final_receive"])],
+    )
+
+    assert result.success
+    assert connection.execute("SELECT file_name FROM log.upload_file ORDER BY id").fetchall() == [
+        ("one.csv",),
+        ("two.csv",),
+    ]
+
+
+def test_files_are_taken_in_the_order_in_which_they_came(run, receive, settings, connection):
+    receive(name="new.csv", days=("2025/12/01",), kg=2000)
+    receive(name="old.csv", days=("2025/12/01",), kg=1000)
+    os.utime(settings.inbox_dir / "shogun_final_receive" / "old.csv", (1, 1))
+
+    run("ingest")
+
+    assert tons(connection, "2025-12-01") == 2
+
+
+def test_a_day_range_of_staging_can_be_materialized_by_hand(settings, instance, run, receive):
+    run("ingest", [receive()])
+    job = defs().resolve_implicit_global_asset_job_def()
+
+    result = job.execute_in_process(
+        instance=instance,
+        asset_selection=[dg.AssetKey(["stg", "shogun_final_receive"])],
+        tags={"dagster/asset_partition_range_start": "2025-12-01", "dagster/asset_partition_range_end": "2025-12-03"},
+        run_config=QUIET,
+    )
+
+    (event, *_) = result.get_asset_materialization_events()
+    assert event.materialization.metadata["active_rows"].value == 2
+
+
+def test_the_night_moves_every_view_to_the_new_day(run, connection, settings):
+    with_new_day = connection.info.dbname
+    connection.execute(f"ALTER DATABASE {with_new_day} SET mv_pipeline.business_date = '2026-01-01'")
+
+    result = run("nightly")
+
+    assert result.success
+    assert failed_checks(result) == set()
+    assert connection.execute("SELECT max(ddate) FROM mart.mv_receive_daily").fetchone() == (date(2025, 12, 31),)
+    # 2026 began, so the calendar reaches to the end of 2027.
+    assert connection.execute("SELECT max(ddate) FROM mart.mv_target_card_per_day").fetchone() == (date(2027, 12, 31),)
+
+
+def test_the_night_refreshes_even_without_news(run):
+    result = run("nightly")
+
+    refreshed = [
+        event.materialization.metadata["refreshed"].value
+        for event in result.get_asset_materialization_events()
+        if event.asset_key.path[-1].startswith("mv_")
+    ]
+    assert refreshed == [True] * 9
+
+
+def test_a_view_that_differs_from_its_file_is_not_called_materialized(run, connection):
+    connection.execute("UPDATE log.relation SET definition_hash = 'other' WHERE name = 'mart.v_receive_daily'")
+
+    result = run("refresh_all")
+
+    (failure,) = result.get_step_failure_events()
+    assert failure.step_key == "mart__v_receive_daily"
+    assert "mv-pipeline migrate" in str(failure.event_specific_data)

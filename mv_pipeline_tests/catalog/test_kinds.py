@@ -1,0 +1,48 @@
+"""The kinds' catalogue against the contract's list of headers."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from mv_pipeline.catalog.kinds import KINDS, LISTS, find_kind
+
+CONTRACT = Path(__file__).parents[1] / "contract" / "csv_columns.csv"
+
+
+def contract_columns(csv_type: str) -> list[dict[str, str]]:
+    with CONTRACT.open(encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if row["csv_type"] == csv_type]
+
+
+def test_six_kinds_in_two_versions_of_three_lists():
+    assert [kind.name for kind in KINDS] == [
+        "shogun_flash_receive",
+        "shogun_final_receive",
+        "shogun_flash_shipment",
+        "shogun_final_shipment",
+        "shogun_flash_yard",
+        "shogun_final_yard",
+    ]
+
+
+@pytest.mark.parametrize("csv_list", LISTS, ids=lambda csv_list: csv_list.csv_type)
+def test_headers_columns_types_required_and_keys_are_the_contracts(csv_list):
+    expected = {
+        (row["header"], row["column"], row["pg_type"], bool(row["required_header"]), bool(row["line_key"]))
+        for row in contract_columns(csv_list.csv_type)
+    }
+
+    assert {(c.header, c.name, c.pg_type, c.required, c.key) for c in csv_list.columns} == expected
+
+
+@pytest.mark.parametrize("csv_list", LISTS, ids=lambda csv_list: csv_list.csv_type)
+def test_cells_are_read_as_the_contract_says(csv_list):
+    for row in contract_columns(csv_list.csv_type):
+        column = next(column for column in csv_list.columns if column.name == row["column"])
+        assert column.type == ("time" if row["pg_type"] == "time" else row["csv_value_type"])
+
+
+def test_an_unknown_kind_is_refused_with_the_kinds_there_are():
+    with pytest.raises(LookupError, match=r"no CSV kind “receive”.*shogun_flash_receive"):
+        find_kind("receive")
