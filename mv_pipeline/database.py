@@ -5,9 +5,9 @@ No table, view or rule of the plant is known here.
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, LiteralString
 
-import dagster as dg
 import psycopg
 from psycopg import sql
 
@@ -18,7 +18,8 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 MINIMUM_SERVER_VERSION = 160000
 
 
-class Database(dg.ConfigurableResource):  # type: ignore[type-arg]  # the library leaves the parameter open
+@dataclass(frozen=True)
+class Database:
     """The plant's database.
 
     Args:

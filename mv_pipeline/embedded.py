@@ -15,6 +15,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from mv_pipeline.errors import OperatorError
 from mv_pipeline.settings import Settings
 
 with warnings.catch_warnings():
@@ -32,7 +33,7 @@ _WAYS_OUT = (
 )
 
 
-class EmbeddedServerError(RuntimeError):
+class EmbeddedServerError(OperatorError):
     """The embedded server can't be started here; the message says why and what to do."""
 
 

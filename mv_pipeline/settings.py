@@ -12,13 +12,15 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mv_pipeline.errors import OperatorError
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 TIME_ZONE = ZoneInfo("Asia/Tokyo")
 
 _PREFIX = "MV_PIPELINE_"
 
 
-class SettingsError(ValueError):
+class SettingsError(OperatorError):
     """A setting has a value that can't be used; the message is one line for the operator."""
 
 

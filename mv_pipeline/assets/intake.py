@@ -96,7 +96,7 @@ def build_intake_asset(*, kind: Kind) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def intake(
-        context: dg.AssetExecutionContext, config: IntakeConfig, database: Database
+        context: dg.AssetExecutionContext, config: IntakeConfig, database: dg.ResourceParam[Database]
     ) -> Iterator[dg.MaterializeResult[None]]:
         with database.connect() as connection:
             if context.has_partition_key_range:

@@ -51,7 +51,7 @@ def build_materialized_view_asset(*, catalog: Catalog, relation: Relation) -> dg
         ),
     )
     def materialized_view(
-        context: dg.AssetExecutionContext, config: RefreshConfig, database: Database
+        context: dg.AssetExecutionContext, config: RefreshConfig, database: dg.ResourceParam[Database]
     ) -> dg.MaterializeResult[None]:
         with database.connect() as connection:
             last = last_refresh(connection, catalog, relation)

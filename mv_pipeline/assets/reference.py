@@ -39,7 +39,7 @@ def build_reference_asset(
         description=bilingual(table.description, table.description_en),
         metadata=table_metadata(table.name),
     )
-    def reference_table(database: Database) -> dg.MaterializeResult[None]:
+    def reference_table(database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
         with database.transaction() as connection:
             changed = keep_up(connection)
             rows = scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(table.name)))

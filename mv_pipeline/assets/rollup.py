@@ -32,7 +32,7 @@ def build_rollup_asset(*, catalog: Catalog, csv_type: str) -> dg.AssetsDefinitio
         description=bilingual(table.description, table.description_en),
         metadata=table_metadata(table.name),
     )
-    def rollup(database: Database) -> dg.MaterializeResult[None]:
+    def rollup(database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
         with database.transaction() as connection:
             result = update_rollup(connection, csv_type)
             prune_notes(connection, catalog)

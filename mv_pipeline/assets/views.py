@@ -35,7 +35,7 @@ def build_view_asset(*, catalog: Catalog, relation: Relation) -> dg.AssetsDefini
         metadata=table_metadata(relation.name),
         code_version=relation.definition_hash[:12],
     )
-    def view(database: Database) -> dg.MaterializeResult[None]:
+    def view(database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
         with database.connect() as connection:
             standing = connection.execute(
                 "SELECT definition_hash FROM log.relation WHERE name = %s", [relation.name]

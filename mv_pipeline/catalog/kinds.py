@@ -8,6 +8,8 @@ How a cell of a type is read stands in `intake.cells`; what a table looks like i
 from dataclasses import dataclass
 from typing import Literal
 
+from mv_pipeline.errors import OperatorError
+
 CellType = Literal["date", "integer", "numeric", "text", "code", "time"]
 Version = Literal["flash", "final"]
 
@@ -228,13 +230,17 @@ KINDS: tuple[Kind, ...] = (
 LISTS: tuple[CsvList, ...] = tuple(dict.fromkeys(kind.list for kind in KINDS))
 
 
+class UnknownKindError(OperatorError):
+    """There is no CSV kind of that name."""
+
+
 def find_kind(name: str) -> Kind:
     """Return the kind of that name.
 
     Raises:
-        LookupError: there is no such kind; the message lists those there are.
+        UnknownKindError: there is no such kind; the message lists those there are.
     """
     for kind in KINDS:
         if kind.name == name:
             return kind
-    raise LookupError(f"There is no CSV kind “{name}”. The kinds are: {', '.join(k.name for k in KINDS)}.")
+    raise UnknownKindError(f"There is no CSV kind “{name}”. The kinds are: {', '.join(k.name for k in KINDS)}.")

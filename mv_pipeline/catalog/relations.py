@@ -23,11 +23,12 @@ from sqlglot.optimizer.scope import traverse_scope
 from mv_pipeline.catalog.kinds import KINDS, Kind
 from mv_pipeline.catalog.sources import SOURCES
 from mv_pipeline.catalog.tables import ROLLUPS, TABLES
+from mv_pipeline.errors import OperatorError
 
 RelationKind = Literal["view", "materialized view"]
 
 
-class RelationError(ValueError):
+class RelationError(OperatorError):
     """A SQL file can't be used; the message names the file and says what to change."""
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import psycopg
 import typer
@@ -16,12 +16,16 @@ from rich import box
 from rich.table import Table
 
 from mv_pipeline.catalog.kinds import LISTS, find_kind
-from mv_pipeline.catalog.relations import Catalog, RelationError, load_catalog
-from mv_pipeline.cli.session import CommandError, console, create_dagster_database, errors, run_job, session
+from mv_pipeline.catalog.relations import Catalog, load_catalog
+from mv_pipeline.cli.session import CommandError, console, create_dagster_database, errors, session
 from mv_pipeline.database import Database
-from mv_pipeline.embedded import EmbeddedServerError
-from mv_pipeline.schema.migrate import MigrateError, Migration, migrate
-from mv_pipeline.settings import Settings, SettingsError, load_settings
+from mv_pipeline.errors import OperatorError
+from mv_pipeline.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from mv_pipeline.schema.migrate import Migration
+
+# Commands import what only they need when they run: Dagster alone takes over a second.
 
 app = typer.Typer(
     help="Keeps the plant's materialized views fresh.",
@@ -80,6 +84,7 @@ def refresh_command(
 ) -> None:
     """Refresh materialized views, in the graph's order, after rolling up what changed upstream of them."""
     from mv_pipeline.cli.refresh import refresh_selection
+    from mv_pipeline.cli.runs import run_job
 
     if sum(map(bool, (names, every, csv_type))) != 1:
         raise CommandError("Say what to refresh: names, --all, or --csv-type.")
@@ -190,20 +195,14 @@ def main() -> None:
     """Run the command line; what is the user's to mend is told in one line."""
     try:
         app()
-    except (
-        CommandError,
-        EmbeddedServerError,
-        LookupError,
-        MigrateError,
-        RelationError,
-        SettingsError,
-        psycopg.OperationalError,
-    ) as error:
+    except (OperatorError, psycopg.OperationalError) as error:
         errors.print(f"mv-pipeline: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(1)
 
 
-def _migrate(settings: Settings, catalog: Catalog) -> Migration:
+def _migrate(settings: Settings, catalog: Catalog) -> "Migration":
+    from mv_pipeline.schema.migrate import migrate
+
     with errors.status("Migrating …") as status:
         result = migrate(Database(), catalog, lambda step: status.update(f"Migrating: {step} …"))
         create_dagster_database(settings)

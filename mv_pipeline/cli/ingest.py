@@ -10,7 +10,8 @@ import dagster as dg
 
 from mv_pipeline.catalog.kinds import find_kind
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.cli.session import CommandError, run_job
+from mv_pipeline.cli.runs import run_job
+from mv_pipeline.cli.session import CommandError
 from mv_pipeline.database import Connection, Database, scalar
 from mv_pipeline.intake.inbox import reserve
 from mv_pipeline.jobs import INGEST

@@ -1,20 +1,18 @@
-"""What every command needs: settings in the environment, folders, the server, Dagster's instance, a run in process."""
+"""What every command needs: settings in the environment, folders, the server, Dagster's database."""
 
 import contextlib
 import os
 import sys
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
-import dagster as dg
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from mv_pipeline.database import Database
 from mv_pipeline.embedded import running_server
+from mv_pipeline.errors import OperatorError
 from mv_pipeline.intake.inbox import prepare_folders
 from mv_pipeline.settings import PROJECT_ROOT, Settings, load_settings
 
@@ -23,8 +21,8 @@ console = Console(width=None if sys.stdout.isatty() else 200)
 errors = Console(stderr=True)
 
 
-class CommandError(Exception):
-    """A command can't do what it was asked to; the message is the one line that the user reads."""
+class CommandError(OperatorError):
+    """A command can't do what it was asked to."""
 
 
 @contextlib.contextmanager
@@ -73,58 +71,3 @@ def check_dagster_database(settings: Settings) -> None:
         psycopg.OperationalError: it can't be reached.
     """
     psycopg.connect(make_conninfo(settings.resolved_dagster_url()), connect_timeout=5).close()
-
-
-def run_job(
-    job_name: str,
-    asset_selection: Sequence[dg.AssetKey] | None = None,
-    run_config: Mapping[str, object] | None = None,
-    tags: Mapping[str, str] | None = None,
-    title: str = "",
-) -> dg.ExecuteInProcessResult:
-    """Run a job in this process, recorded in Dagster's storage so that the UI shows it.
-
-    Args:
-        job_name: one of the code location's jobs.
-        asset_selection: the assets to materialize; None: all of the job's.
-        run_config: for the steps.
-        tags: for the run.
-        title: beside the progress bar.
-    """
-    from mv_pipeline.definitions import defs
-
-    # The terminal shows progress; the steps' log stands in the UI.
-    config = {**(run_config or {}), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    job = defs().resolve_job_def(job_name)
-    run_id = str(uuid.uuid4())
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        console=errors,
-        transient=True,
-    )
-    with dg.DagsterInstance.get() as instance, bar:
-        steps = (
-            len(job.get_subset(asset_selection=set(asset_selection)).graph.nodes)
-            if asset_selection
-            else len(job.graph.nodes)
-        )
-        task = bar.add_task(title or job_name, total=steps)
-
-        def advance(entry: dg.EventLogEntry) -> None:
-            event = entry.dagster_event
-            if event and (event.is_step_success or event.is_step_failure or event.is_step_skipped):
-                bar.advance(task)
-
-        instance.add_event_listener(run_id, advance)
-        return job.execute_in_process(
-            instance=instance,
-            run_config=config,
-            asset_selection=list(asset_selection) if asset_selection else None,
-            tags=dict(tags or {}),
-            raise_on_error=False,
-            run_id=run_id,
-        )

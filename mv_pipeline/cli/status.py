@@ -8,8 +8,8 @@ from rich import box
 from rich.table import Table
 
 from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.checks import view_probes
 from mv_pipeline.database import Connection, identifier, one_row
+from mv_pipeline.probes import view_probes
 from mv_pipeline.refresh import last_refresh
 from mv_pipeline.settings import TIME_ZONE
 

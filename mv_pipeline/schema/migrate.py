@@ -18,13 +18,14 @@ from mv_pipeline import reference, rollup
 from mv_pipeline.catalog.relations import Catalog, RelationError
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database import MINIMUM_SERVER_VERSION, Connection, Database, lock_for_transaction
+from mv_pipeline.errors import OperatorError
 from mv_pipeline.refresh import last_refresh, refresh_view
 from mv_pipeline.schema import relations, staging
 
 REVISIONS = Path(__file__).parent / "revisions"
 
 
-class MigrateError(RuntimeError):
+class MigrateError(OperatorError):
     """The database can't be brought to the wanted state; nothing was changed. The message says why."""
 
 

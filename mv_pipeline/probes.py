@@ -1,0 +1,368 @@
+"""What has to hold of each table and view, and looking whether it does; made from the catalogue.
+
+A finding says what was found, what was expected and what to do. Nothing is repaired here, and nothing of Dagster is
+known: the asset checks and the command line look through the same probes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from psycopg import sql
+
+from mv_pipeline.catalog.kinds import Kind
+from mv_pipeline.catalog.relations import Balance, Catalog, Relation
+from mv_pipeline.catalog.sources import SOURCES
+from mv_pipeline.catalog.tables import ROLLUPS
+from mv_pipeline.database import Connection, identifier, one_row, scalar
+from mv_pipeline.intake import cells
+from mv_pipeline.refresh import has_concurrent_index, last_refresh
+
+_SHOWN = 10
+_UPLOADS = 20
+_REFRESH_HINT = "Materialize the view again; if it stays so, run `mv-pipeline doctor`."
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found: whether it passed, a sentence, and the numbers behind it."""
+
+    passed: bool
+    message: str
+    metadata: dict[str, str | int | float]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One check of one relation: its name, what it holds to be true, and how it looks."""
+
+    name: str
+    description: str
+    look: Callable[[Connection], Finding]
+    severity: Literal["ERROR", "WARN"] = "ERROR"
+
+
+def view_probes(catalog: Catalog, view: Relation) -> list[Probe]:
+    """The checks of a materialized view: those that hold for all, and those that its header asks for."""
+    header = view.header
+    probes = [
+        Probe("row_count", "The view has the rows that it must have, and is not empty.", _row_count(view)),
+        Probe("key_unique", f"({', '.join(header.key)}) is unique and never NULL.", _key_unique(view)),
+        Probe(
+            "up_to_date",
+            "Nothing upstream has changed since the last refresh, and the business date hasn't moved.",
+            _up_to_date(catalog, view),
+        ),
+        Probe(
+            "concurrent_index",
+            "A unique index fit for REFRESH CONCURRENTLY exists.",
+            _concurrent_index(view),
+        ),
+    ]
+    if header.days:
+        probes.append(Probe("newest_day", "The newest day is the one it must be.", _newest_day(view)))
+    if header.balance:
+        probes.append(
+            Probe(
+                "mass_balance",
+                "On every day that changed within two days, the tons are those of the active staging lines.",
+                _mass_balance(view, header.balance),
+            )
+        )
+    if header.equals:
+        probes.append(Probe("equals_live_view", f"Holds the same rows as {header.equals}.", _equals(view)))
+    for name, check in header.checks.items():
+        probes.append(Probe(name, check.description, _no_rows(check.sql)))
+    return probes
+
+
+def _row_count(view: Relation) -> Callable[[Connection], Finding]:
+    def look(connection: Connection) -> Finding:
+        found = scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(view.name)))
+        if not view.header.days:
+            return Finding(found > 0, f"{found} rows found, at least 1 expected. {_hint(found > 0)}", {"rows": found})
+        differing = connection.execute(
+            sql.SQL(
+                "SELECT ddate, count FROM (SELECT {day} AS ddate, count(*) FROM {view} GROUP BY 1) AS found "
+                "FULL JOIN ({expected}) AS expected USING (ddate) "
+                "WHERE expected.wanted IS NULL OR found.count IS DISTINCT FROM 1 ORDER BY ddate"
+            ).format(
+                day=sql.Identifier(view.header.key[0]),
+                view=identifier(view.name),
+                expected=_expected_days(view),
+            )
+        ).fetchall()
+        expected = scalar(connection, sql.SQL("SELECT count(*) FROM ({}) AS days").format(_expected_days(view)))
+        return Finding(
+            not differing,
+            f"{found} rows found, {expected} expected: one per calendar day. {_hint(not differing)}",
+            {
+                "rows": found,
+                "expected": expected,
+                "wrong_days": ", ".join(f"{day}: {count or 0}" for day, count in differing[:_SHOWN]) or "none",
+            },
+        )
+
+    return look
+
+
+def _expected_days(view: Relation) -> sql.Composable:
+    if view.header.days == "until_yesterday":
+        return sql.SQL("SELECT ddate, true AS wanted FROM ref.calendar_day WHERE ddate < ref.business_date()")
+    return sql.SQL("SELECT ddate, true AS wanted FROM ref.calendar_day")
+
+
+def _key_unique(view: Relation) -> Callable[[Connection], Finding]:
+    columns = sql.SQL(", ").join(map(sql.Identifier, view.header.key))
+    nulls = sql.SQL(" OR ").join(sql.SQL("{} IS NULL").format(sql.Identifier(name)) for name in view.header.key)
+
+    def look(connection: Connection) -> Finding:
+        row = one_row(
+            connection,
+            sql.SQL(
+                "SELECT count(*) - count(DISTINCT ({columns})), count(*) FILTER (WHERE {nulls}) FROM {view}"
+            ).format(columns=columns, nulls=nulls, view=identifier(view.name)),
+        )
+        doubles, empty = row
+        passed = not doubles and not empty
+        return Finding(
+            passed,
+            f"{doubles} doubled and {empty} NULL keys found, none expected. {_hint(passed)}",
+            {"doubled": doubles, "null": empty},
+        )
+
+    return look
+
+
+def _up_to_date(catalog: Catalog, view: Relation) -> Callable[[Connection], Finding]:
+    def look(connection: Connection) -> Finding:
+        last = last_refresh(connection, catalog, view)
+        if last is None:
+            return Finding(False, "Never refreshed. Run `mv-pipeline migrate`.", {})
+        reasons = [
+            *(f"{name} changed" for name in last.news),
+            *(["the business date moved"] if last.date_moved else []),
+        ]
+        return Finding(
+            last.fresh,
+            f"Last refresh {last.at:%Y-%m-%d %H:%M:%S} (Asia/Tokyo); since then: {', '.join(reasons) or 'no change'}. "
+            f"{_hint(last.fresh)}",
+            {"last_refresh": last.at.isoformat(), "seconds": last.seconds, "news": ", ".join(reasons) or "none"},
+        )
+
+    return look
+
+
+def _concurrent_index(view: Relation) -> Callable[[Connection], Finding]:
+    def look(connection: Connection) -> Finding:
+        passed = has_concurrent_index(connection, view)
+        message = (
+            "Found." if passed else f"None found. CREATE UNIQUE INDEX ON {view.name} ({', '.join(view.header.key)})."
+        )
+        return Finding(passed, message, {})
+
+    return look
+
+
+def _newest_day(view: Relation) -> Callable[[Connection], Finding]:
+    def look(connection: Connection) -> Finding:
+        row = one_row(
+            connection,
+            sql.SQL("SELECT (SELECT max({}) FROM {}), (SELECT max(ddate) FROM ({}) AS days)").format(
+                sql.Identifier(view.header.key[0]), identifier(view.name), _expected_days(view)
+            ),
+        )
+        newest, expected = row
+        passed = newest == expected
+        return Finding(
+            passed,
+            f"Newest day {newest}, expected {expected}. {_hint(passed)}",
+            {"newest_day": str(newest), "expected": str(expected)},
+        )
+
+    return look
+
+
+def _mass_balance(view: Relation, balance: Balance) -> Callable[[Connection], Finding]:
+    recent = sql.SQL(
+        "SELECT array_agg(DISTINCT ddate) FROM {} WHERE changed_at > now() - interval '2 days' "
+        "AND ddate < ref.business_date()"
+    ).format(identifier(ROLLUPS[balance.csv_type].name))
+    # Summed from the staging lines themselves, not from the rollup: that is what the check is for.
+    lines = sql.SQL(" UNION ALL ").join(
+        sql.SQL(
+            "SELECT {day} AS ddate, {priority} AS priority, sum({weight}) AS kg FROM {active} "
+            "WHERE {day} = ANY (%(days)s) GROUP BY {day}"
+        ).format(
+            day=sql.Identifier(source.day),
+            priority=sql.Literal(source.priority),
+            weight=sql.Identifier(source.weight_kg),
+            active=identifier(source.active),
+        )
+        for source in SOURCES
+        if source.csv_type == balance.csv_type
+    )
+    query = sql.SQL(
+        "WITH counted AS (SELECT DISTINCT ON (ddate) ddate, kg FROM ({lines}) AS lines ORDER BY ddate, priority), "
+        "compared AS (SELECT ddate, v.found, coalesce(round(c.kg / 1000, 3), 0) AS expected "
+        "FROM unnest(%(days)s::date[]) AS days (ddate) LEFT JOIN counted AS c USING (ddate) "
+        "LEFT JOIN (SELECT {day} AS ddate, {tons} AS found FROM {view}) AS v USING (ddate)) "
+        "SELECT count(*), coalesce(sum(found), 0), coalesce(sum(expected), 0), "
+        "array_agg(ddate::text || ': ' || coalesce(found::text, 'none') || ' / ' || expected ORDER BY ddate) "
+        "FILTER (WHERE found IS DISTINCT FROM expected) FROM compared"
+    ).format(
+        lines=lines,
+        tons=sql.Identifier(balance.tons),
+        day=sql.Identifier(view.header.key[0]),
+        view=identifier(view.name),
+    )
+
+    def look(connection: Connection) -> Finding:
+        changed = scalar(connection, recent) or []
+        row = one_row(connection, query, {"days": changed})
+        days, found, expected, wrong = row
+        return Finding(
+            not wrong,
+            f"{days} days: {found} tons found, {expected} expected. {_hint(not wrong)}",
+            {
+                "days": days,
+                "found": str(found),
+                "expected": str(expected),
+                "wrong_days": "; ".join((wrong or [])[:_SHOWN]) or "none",
+            },
+        )
+
+    return look
+
+
+def _equals(view: Relation) -> Callable[[Connection], Finding]:
+    query = sql.SQL(
+        "SELECT count(*) FROM ((TABLE {a} EXCEPT ALL TABLE {b}) UNION ALL (TABLE {b} EXCEPT ALL TABLE {a})) AS wrong"
+    ).format(a=identifier(view.name), b=identifier(str(view.header.equals)))
+
+    def look(connection: Connection) -> Finding:
+        differing = scalar(connection, query)
+        return Finding(
+            not differing,
+            f"{differing} rows differ from {view.header.equals}, none expected. {_hint(not differing)}",
+            {"differing": differing},
+        )
+
+    return look
+
+
+def _no_rows(query: str) -> Callable[[Connection], Finding]:
+    def look(connection: Connection) -> Finding:
+        cursor = connection.execute(sql.SQL(query))  # the header's own SQL
+        rows = cursor.fetchmany(_SHOWN)
+        return Finding(
+            not rows,
+            f"{'No' if not rows else cursor.rowcount} offending rows found, none expected. {_hint(not rows)}",
+            {"offending": "; ".join(str(tuple(map(str, row))) for row in rows) or "none"},
+        )
+
+    return look
+
+
+def last_upload_probe(kind: Kind) -> Probe:
+    """Whether a kind's newest file was loaded; if not, why, and where to put the corrected one."""
+
+    def look(connection: Connection) -> Finding:
+        row = connection.execute(
+            "SELECT id, file_name, processing_status, error_message FROM log.upload_file "
+            "WHERE file_type = %s AND csv_type = %s ORDER BY id DESC LIMIT 1",
+            [kind.version.upper(), kind.list.csv_type],
+        ).fetchone()
+        if row is None:
+            return Finding(True, "No file has come yet.", {})
+        upload_id, name, status, message = row
+        passed = status == "success"
+        advice = (
+            ""
+            if passed
+            else f"{message} 修正して inbox/{kind.name} に置き直してください。 Correct the file, drop it again."
+        )
+        return Finding(passed, f"{name}: {status}. {advice}", {"upload_file_id": upload_id})
+
+    return Probe("last_upload_accepted", "The newest file was loaded.", look, "WARN")
+
+
+def upload_probes(kind: Kind) -> list[Probe]:
+    """Whether file, raw and stg hold the same lines, kg and yen, for each of a kind's newest uploads."""
+    raw, stg = sql.Identifier("raw", kind.name), sql.Identifier("stg", kind.name)
+
+    def sums(column: str) -> tuple[sql.Composable, sql.Composable]:
+        name = sql.Identifier(column)
+        typed = next(c.type for c in kind.columns if c.name == column)
+        return (
+            sql.SQL("coalesce(sum({}), 0)").format(cells.value(cells.trimmed(name), typed)),
+            sql.SQL("coalesce(sum({}), 0)").format(name),
+        )
+
+    (raw_kg, stg_kg), (raw_yen, stg_yen) = sums("net_weight"), sums("amount")
+    query = sql.SQL(
+        "SELECT u.id, (metadata->>'lines')::bigint - (metadata->>'blank_lines')::bigint "
+        "- (metadata->>'total_lines')::bigint, r.n, s.n, (metadata->>'net_weight_kg')::numeric, r.kg, s.kg, "
+        "(metadata->>'amount_yen')::numeric, r.yen, s.yen FROM log.upload_file AS u "
+        "CROSS JOIN LATERAL (SELECT count(*) AS n, {raw_kg} AS kg, {raw_yen} AS yen FROM {raw} "
+        "WHERE upload_file_id = u.id) AS r "
+        "CROSS JOIN LATERAL (SELECT count(*) AS n, {stg_kg} AS kg, {stg_yen} AS yen FROM {stg} "
+        "WHERE upload_file_id = u.id) AS s "
+        "WHERE file_type = %s AND csv_type = %s AND processing_status = 'success' AND metadata ? 'lines' "
+        "ORDER BY u.id DESC LIMIT %s"
+    ).format(raw_kg=raw_kg, raw_yen=raw_yen, stg_kg=stg_kg, stg_yen=stg_yen, raw=raw, stg=stg)
+    params = [kind.version.upper(), kind.list.csv_type, _UPLOADS]
+
+    def compare(columns: dict[str, slice]) -> Callable[[Connection], Finding]:
+        def look(connection: Connection) -> Finding:
+            uploads = connection.execute(query, params).fetchall()
+            wrong = [
+                f"upload {upload[0]}: {what} file {values[0]}, raw {values[1]}, stg {values[2]}"
+                for upload in uploads
+                for what, part in columns.items()
+                if len(set(values := upload[part])) != 1
+            ]
+            newest = ", ".join(f"{what} {uploads[0][part][0]}" for what, part in columns.items()) if uploads else "none"
+            message = f"{len(uploads)} newest uploads: file = raw = stg expected, {len(wrong)} differ. "
+            advice = "" if not wrong else "Drop the files again, or ask who changed the tables by hand."
+            return Finding(
+                not wrong, message + advice, {"wrong": "; ".join(wrong[:_SHOWN]) or "none", "newest": newest}
+            )
+
+        return look
+
+    return [
+        Probe(
+            "rows_as_in_file",
+            "Rows in stg and raw = lines of the file − reported blank and total lines, for each of the newest uploads.",
+            compare({"rows": slice(1, 4)}),
+        ),
+        Probe(
+            "mass_balance",
+            "Σ kg and Σ yen of the file = raw = stg, for each of the newest uploads.",
+            compare({"kg": slice(4, 7), "yen": slice(7, 10)}),
+        ),
+    ]
+
+
+def notes_probe(csv_type: str) -> Probe:
+    """Whether a list's rollup has read every change note."""
+    tables = [source.table for source in SOURCES if source.csv_type == csv_type]
+
+    def look(connection: Connection) -> Finding:
+        row = one_row(
+            connection, "SELECT count(*), min(noted_at) FROM log.change_note WHERE relation = ANY (%s)", [tables]
+        )
+        waiting, since = row
+        return Finding(
+            not waiting,
+            f"{waiting} change notes wait{f' since {since}' if waiting else ''}, none expected. "
+            + ("" if not waiting else "Materialize the rollup and what lies downstream."),
+            {"waiting": waiting},
+        )
+
+    return Probe("notes_read", "No change waits to be rolled up.", look, "WARN")
+
+
+def _hint(passed: bool) -> str:
+    return "" if passed else _REFRESH_HINT

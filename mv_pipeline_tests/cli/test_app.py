@@ -1,0 +1,211 @@
+"""The command line as its users run it: a process of its own, its output and its exit code."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from mv_pipeline.cli.app import app
+from mv_pipeline_tests.conftest import create_database, drop_database
+from mv_pipeline_tests.factory import csv_text, line
+
+KIND = "shogun_final_receive"
+
+
+@pytest.fixture
+def cli(settings, server):
+    """Run `mv-pipeline` on the test's home and database, with a Dagster storage of its own."""
+    storage = create_database(server)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("DAGSTER")},
+        "MV_PIPELINE_DAGSTER_URL": storage,
+    }
+
+    def run(*arguments, code=0, **variables):
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("mv-pipeline")), *map(str, arguments)],
+            env={**environment, **variables},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    run.storage = storage
+    yield run
+    drop_database(server, storage)
+
+
+@pytest.fixture
+def csv_file(tmp_path):
+    def write(name="list.csv", **cells):
+        path = tmp_path / name
+        path.write_text(csv_text([line(**cells)]), encoding="cp932", newline="")
+        return path
+
+    return write
+
+
+def test_ingest_loads_a_copy_and_refreshes(cli, csv_file, connection):
+    path = csv_file(net_weight=5000)
+
+    done = cli("ingest", "--kind", KIND, path, "--json")
+
+    (record,) = json.loads(done.stdout)
+    assert (record["file_name"], record["status"], record["rows"]) == ("list.csv", "success", 1)
+    assert path.exists()
+    assert connection.execute(
+        "SELECT receive_net_ton FROM mart.mv_receive_daily WHERE ddate = '2025-12-01'"
+    ).fetchone() == (5,)
+
+
+def test_ingest_shows_its_run_to_the_ui(cli, csv_file):
+    cli("ingest", "--kind", KIND, csv_file())
+
+    with psycopg.connect(cli.storage) as storage:
+        assert storage.execute("SELECT pipeline_name, status FROM runs").fetchall() == [("ingest", "SUCCESS")]
+
+
+def test_ingest_of_a_bad_file_says_why_in_japanese_and_exits_1(cli, csv_file, settings):
+    done = cli("ingest", "--kind", KIND, csv_file(net_weight="x"), csv_file("good.csv"), code=1)
+
+    assert "数値として読めません" in done.stdout
+    assert (settings.rejected_dir / KIND / "list.csv.errors.csv").exists()
+    assert "success" in done.stdout
+
+
+def test_ingest_twice_is_a_duplicate(cli, csv_file):
+    path = csv_file()
+    cli("ingest", "--kind", KIND, path)
+
+    (record,) = json.loads(cli("ingest", "--kind", KIND, path, "--json").stdout)
+
+    assert record["status"] == "duplicate"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("ingest", "--kind", "receive", "x.csv"),
+            "There is no CSV kind “receive”. The kinds are: shogun_flash_receive",
+        ),
+        (("ingest", "--kind", KIND, "missing.csv"), "missing.csv is no .csv file."),
+        (("refresh",), "Say what to refresh: names, --all, or --csv-type."),
+        (("refresh", "mart.mv_nowhere"), "No materialized view: mart.mv_nowhere. There are: mart.mv_"),
+        (("refresh", "--csv-type", "king"), "There is no list “king”. The lists are: receive, shipment, yard."),
+    ],
+)
+def test_an_error_is_one_line_with_the_way_out(cli, arguments, message):
+    done = cli(*arguments, code=1)
+
+    assert done.stderr.startswith("mv-pipeline: " + message)
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_wrong_setting_is_one_line(cli):
+    done = cli("status", code=1, MV_PIPELINE_PORT="no")
+
+    assert done.stderr == (
+        "mv-pipeline: MV_PIPELINE_PORT: Input should be a valid integer, unable to parse string as an integer\n"
+    )
+
+
+def test_a_server_that_is_away_is_one_line_without_the_password(cli):
+    done = cli("status", code=1, MV_PIPELINE_DATABASE_URL="postgresql://u:canary@127.0.0.1:1/plant")
+
+    assert done.stderr.startswith("mv-pipeline: ")
+    assert "canary" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_status_lists_every_view_and_exits_0(cli, catalog):
+    records = json.loads(cli("status", "--json").stdout)
+
+    assert [record["name"] for record in records] == [view.name for view in catalog.materialized_views]
+    receive = next(record for record in records if record["name"] == "mart.mv_receive_daily")
+    assert (receive["rows"], receive["newest_day"], receive["checks_failed"]) == (1805, "2025-12-10", {})
+    assert "mart.mv_inb5y_week_profile_min" in cli("status").stdout
+
+
+def test_status_exits_1_and_says_what_failed(cli, connection):
+    connection.execute("INSERT INTO mart.daily_target_plan (ddate, target_ton) VALUES ('2025-12-02', 9)")
+
+    done = cli("status", code=1)
+
+    assert "mart.mv_target_card_per_day, up_to_date: Last refresh" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "still_stale"),
+    [
+        (("--all",), set()),
+        (("mart.mv_target_card_per_day",), {"mart.mv_inbound_kpi_daily"}),
+        (("--csv-type", "receive"), set()),
+        (("--csv-type", "yard"), {"mart.mv_target_card_per_day", "mart.mv_inbound_kpi_daily"}),
+    ],
+)
+def test_refresh_brings_what_was_asked_for_up_to_date(cli, connection, arguments, still_stale):
+    connection.execute("INSERT INTO mart.daily_target_plan (ddate, target_ton) VALUES ('2025-12-02', 9)")
+
+    cli("refresh", *arguments)
+
+    records = json.loads(cli("status", "--json", code=bool(still_stale)).stdout)
+    assert {record["name"] for record in records if "up_to_date" in record["checks_failed"]} == still_stale
+
+
+def test_migrate_says_what_it_did_or_that_there_was_nothing_to_do(cli, server):
+    url = create_database(server)
+
+    first = cli("migrate", MV_PIPELINE_DATABASE_URL=url).stdout
+    second = cli("migrate", MV_PIPELINE_DATABASE_URL=url).stdout
+
+    drop_database(server, url)
+    assert "revision none → 0001\n" in first
+    assert "mart.mv_receive_daily: create\n" in first
+    assert second == "Nothing to do: the database is up to date.\n"
+
+
+def test_url_prints_the_url_alone(cli, settings):
+    assert cli("url").stdout == settings.database_url + "\n"
+
+
+def test_doctor_names_what_is_wrong(cli, settings, connection):
+    (settings.inbox_dir / "reciept").mkdir()
+    connection.execute("INSERT INTO mart.daily_target_plan (ddate, target_ton) VALUES ('2025-12-02', 9)")
+
+    found = json.loads(cli("doctor", "--json", code=1).stdout)
+
+    sentences = {(diagnosis["level"], diagnosis["sentence"]) for diagnosis in found}
+    assert (
+        "warning",
+        "reciept in the inbox is left alone (no folder of a CSV kind); move it to its place.",
+    ) in sentences
+    assert any(level == "error" and "mart.mv_target_card_per_day, up_to_date" in text for level, text in sentences)
+    assert any(level == "warning" and "The daemon doesn't run" in text for level, text in sentences)
+
+
+def test_doctor_on_an_empty_database_says_migrate(cli, server):
+    url = create_database(server)
+
+    done = cli("doctor", code=1, MV_PIPELINE_DATABASE_URL=url)
+
+    drop_database(server, url)
+    assert "The database is empty. Run `mv-pipeline migrate`." in done.stdout
+
+
+def test_the_demo_refuses_a_database_that_is_not_the_embedded_one(cli):
+    assert "only runs on the embedded server" in cli("demo", code=1).stderr
+
+
+@pytest.mark.parametrize("command", ["migrate", "ingest", "refresh", "status", "url", "dev", "demo", "doctor"])
+def test_every_command_has_help(command):
+    done = CliRunner().invoke(app, [command, "--help"])
+
+    assert done.exit_code == 0
+    assert command in done.stdout

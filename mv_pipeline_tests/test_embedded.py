@@ -1,0 +1,123 @@
+"""The embedded server: it is refused where starting it would open directories, and stops with its last holder."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from mv_pipeline.embedded import EmbeddedServerError, is_running, running_server
+from mv_pipeline.settings import Settings
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs under another user")
+
+
+@pytest.fixture
+def home():
+    path = Path(tempfile.mkdtemp(prefix="mvp-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+def settings_for(home):
+    return Settings(home=home, database_url=None, dagster_url=None)
+
+
+def test_it_runs_while_held_and_stops_afterwards(home):
+    settings = settings_for(home)
+
+    with running_server(settings), psycopg.connect(settings.resolved_database_url()) as connection:
+        assert connection.info.server_version >= 160000
+        assert is_running(settings)
+
+    assert not is_running(settings)
+
+
+def test_it_brings_both_databases(home):
+    settings = settings_for(home)
+
+    with running_server(settings):
+        for url in (settings.resolved_database_url(), settings.resolved_dagster_url()):
+            psycopg.connect(url).close()
+
+
+def test_only_its_owner_can_enter_the_folder_of_its_socket(home):
+    settings = settings_for(home)
+
+    with running_server(settings):
+        assert settings.server_dir.stat().st_mode & 0o077 == 0
+        assert (settings.server_dir / ".s.PGSQL.5432").is_socket()
+
+
+def test_it_listens_on_no_network_address(home):
+    settings = settings_for(home)
+
+    with running_server(settings), psycopg.connect(settings.resolved_database_url()) as connection:
+        assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
+
+
+def test_a_holder_that_was_killed_does_not_keep_it_running(home):
+    settings = settings_for(home)
+    code = (
+        "import os, signal\n"
+        "from mv_pipeline.settings import load_settings\n"
+        "from mv_pipeline.embedded import running_server\n"
+        "with running_server(load_settings()): os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {**os.environ, "MV_PIPELINE_HOME": str(home)}
+    environment.pop("MV_PIPELINE_DATABASE_URL", None)
+    killed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert is_running(settings)
+
+    with running_server(settings):
+        pass
+
+    assert not is_running(settings)
+
+
+def test_a_server_of_ones_own_is_left_alone(home):
+    with running_server(Settings(home=home / "never", database_url="postgresql://db/plant")):
+        assert not (home / "never").exists()
+
+
+def test_a_path_too_long_for_a_socket_is_refused(home):
+    long = home / ("x" * 100)
+
+    with (
+        pytest.raises(EmbeddedServerError, match=r"too long for a Unix socket .* MV_PIPELINE_HOME"),
+        running_server(settings_for(long)),
+    ):
+        pass
+
+    assert not (long / "postgres").exists()
+
+
+@as_root
+def test_as_root_a_closed_parent_is_refused_and_stays_closed(home):
+    closed = home / "closed"
+    closed.mkdir(mode=0o700)
+
+    with (
+        pytest.raises(EmbeddedServerError, match=f"can't enter {closed}, .* ordinary user"),
+        running_server(settings_for(closed / "home")),
+    ):
+        pass
+
+    assert closed.stat().st_mode & 0o777 == 0o700
+
+
+@as_root
+def test_as_root_no_parent_is_opened_wider(home):
+    before = {path: path.stat().st_mode for path in (home, *home.parents)}
+
+    with running_server(settings_for(home)):
+        pass
+
+    assert {path: path.stat().st_mode for path in before} == before

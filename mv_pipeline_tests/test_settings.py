@@ -1,0 +1,91 @@
+"""Settings: defaults, what follows from what, and one clear line for a wrong value."""
+
+import os
+
+import pytest
+
+from mv_pipeline.settings import PROJECT_ROOT, Settings, SettingsError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("MV_PIPELINE_")]:
+        monkeypatch.delenv(name)
+
+
+def test_everything_lies_in_the_home_by_default():
+    settings = load_settings()
+
+    assert settings.home == PROJECT_ROOT / ".mv_pipeline"
+    assert {settings.inbox_dir, settings.archive_dir, settings.rejected_dir} == {
+        settings.home / name for name in ("inbox", "archive", "rejected")
+    }
+    assert settings.embedded
+
+
+def test_the_embedded_servers_url_names_its_socket_folder():
+    settings = Settings(home="/plant")
+
+    assert settings.resolved_database_url() == "postgresql://postgres@/mv_pipeline?host=/plant/postgres"
+    assert settings.resolved_dagster_url() == "postgresql://postgres@/dagster?host=/plant/postgres"
+
+
+@pytest.mark.parametrize(
+    ("url", "dagster"),
+    [
+        ("postgresql://u:p@db:5433/plant", "postgresql://u:p@db:5433/dagster"),
+        ("postgresql://db/plant?sslmode=require", "postgresql://db/dagster?sslmode=require"),
+        ("postgresql://db", "postgresql://db/dagster"),
+        ("postgresql://u@/plant?host=/run/pg", "postgresql://u@/dagster?host=/run/pg"),
+    ],
+)
+def test_dagster_gets_a_database_on_the_same_server(url, dagster):
+    assert Settings(database_url=url).resolved_dagster_url() == dagster
+
+
+def test_the_environment_gives_a_child_process_the_same_settings(monkeypatch, tmp_path):
+    settings = Settings(home=tmp_path, database_url="postgresql://u:p@db/plant", max_file_mb=5, inbox=tmp_path / "in")
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+
+    child = load_settings()
+
+    assert child == settings.model_copy(update={"dagster_url": settings.resolved_dagster_url()})
+
+
+def test_a_relative_path_is_relative_to_where_it_was_said(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MV_PIPELINE_HOME", "here")
+
+    assert load_settings().home == tmp_path / "here"
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch):
+    monkeypatch.setenv("MV_PIPELINE_DATABASE_URL", "")
+
+    assert load_settings().embedded
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("MAX_FILE_MB", "many", "MV_PIPELINE_MAX_FILE_MB: Input should be a valid integer"),
+        ("MAX_FILE_MB", "0", "MV_PIPELINE_MAX_FILE_MB: Input should be greater than or equal to 1"),
+        ("PORT", "99999", "MV_PIPELINE_PORT: Input should be less than or equal to 65535"),
+        (
+            "DATABASE_URL",
+            "mysql://db/plant",
+            "MV_PIPELINE_DATABASE_URL: a URL that begins with postgresql:// is needed",
+        ),
+        ("DAGSTER_URL", "postgresql://u:canary@db:x y/p", "MV_PIPELINE_DAGSTER_URL: PostgreSQL can't read this URL"),
+    ],
+)
+def test_a_wrong_value_is_one_clear_line_without_the_value(monkeypatch, name, value, message):
+    monkeypatch.setenv(f"MV_PIPELINE_{name}", value)
+
+    with pytest.raises(SettingsError, match="^" + message) as error:
+        load_settings()
+
+    assert "\n" not in str(error.value)
+    assert "canary" not in str(error.value)
+    assert error.value.__suppress_context__
