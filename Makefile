@@ -5,8 +5,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 VENV := .venv
-TOOLS := $(VENV)/tools
-UV := $(TOOLS)/bin/uv
+UV := $(VENV)/uv/bin/uv
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -19,8 +18,8 @@ install: $(STAMP) ## Make .venv with exactly the packages of uv.lock
 
 $(STAMP): pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say which by make PYTHON=python3.12 …")'
-	@test -x $(UV) || { $(PYTHON) -m venv $(TOOLS) && $(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"; }
-	$(UV) sync --frozen --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	@test -x $(UV) || { $(PYTHON) -m venv --clear $(VENV) && $(RUN)/python -m pip install --quiet --disable-pip-version-check --target $(VENV)/uv "uv==$(UV_VERSION)"; }
+	$(UV) sync --frozen --quiet
 	@touch $@
 
 demo: install ## Made-up files through the real path, then every view in a table
@@ -36,7 +35,8 @@ check: install ## Format, lint, types, and whether the definitions load
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/mypy
-	MV_PIPELINE_DAGSTER_URL=postgresql://unused/dagster $(RUN)/dagster definitions validate -w workspace.yaml
+	@mkdir -p $(VENV)/validate && touch $(VENV)/validate/dagster.yaml
+	DAGSTER_HOME="$(CURDIR)/$(VENV)/validate" $(RUN)/dagster definitions validate -w workspace.yaml
 
 refresh-all-mv: install ## Refresh every materialized view now
 	$(RUN)/mv-pipeline refresh --all

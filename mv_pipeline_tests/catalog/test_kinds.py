@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mv_pipeline.catalog.kinds import KINDS, LISTS, find_kind
+from mv_pipeline.catalog.kinds import KINDS, LISTS, UnknownKindError, find_kind
 
 CONTRACT = Path(__file__).parents[1] / "contract" / "csv_columns.csv"
 
@@ -44,5 +44,5 @@ def test_cells_are_read_as_the_contract_says(csv_list):
 
 
 def test_an_unknown_kind_is_refused_with_the_kinds_there_are():
-    with pytest.raises(LookupError, match=r"no CSV kind “receive”.*shogun_flash_receive"):
+    with pytest.raises(UnknownKindError, match=r"no CSV kind “receive”.*shogun_flash_receive"):
         find_kind("receive")
