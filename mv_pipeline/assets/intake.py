@@ -141,7 +141,6 @@ def _take_files(
     context: dg.AssetExecutionContext, connection: Connection, kind: Kind, config: IntakeConfig
 ) -> list[Upload]:
     settings = load_settings()
-    inbox.prepare_folders(settings)
     if config.files:
         paths = [settings.inbox_dir / kind.name / name for name in config.files]
     else:

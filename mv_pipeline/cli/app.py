@@ -17,7 +17,7 @@ from rich.table import Table
 
 from mv_pipeline.catalog.kinds import LISTS, find_kind
 from mv_pipeline.catalog.relations import Catalog, load_catalog
-from mv_pipeline.cli.session import CommandError, console, create_dagster_database, errors, session
+from mv_pipeline.cli.session import CommandError, console, create_dagster_database, errors, migrated_session, session
 from mv_pipeline.database import Database
 from mv_pipeline.errors import OperatorError
 from mv_pipeline.settings import Settings, load_settings
@@ -59,8 +59,7 @@ def ingest_command(
     from mv_pipeline.cli.ingest import ingest_files
 
     name = find_kind(kind).name
-    with session() as settings:
-        catalog = load_catalog(settings.sql_dir)
+    with migrated_session() as (settings, catalog):
         outcomes, result = ingest_files(settings, catalog, [(name, path) for path in files], "command line")
     records = [asdict(outcome) for outcome in outcomes]
     _print_records(records, as_json, "Uploads")
@@ -90,8 +89,8 @@ def refresh_command(
         raise CommandError("Say what to refresh: names, --all, or --csv-type.")
     if csv_type and csv_type not in [csv_list.csv_type for csv_list in LISTS]:
         raise CommandError(f"There is no list “{csv_type}”. The lists are: {', '.join(c.csv_type for c in LISTS)}.")
-    with session() as settings:
-        job, selection, config = refresh_selection(load_catalog(settings.sql_dir), names or [], csv_type)
+    with migrated_session() as (_, catalog):
+        job, selection, config = refresh_selection(catalog, names or [], csv_type)
         result = run_job(job, selection, config, title="Refreshing")
     failed = [event.step_key for event in result.get_step_failure_events()] if not result.success else []
     if failed:
@@ -106,10 +105,8 @@ def status_command(as_json: Json = False) -> None:
     """Show each materialized view and run its checks. Exit code 1 if one fails."""
     from mv_pipeline.cli.status import as_records, as_table, read_status
 
-    with session() as settings:
-        catalog = load_catalog(settings.sql_dir)
-        with Database().connect() as connection:
-            statuses = read_status(connection, catalog)
+    with migrated_session() as (_, catalog), Database().connect() as connection:
+        statuses = read_status(connection, catalog)
     if as_json:
         _print_json(as_records(statuses))
     else:

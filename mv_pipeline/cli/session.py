@@ -10,7 +10,8 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from rich.console import Console
 
-from mv_pipeline.database import Database
+from mv_pipeline.catalog.relations import Catalog, load_catalog
+from mv_pipeline.database import Database, scalar
 from mv_pipeline.embedded import running_server
 from mv_pipeline.errors import OperatorError
 from mv_pipeline.intake.inbox import prepare_folders
@@ -34,6 +35,20 @@ def session() -> Iterator[Settings]:
     os.environ.update(settings.environment())
     with running_server(settings):
         yield settings
+
+
+@contextlib.contextmanager
+def migrated_session() -> Iterator[tuple[Settings, Catalog]]:
+    """A session on a database that `migrate` has been run on, and the relations it should hold.
+
+    Raises:
+        CommandError: it hasn't been run.
+    """
+    with session() as settings:
+        with Database().connect() as connection:
+            if scalar(connection, "SELECT to_regclass('log.relation') IS NULL"):
+                raise CommandError("Nothing has been created in this database yet. Run `mv-pipeline migrate`.")
+        yield settings, load_catalog(settings.sql_dir)
 
 
 def prepare_dagster_home(settings: Settings) -> None:

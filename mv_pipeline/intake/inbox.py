@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mv_pipeline.catalog.kinds import KINDS
+from mv_pipeline.errors import OperatorError
 from mv_pipeline.settings import TIME_ZONE, Settings
 
 _UNFINISHED = (".part", ".tmp", ".crdownload", ".filepart")
@@ -70,8 +71,19 @@ class InboxLook:
         return [file for file in self.files if before.get(file.key) == file.stamp or file.mtime_ns <= newest]
 
 
+class InboxError(OperatorError):
+    """The inbox that the settings name isn't there."""
+
+
 def prepare_folders(settings: Settings) -> None:
-    """Make the inbox with a folder per kind, and the folders that files go to."""
+    """Make the inbox with a folder per kind, and the folders that files go to.
+
+    Raises:
+        InboxError: the settings name an inbox that isn't there. It is not made: on a share that isn't mounted it
+            would be a local folder that nobody looks into.
+    """
+    if settings.inbox and not settings.inbox.is_dir():
+        raise InboxError(f"There is no folder {settings.inbox}. Mount or make it, or change MV_PIPELINE_INBOX.")
     for kind in KINDS:
         (settings.inbox_dir / kind.name).mkdir(parents=True, exist_ok=True)
     for folder in (settings.archive_dir, settings.rejected_dir):

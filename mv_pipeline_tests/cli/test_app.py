@@ -197,6 +197,23 @@ def test_doctor_names_what_is_wrong(cli, settings, connection):
     assert any(level == "warning" and "The daemon doesn't run" in text for level, text in sentences)
 
 
+@pytest.mark.parametrize("arguments", [("status",), ("refresh", "--all"), ("ingest", "--kind", KIND, "x.csv")])
+def test_before_migrate_a_command_says_so(cli, server, arguments):
+    url = create_database(server)
+
+    done = cli(*arguments, code=1, MV_PIPELINE_DATABASE_URL=url)
+
+    drop_database(server, url)
+    assert done.stderr == ("mv-pipeline: Nothing has been created in this database yet. Run `mv-pipeline migrate`.\n")
+
+
+def test_an_inbox_that_is_not_there_is_said_and_not_made(cli, tmp_path):
+    done = cli("status", code=1, MV_PIPELINE_INBOX=str(tmp_path / "share"))
+
+    assert f"There is no folder {tmp_path}/share." in done.stderr
+    assert not (tmp_path / "share").exists()
+
+
 def test_doctor_on_an_empty_database_says_migrate(cli, server):
     url = create_database(server)
 
