@@ -50,23 +50,25 @@ def update_rollup(connection: Connection, csv_type: str) -> RollupResult:
     return RollupResult(len(notes), days, changed)
 
 
-def _recompute(connection: Connection, source: Source, days: list[date] | None) -> int:
-    """Make the rollup's rows of one source equal to its active rows on the given days (None: on all days)."""
-    day = sql.Identifier(source.day)
-    narrow = sql.SQL("") if days is None else sql.SQL("AND {} = ANY (%(days)s)").format(day)
-    params = {"csv_type": source.csv_type, "source": source.source, "priority": source.priority, "days": days}
-    fresh = sql.SQL(
+def fresh_rows(source: Source, every_day: bool) -> sql.Composed:
+    """The query that computes a source's rollup rows from its active rows, on every day or on those of `%(days)s`."""
+    return sql.SQL(
         "SELECT {day} AS ddate, count(*) AS line_count, count(DISTINCT {slip}) AS slip_count, "
         "coalesce(sum({weight}), 0) AS net_weight_kg, coalesce(sum({amount}), 0) AS amount_yen "
         "FROM {active} WHERE {day} IS NOT NULL {narrow} GROUP BY {day}"
     ).format(
-        day=day,
+        day=sql.Identifier(source.day),
         slip=sql.Identifier(source.slip),
         weight=sql.Identifier(source.weight_kg),
         amount=sql.Identifier(source.amount_yen),
         active=identifier(source.active),
-        narrow=narrow,
+        narrow=sql.SQL("") if every_day else sql.SQL("AND {} = ANY (%(days)s)").format(sql.Identifier(source.day)),
     )
+
+
+def _recompute(connection: Connection, source: Source, days: list[date] | None) -> int:
+    """Make the rollup's rows of one source equal to its active rows on the given days (None: on all days)."""
+    params = {"csv_type": source.csv_type, "source": source.source, "priority": source.priority, "days": days}
     rows: int = scalar(
         connection,
         sql.SQL(
@@ -85,7 +87,7 @@ def _recompute(connection: Connection, source: Source, days: list[date] | None) 
             "SELECT (SELECT count(*) FROM written) + (SELECT count(*) FROM vanished)"
         ).format(
             rollup=identifier(source.rollup),
-            fresh=fresh,
+            fresh=fresh_rows(source, every_day=days is None),
             noted=sql.SQL("" if days is None else "AND ddate = ANY (%(days)s)"),
         ),
         params,

@@ -30,8 +30,7 @@ _READINGS: dict[CellType, LiteralString] = {
     "THEN replace({x}, ',', '')::integer END",
     "date": "CASE WHEN {x} ~ '^[0-9][0-9][0-9][0-9][-/][0-9][0-9]?[-/][0-9][0-9]?(\\([月火水木金土日](曜日?)?\\))?$' "
     "AND pg_input_is_valid(split_part({x}, '(', 1), 'date') THEN split_part({x}, '(', 1)::date END",
-    "time": "CASE WHEN {x} ~ '^[0-9][0-9]?:[0-9][0-9](:[0-9][0-9])?$' AND pg_input_is_valid({x}, 'time') "
-    "THEN {x}::time END",
+    "time": "CASE WHEN {x} ~ '^([01]?[0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$' THEN {x}::time END",
 }
 
 BAD_VALUE: dict[CellType, Code] = {

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from typing import BinaryIO
+from io import BufferedReader
 
 from psycopg import sql
 
@@ -44,7 +44,7 @@ class Upload:
 
 
 def load_file(
-    connection: Connection, kind: Kind, file_name: str, file: BinaryIO, facts: FileFacts, uploaded_by: str
+    connection: Connection, kind: Kind, file_name: str, file: BufferedReader, facts: FileFacts, uploaded_by: str
 ) -> Upload:
     """Load a file in the caller's transaction.
 
@@ -100,7 +100,7 @@ def log_rejection(
 
 
 @contextmanager
-def _reading(file: BinaryIO, facts: FileFacts, kind: Kind) -> Iterator[CsvReader]:
+def _reading(file: BufferedReader, facts: FileFacts, kind: Kind) -> Iterator[CsvReader]:
     reader = CsvReader(file, facts, kind)
     try:
         yield reader

@@ -9,15 +9,16 @@ import csv
 import hashlib
 import io
 import os
+import re
 import stat
 import unicodedata
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from io import BufferedReader
 from operator import itemgetter
 from pathlib import Path
-from typing import BinaryIO
 
 from mv_pipeline.catalog.kinds import Column, Kind
 from mv_pipeline.intake.problems import REPORT_LIMIT, Code, Problem, RejectedFileError
@@ -25,6 +26,8 @@ from mv_pipeline.intake.problems import REPORT_LIMIT, Code, Problem, RejectedFil
 _BLOCK_BYTES = 1 << 20
 _BLOCK_LINES = 2_000
 _TOTAL_WORDS = ("合計", "総合計")
+# Python's codec maps the bytes 0x80 and 0xFD to 0xFF, which stand for nothing in CP932, to these.
+_NOT_IN_CP932 = re.compile("[\x80\uf8f1-\uf8f3]")
 _NO_DATE = frozenset(("", *_TOTAL_WORDS))
 _DIGITS = 40
 _TRANSLATION = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -47,7 +50,7 @@ class FileFacts:
     encoding: str
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BufferedReader:
     """Open a regular file for reading; never follow a link, never wait for a device.
 
     Raises:
@@ -59,8 +62,8 @@ def open_file(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
 
 
-def inspect_file(file: BinaryIO, max_bytes: int) -> FileFacts:
-    """Read a file once: hash it and find its encoding.
+def inspect_file(file: BufferedReader, max_bytes: int) -> FileFacts:
+    """Hash a file and find its encoding.
 
     Raises:
         RejectedFileError: too large, empty, binary, or neither UTF-8 nor CP932.
@@ -68,11 +71,8 @@ def inspect_file(file: BinaryIO, max_bytes: int) -> FileFacts:
     size = os.fstat(file.fileno()).st_size
     if size > max_bytes:
         raise RejectedFileError([Problem(Code.TOO_LARGE, value=f"{size:,} > {max_bytes:,} bytes")])
-    digest = hashlib.sha256()
-    for block in _blocks(file):
-        digest.update(block)
-        if b"\0" in block:
-            raise RejectedFileError([_binary_problem(file)])
+    if any(b"\0" in block for block in _blocks(file)):
+        raise RejectedFileError([_binary_problem(file)])
     if file.tell() == 0:
         raise RejectedFileError([Problem(Code.EMPTY)])
     encoding = "utf-8-sig" if _undecodable(file, "utf-8") is None else "cp932"
@@ -80,16 +80,22 @@ def inspect_file(file: BinaryIO, max_bytes: int) -> FileFacts:
         problem = _undecodable(file, "cp932")
         if problem:
             raise RejectedFileError([problem])
-    return FileFacts(file.tell(), digest.hexdigest(), encoding)
+    return FileFacts(size, hash_file(file), encoding)
 
 
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
+def hash_file(file: BufferedReader) -> str:
+    """The SHA-256 of a file's bytes, in hex."""
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _blocks(file: BufferedReader) -> Iterator[bytes]:
     file.seek(0)
     while block := file.read(_BLOCK_BYTES):
         yield block
 
 
-def _binary_problem(file: BinaryIO) -> Problem:
+def _binary_problem(file: BufferedReader) -> Problem:
     file.seek(0)
     start = file.read(4)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -97,17 +103,20 @@ def _binary_problem(file: BinaryIO) -> Problem:
     return Problem(Code.NOT_CSV, value=f"0x{start.hex(' ')}")
 
 
-def _undecodable(file: BinaryIO, encoding: str) -> Problem | None:
+def _undecodable(file: BufferedReader, encoding: str) -> Problem | None:
     decoder = codecs.getincrementaldecoder(encoding)()
     line = 1
     for block in _blocks(file):
         try:
-            decoder.decode(block)
+            text = decoder.decode(block)
         except UnicodeDecodeError as error:
             shown = error.object[error.start : error.start + 8]
             return Problem(
                 Code.UNDECODABLE, line + error.object[: error.start].count(b"\n"), value=f"0x{shown.hex(' ')}"
             )
+        stray = _NOT_IN_CP932.search(text) if encoding == "cp932" else None
+        if stray:
+            return Problem(Code.UNDECODABLE, line + text[: stray.start()].count("\n"), value=repr(stray.group()))
         line += block.count(b"\n")
     try:
         decoder.decode(b"", final=True)
@@ -130,7 +139,7 @@ class CsvReader:
         RejectedFileError: the header can't be used.
     """
 
-    def __init__(self, file: BinaryIO, facts: FileFacts, kind: Kind) -> None:
+    def __init__(self, file: BufferedReader, facts: FileFacts, kind: Kind) -> None:
         file.seek(0)
         self._text = io.TextIOWrapper(file, facts.encoding, newline="")
         self._reader = csv.reader(self._text, strict=True)
@@ -144,7 +153,7 @@ class CsvReader:
         self._line_numbers = array("I")
         try:
             header = self._first_line()
-            self.columns, indices, self.unknown_headers = _match_header(header, kind)
+            self.columns, indices, self.unknown_headers = _match_header(header, kind, self._reader.line_num)
         except RejectedFileError:
             self.release()
             raise
@@ -238,7 +247,7 @@ class CsvReader:
         return Problem(code, self._reader.line_num, value=str(error))
 
 
-def _match_header(header: list[str], kind: Kind) -> tuple[list[Column], list[int], list[str]]:
+def _match_header(header: list[str], kind: Kind, line: int) -> tuple[list[Column], list[int], list[str]]:
     known = {_plain(column.header): column for column in kind.columns}
     found: dict[str, int] = {}
     problems, unknown = [], []
@@ -247,13 +256,13 @@ def _match_header(header: list[str], kind: Kind) -> tuple[list[Column], list[int
         if column is None:
             unknown.append(text)
         elif column.name in found:
-            problems.append(Problem(Code.DUPLICATED_HEADER, 1, header=column.header))
+            problems.append(Problem(Code.DUPLICATED_HEADER, line, header=column.header))
         else:
             found[column.name] = index
     if not found:
-        raise RejectedFileError([Problem(Code.NOT_CSV, 1, value=",".join(header))])
+        raise RejectedFileError([Problem(Code.NOT_CSV, line, value=",".join(header))])
     problems += [
-        Problem(Code.MISSING_HEADER, 1, header=column.header)
+        Problem(Code.MISSING_HEADER, line, header=column.header)
         for column in kind.columns
         if column.required and column.name not in found
     ]

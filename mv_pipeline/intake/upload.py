@@ -4,14 +4,16 @@ The claim is an advisory lock of the session, so it ends with the process, howev
 """
 
 import os
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from mv_pipeline.catalog.kinds import Kind
 from mv_pipeline.database import Connection, session_lock
 from mv_pipeline.intake import inbox
 from mv_pipeline.intake.load import Upload, load_file, log_rejection
-from mv_pipeline.intake.problems import RejectedFileError, write_report
-from mv_pipeline.intake.reader import FileChangedError, FileFacts, NotAFileError, inspect_file, open_file
+from mv_pipeline.intake.problems import Code, RejectedFileError, write_report
+from mv_pipeline.intake.reader import FileChangedError, FileFacts, NotAFileError, hash_file, inspect_file, open_file
 from mv_pipeline.settings import Settings
 
 
@@ -46,11 +48,15 @@ def _load_and_move(connection: Connection, settings: Settings, kind: Kind, path:
                 _raise_if_changed(path, before)
         except RejectedFileError as error:
             _raise_if_changed(path, before)
+            if not facts.sha256 and error.problems[0].code is not Code.TOO_LARGE:
+                facts = replace(facts, sha256=hash_file(file))
             upload = log_rejection(connection, kind, path.name, facts, error, uploaded_by)
             target = inbox.move_into(path, inbox.rejected_folder(settings, kind.name))
             write_report(inbox.reserve(target.parent, target.name, ".errors.csv"), error)
             return upload
-    inbox.move_into(path, inbox.archive_folder(settings, kind.name))
+    # It is loaded, whoever took the file away meanwhile.
+    with suppress(FileNotFoundError):
+        inbox.move_into(path, inbox.archive_folder(settings, kind.name))
     return upload
 
 

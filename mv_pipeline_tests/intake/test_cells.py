@@ -1,0 +1,239 @@
+"""How text becomes a value; the forms are those of the spec's “CSV files as they really come”."""
+
+from collections.abc import Callable, Iterator
+from datetime import date, time
+from decimal import Decimal
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from mv_pipeline.catalog.kinds import CellType
+from mv_pipeline.intake import cells
+from mv_pipeline.settings import Settings
+
+Read = Callable[[CellType, str], object]
+
+
+@pytest.fixture(scope="module")
+def read(server: Settings) -> Iterator[Read]:
+    """Read one cell as the loader does: trim it, then turn it into a value."""
+    cell = sql.Identifier("cell")
+    trimmed = sql.SQL("SELECT {} AS cell FROM (SELECT %s::text AS cell) AS raw").format(cells.trimmed(cell))
+    with psycopg.connect(server.resolved_database_url(), autocommit=True) as connection:
+        yield lambda cell_type, text: connection.execute(
+            sql.SQL("SELECT {} FROM ({}) AS trimmed").format(cells.value(cell, cell_type), trimmed), [text]
+        ).fetchone()[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2025/12/01",
+        "2025/12/01(月)",
+        "2025/12/01(月曜)",
+        "2025/12/01(月曜日)",
+        "2025/12/01（月）",
+        "2025-12-01",
+        "2025/12/1",
+        "2025-12-1",
+        "２０２５／１２／０１",
+        "２０２５－１２－０１",
+        "２０２５／１２／１（月）",
+        "　2025/12/01 ",
+    ],
+)
+def test_a_date_is_read_in_every_form_that_exports_have(read: Read, text: str):
+    assert read("date", text) == date(2025, 12, 1)
+
+
+def test_a_leap_day_is_a_date(read: Read):
+    assert read("date", "2024/02/29") == date(2024, 2, 29)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2025/02/30",
+        "2025/02/29",
+        "0000-00-00",
+        "2025/13/01",
+        "2025/12/00",
+        "2025/12",
+        "25/12/01",
+        "12/01/2025",
+        "2025/12/01 08:31",
+        "2025/12/01(x)",
+        "20251201",
+        "45992",
+        "today",
+        "infinity",
+        "令和7年12月1日",
+        "未定",
+    ],
+)
+def test_what_is_no_real_day_is_not_read_as_a_date(read: Read, text: str):
+    assert read("date", text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0", "0"),
+        ("1234", "1234"),
+        ("1234.50", "1234.50"),
+        ("1,234", "1234"),
+        ("1,234,567.5", "1234567.5"),
+        ("12,345.", "12345"),
+        (".5", "0.5"),
+        ("5.", "5"),
+        ("007", "7"),
+        ("-1,234", "-1234"),
+        ("+5", "5"),
+        ("１２３４", "1234"),
+        ("１，２３４．５", "1234.5"),
+        ("－１２", "-12"),
+        ("−１２", "-12"),
+        ("＋３", "3"),
+        ("1２3", "123"),
+        ("　 1,234　", "1234"),
+        ("１２３４５６７８９０１２３４５６", "1234567890123456"),
+    ],
+)
+def test_a_number_is_read_with_separators_signs_and_full_width_digits(read: Read, text: str, value: str):
+    assert read("numeric", text) == Decimal(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,2,3",
+        "1,23",
+        "1234,567",
+        "1,234,56",
+        ",123",
+        "1e3",
+        "1e999",
+        "--5",
+        "+-5",
+        "5-",
+        "-",
+        ".",
+        "1.2.3",
+        "1_000",
+        "1 234",
+        "¥100",
+        "100kg",
+        "0x1F",
+        "Infinity",
+        "١٢٣",
+        "一二三",
+        "1" * 41,
+    ],
+)
+def test_what_is_no_plain_number_is_not_read_as_one(read: Read, text: str):
+    assert read("numeric", text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("000123", 123),
+        ("0", 0),
+        ("-7", -7),
+        ("1,234", 1234),
+        ("１２３", 123),
+        ("０００１２３", 123),
+        ("１，２３４", 1234),
+        (" 42　", 42),
+        ("2147483647", 2147483647),
+        ("-2147483648", -2147483648),
+    ],
+)
+def test_an_integer_drops_leading_zeros(read: Read, text: str, value: int):
+    assert read("integer", text) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["2147483648", "-2147483649", "9" * 21, "12.0", "12.5", "1,2,3", "A12", "--5", "1e3", "1 2", "0x1F"]
+)
+def test_what_is_no_whole_number_in_range_is_not_read_as_an_integer(read: Read, text: str):
+    assert read("integer", text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("000123", "123"),
+        ("A0012", "A0012"),
+        ("00A12", "A12"),
+        ("0", "0"),
+        ("000000", "0"),
+        ("100200", "100200"),
+        ("００１２３", "123"),
+        (" 000123　", "123"),
+        ("12345678901234567890", "12345678901234567890"),
+    ],
+)
+def test_a_code_drops_leading_zeros_and_keeps_letters(read: Read, text: str, value: str):
+    assert read("code", text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("8:31", time(8, 31)),
+        ("08:31", time(8, 31)),
+        ("08:31:00", time(8, 31)),
+        ("8:31:05", time(8, 31, 5)),
+        ("23:59:59", time(23, 59, 59)),
+        ("0:00", time(0, 0)),
+        ("８：３１", time(8, 31)),
+        ("　08:31 ", time(8, 31)),
+    ],
+)
+def test_a_time_is_read_with_or_without_seconds(read: Read, text: str, value: time):
+    assert read("time", text) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["25:00", "24:00", "8:60", "8:31:60", "8", "8:3", "8:31:0", "831", "8時31分", "8:31 PM", "now", "-8:31"]
+)
+def test_what_is_no_time_of_day_is_not_read_as_a_time(read: Read, text: str):
+    assert read("time", text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("架空商事", "架空商事"),
+        ("　架空商事 ", "架空商事"),
+        ("架空　商事", "架空　商事"),
+        ("\u00a0架空\t\r\n", "架空"),
+        ("００ａ", "００ａ"),
+        ("NULLでない", "NULLでない"),
+        ("N/A社", "N/A社"),
+        (r"C:\new\x", r"C:\new\x"),
+        ("-", "-"),
+    ],
+)
+def test_text_only_loses_the_blanks_around_it(read: Read, text: str, value: str):
+    assert read("text", text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "　", " 　\t", "\u00a0"),
+        *("NULL", "null", "Null", "NaN", "nan", "NAN", "N/A", "n/a"),
+        *(" NULL　", "NULL" + " " * 20, "　　　　　　N/A"),
+    ],
+)
+def test_an_empty_cell_and_the_words_for_nothing_hold_nothing(read: Read, text: str):
+    assert read("text", text) is None
+
+
+@pytest.mark.parametrize("cell_type", ["date", "integer", "numeric", "text", "code", "time"])
+@pytest.mark.parametrize("text", ["", "　", "NULL", "n/a", "NaN"])
+def test_a_cell_that_holds_nothing_is_null_in_every_type(read: Read, cell_type: CellType, text: str):
+    assert read(cell_type, text) is None

@@ -1,0 +1,275 @@
+"""The folders: what counts as a file of the inbox, when it rests, and that nothing is overwritten on the way out."""
+
+import errno
+import os
+import sys
+import time
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+
+import pytest
+
+from mv_pipeline.intake import inbox
+from mv_pipeline.intake.inbox import InboxFile, InboxLook, look_into, move_into, prepare_folders, reserve
+from mv_pipeline.settings import Settings
+
+KIND = "shogun_final_receive"
+KINDS = {
+    "shogun_flash_receive",
+    "shogun_final_receive",
+    "shogun_flash_shipment",
+    "shogun_final_shipment",
+    "shogun_flash_yard",
+    "shogun_final_yard",
+}
+HOUR_NS = 3_600_000_000_000
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Settings:
+    """A home with its folders, without a database."""
+    settings = Settings(home=tmp_path, inbox=None, database_url=None)
+    prepare_folders(settings)
+    return settings
+
+
+@pytest.fixture
+def folder(home: Settings) -> Path:
+    return home.inbox_dir / KIND
+
+
+def names(look: InboxLook) -> list[str]:
+    return [file.path.name for file in look.files]
+
+
+def test_the_inbox_has_a_folder_for_each_kind(home: Settings):
+    prepare_folders(home)
+
+    assert {path.name for path in home.inbox_dir.iterdir()} == KINDS
+    assert home.archive_dir.is_dir()
+    assert home.rejected_dir.is_dir()
+
+
+def test_a_file_is_told_by_its_folder(home: Settings, folder: Path):
+    (folder / "a.csv").write_bytes(b"12345")
+
+    (file,) = look_into(home.inbox_dir).files
+
+    assert (file.kind, file.path, file.size) == (KIND, folder / "a.csv", 5)
+    assert (file.key, file.mtime_ns) == ("shogun_final_receive/a.csv", (folder / "a.csv").stat().st_mtime_ns)
+
+
+def test_an_inbox_that_is_gone_is_an_error(tmp_path: Path):
+    with pytest.raises(FileNotFoundError):
+        look_into(tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.csv", "A.CSV", "受入一覧.csv", "受入一覧　2025年12月.csv", "受入 (1).csv", "㈱①髙.csv", "=1+1;'--.csv"],
+)
+def test_a_csv_file_may_have_any_readable_name(home: Settings, folder: Path, name: str):
+    (folder / name).touch()
+
+    look = look_into(home.inbox_dir)
+
+    assert (names(look), look.left_alone) == ([name], {})
+
+
+@pytest.mark.parametrize(
+    "name", [".a.csv", ".DS_Store", "a.csv.part", "a.csv.tmp", "a.csv.PART", "a.csv.crdownload", "a.csv.filepart"]
+)
+def test_hidden_and_unfinished_files_are_never_counted(home: Settings, folder: Path, name: str):
+    (folder / name).touch()
+
+    assert look_into(home.inbox_dir) == InboxLook([], {})
+
+
+@pytest.mark.parametrize("name", ["a.xlsx", "a.txt", "csv", "a.csv.bak", "Thumbs.db"])
+def test_another_suffix_is_left_alone_with_a_reason(home: Settings, folder: Path, name: str):
+    (folder / name).touch()
+
+    assert look_into(home.inbox_dir) == InboxLook([], {f"{KIND}/{name}": "no .csv file"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(b"\xff.csv", marks=pytest.mark.skipif(sys.platform == "darwin", reason="its names are UTF-8")),
+        b"a\n.csv",
+        b"a\x1b[31m.csv",
+        "a\u202eb.csv".encode(),
+    ],
+)
+def test_a_name_that_no_log_can_show_is_left_alone_with_a_reason(home: Settings, folder: Path, name: bytes):
+    Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).touch()
+
+    look = look_into(home.inbox_dir)
+
+    assert look.files == []
+    assert list(look.left_alone.values()) == ["the name has unreadable characters"]
+
+
+def test_a_folder_of_no_kind_is_left_alone_with_a_reason(home: Settings, tmp_path: Path):
+    for name in ("receive", ".hidden"):
+        (home.inbox_dir / name).mkdir()
+        (home.inbox_dir / name / "a.csv").touch()
+    (home.inbox_dir / "a.csv").touch()
+
+    reason = "no folder of a CSV kind"
+    assert look_into(home.inbox_dir) == InboxLook([], {"a.csv": reason, "receive": reason})
+
+
+def test_a_link_in_place_of_a_kinds_folder_is_not_followed(home: Settings, folder: Path, tmp_path: Path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.csv").touch()
+    folder.rmdir()
+    folder.symlink_to(tmp_path / "elsewhere")
+
+    assert look_into(home.inbox_dir) == InboxLook([], {KIND: "no folder of a CSV kind"})
+
+
+def test_links_folders_and_pipes_are_left_alone_and_nothing_is_opened(
+    home: Settings, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "real.csv").touch()
+    (folder / "link.csv").symlink_to(tmp_path / "real.csv")
+    (folder / "dangling.csv").symlink_to(tmp_path / "nowhere")
+    (folder / "folder.csv").mkdir()
+    (folder / "folder.csv" / "inside.csv").touch()
+    os.mkfifo(folder / "pipe.csv")
+    (folder / "a.csv").touch()
+
+    def fail(*args: object, **kwargs: object):
+        raise AssertionError("something was opened")
+
+    with monkeypatch.context() as patch:
+        for owner, name in ((os, "open"), (Path, "open"), (Path, "read_bytes")):
+            patch.setattr(owner, name, fail)
+        patch.setattr("builtins.open", fail)
+        look = look_into(home.inbox_dir)
+
+    assert names(look) == ["a.csv"]
+    assert look.left_alone == {
+        f"{KIND}/{name}.csv": "no regular file" for name in ("link", "dangling", "folder", "pipe")
+    }
+
+
+def test_the_oldest_file_comes_first(home: Settings, folder: Path):
+    for age, name in enumerate(("new.csv", "middle.csv", "old.csv")):
+        (folder / name).touch()
+        os.utime(folder / name, ns=(0, 1_000_000 - age))
+
+    assert names(look_into(home.inbox_dir)) == ["old.csv", "middle.csv", "new.csv"]
+
+
+def test_a_file_seen_the_same_twice_has_come_to_rest(home: Settings, folder: Path):
+    (folder / "a.csv").touch()
+    before = look_into(home.inbox_dir).stamps()
+
+    look = look_into(home.inbox_dir)
+
+    assert look.at_rest(before, settle_seconds=3600) == look.files
+
+
+def test_a_file_seen_for_the_first_time_has_not_come_to_rest(home: Settings, folder: Path):
+    (folder / "a.csv").touch()
+
+    assert look_into(home.inbox_dir).at_rest({}, settle_seconds=3600) == []
+
+
+def test_a_file_that_grew_has_not_come_to_rest(home: Settings, folder: Path):
+    (folder / "a.csv").write_bytes(b"1")
+    status = (folder / "a.csv").stat()
+    before = look_into(home.inbox_dir).stamps()
+    (folder / "a.csv").write_bytes(b"12")
+    os.utime(folder / "a.csv", ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    assert look_into(home.inbox_dir).at_rest(before, settle_seconds=3600) == []
+
+
+def test_a_file_written_anew_with_the_same_size_has_not_come_to_rest(home: Settings, folder: Path):
+    (folder / "a.csv").write_bytes(b"1")
+    status = (folder / "a.csv").stat()
+    before = look_into(home.inbox_dir).stamps()
+    os.utime(folder / "a.csv", ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+
+    assert look_into(home.inbox_dir).at_rest(before, settle_seconds=3600) == []
+
+
+def test_the_same_name_in_another_folder_is_another_file(home: Settings, folder: Path):
+    (folder / "a.csv").touch()
+    before = look_into(home.inbox_dir).stamps()
+    (folder / "a.csv").rename(home.inbox_dir / "shogun_flash_receive" / "a.csv")
+
+    assert look_into(home.inbox_dir).at_rest(before, settle_seconds=3600) == []
+
+
+@pytest.mark.parametrize(("age_s", "rests"), [(3660, True), (3540, False), (-60, False)])
+def test_an_old_file_has_come_to_rest_at_the_first_look(home: Settings, folder: Path, age_s: int, rests: bool):
+    (folder / "a.csv").touch()
+    changed = time.time_ns() - age_s * 1_000_000_000
+    os.utime(folder / "a.csv", ns=(changed, changed))
+
+    assert bool(look_into(home.inbox_dir).at_rest({}, settle_seconds=3600)) is rests
+
+
+def test_a_stamp_tells_size_and_change(tmp_path: Path):
+    assert InboxFile(KIND, tmp_path / "a.csv", 5, 7).stamp == "5-7"
+
+
+def test_the_archive_folder_is_the_month_in_tokyo(home: Settings, monkeypatch: pytest.MonkeyPatch):
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime(2025, 11, 30, 15, 30, tzinfo=UTC).astimezone(tz)
+
+    monkeypatch.setattr(inbox, "datetime", Clock)
+
+    assert inbox.archive_folder(home, KIND) == home.home / "archive" / KIND / "2025-12"
+
+
+def test_a_moved_file_takes_a_free_name_and_overwrites_nothing(tmp_path: Path):
+    for content in ("1", "2", "3"):
+        (tmp_path / "受入.csv").write_text(content)
+        move_into(tmp_path / "受入.csv", tmp_path / "to" / "folder")
+
+    moved = {path.name: path.read_text() for path in (tmp_path / "to" / "folder").iterdir()}
+    assert moved == {"受入.csv": "1", "受入-2.csv": "2", "受入-3.csv": "3"}
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".csv", "受" * 83 + "12.csv", "受" * 83 + "1.csv"])
+def test_a_name_with_a_number_is_cut_to_what_a_file_system_takes(tmp_path: Path, name: str):
+    first, second = reserve(tmp_path, name), reserve(tmp_path, name)
+
+    assert first.name == name
+    assert second.name.endswith("-2.csv")
+    assert name.startswith(second.name.removesuffix("-2.csv"))
+    assert 250 < len(os.fsencode(second.name)) <= 255
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a" * 251 + ".csv", "受" * 83 + "1.csv"])
+def test_an_ending_is_never_cut(tmp_path: Path, name: str):
+    first, second = reserve(tmp_path, name, ".errors.csv"), reserve(tmp_path, name, ".errors.csv")
+
+    assert first.name == os.fsencode(name)[:244].decode(errors="ignore") + ".errors.csv"
+    assert second.name == os.fsencode(name)[:242].decode(errors="ignore") + "-2.errors.csv"
+
+
+def test_a_file_is_moved_to_another_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"1")
+    os.utime(path, ns=(HOUR_NS, HOUR_NS))
+    replace = Path.replace
+
+    def across(self: Path, target: Path) -> Path:
+        if self == path:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", across)
+
+    target = move_into(path, tmp_path / "to")
+
+    assert [entry.name for entry in (tmp_path / "to").iterdir()] == ["a.csv"]
+    assert (target.read_bytes(), target.stat().st_mtime_ns, path.exists()) == (b"1", HOUR_NS, False)
