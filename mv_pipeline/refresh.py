@@ -64,6 +64,7 @@ def refresh_view(connection: Connection, relation: Relation, run_id: str | None 
         snapshot = scalar(connection, "SELECT pg_current_snapshot()::text")
         populated = scalar(connection, "SELECT relispopulated FROM pg_class WHERE oid = %s::regclass", [relation.name])
         concurrently = bool(populated) and has_concurrent_index(connection, relation)
+        before = _rows_written(connection, relation)
         started = time.perf_counter()
         connection.execute(
             sql.SQL("REFRESH MATERIALIZED VIEW {} {}").format(
@@ -71,23 +72,51 @@ def refresh_view(connection: Connection, relation: Relation, run_id: str | None 
             )
         )
         seconds = time.perf_counter() - started
-        return log_refresh(connection, relation, "concurrently" if concurrently else "plain", seconds, snapshot, run_id)
+        # Counters of earlier transactions of this session may not have been flushed yet.
+        inserted, deleted = (
+            after - earlier for after, earlier in zip(_rows_written(connection, relation), before, strict=True)
+        )
+        mode = "concurrently" if concurrently else "plain"
+        written = (inserted, deleted) if concurrently else None
+        return log_refresh(connection, relation, mode, seconds, snapshot, run_id, written)
+
+
+def _rows_written(connection: Connection, relation: Relation) -> tuple[int, int]:
+    inserted, deleted = one_row(
+        connection,
+        "SELECT pg_stat_get_xact_tuples_inserted(%(name)s::regclass), "
+        "pg_stat_get_xact_tuples_deleted(%(name)s::regclass)",
+        {"name": relation.name},
+    )
+    return inserted, deleted
 
 
 def log_refresh(
-    connection: Connection, relation: Relation, mode: str, seconds: float, snapshot: object, run_id: str | None
+    connection: Connection,
+    relation: Relation,
+    mode: str,
+    seconds: float,
+    snapshot: object,
+    run_id: str | None,
+    written: tuple[int, int] | None = None,
 ) -> Refresh:
-    """Measure a view that this transaction has just filled, log it, and note it as changed if rows differ."""
-    row = one_row(
+    """Measure a view that this transaction has just filled, log it, and note it as changed if rows differ.
+
+    Args:
+        connection: in the transaction that filled the view.
+        relation: the view.
+        mode: as in `Refresh`.
+        seconds: as in `Refresh`.
+        snapshot: what the filling could see.
+        run_id: the Dagster run.
+        written: rows inserted and deleted; None: all of its rows are new.
+    """
+    rows, size = one_row(
         connection,
-        "SELECT pg_stat_get_xact_tuples_inserted(%(name)s::regclass), "
-        "pg_stat_get_xact_tuples_deleted(%(name)s::regclass), pg_total_relation_size(%(name)s::regclass)",
-        {"name": relation.name},
+        sql.SQL("SELECT count(*), pg_total_relation_size(%s::regclass) FROM {}").format(identifier(relation.name)),
+        [relation.name],
     )
-    rows = scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(relation.name)))
-    inserted, deleted, size = row
-    if mode != "concurrently":
-        inserted, deleted = rows, 0
+    inserted, deleted = written or (rows, 0)
     connection.execute(
         "INSERT INTO log.view_refresh (relation, mode, started_at, seconds, row_count, rows_inserted, rows_deleted, "
         "size_bytes, business_date, snapshot, run_id) VALUES (%s, %s, clock_timestamp() - make_interval(secs => %s), "
@@ -141,6 +170,40 @@ def last_refresh(connection: Connection, catalog: Catalog, relation: Relation) -
         return None
     at, seconds, business_date, moved, news = row
     return LastRefresh(at, seconds, business_date, news, moved and catalog.reads_business_date(relation.name))
+
+
+@dataclass(frozen=True)
+class Staleness:
+    """What waits to be refreshed.
+
+    Args:
+        views: the names of the views that aren't fresh.
+        newest_note: the highest note's number, to tell one state from another; 0 if there is none.
+        quiet_s: seconds since the newest note; None if there is none.
+        waiting_s: seconds since the oldest note that waits to be rolled up; None if there is none.
+    """
+
+    views: list[str]
+    newest_note: int
+    quiet_s: float | None
+    waiting_s: float | None
+
+
+def read_staleness(connection: Connection, catalog: Catalog) -> Staleness:
+    """Say which views would change by a refresh now, and for how long changes have been coming."""
+    row = one_row(
+        connection,
+        "SELECT coalesce(max(id), 0), extract(epoch FROM clock_timestamp() - max(noted_at))::float, "
+        "extract(epoch FROM clock_timestamp() - min(noted_at) FILTER (WHERE relation = ANY (%s)))::float "
+        "FROM log.change_note",
+        [[source.table for source in SOURCES]],
+    )
+    stale = [
+        view.name
+        for view in catalog.materialized_views
+        if (last := last_refresh(connection, catalog, view)) is None or not last.fresh
+    ]
+    return Staleness(stale, *row)
 
 
 def prune_notes(connection: Connection, catalog: Catalog) -> int:

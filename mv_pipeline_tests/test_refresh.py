@@ -40,6 +40,15 @@ def test_a_refresh_without_news_writes_nothing(connection, catalog):
     assert {(refresh.inserted, refresh.deleted) for refresh in refresh_all(connection, catalog).values()} == {(0, 0)}
 
 
+def test_counts_of_earlier_refreshes_in_the_session_are_not_counted_again(connection, catalog):
+    connection.execute(ADD_LINE)
+    update_rollup(connection, "receive")
+
+    written = [refresh_view(connection, catalog.relations[RECEIVE]).inserted for _ in range(4)]
+
+    assert written == [1, 0, 0, 0]
+
+
 def test_an_unpopulated_view_gets_a_plain_refresh(connection, catalog):
     connection.execute("REFRESH MATERIALIZED VIEW mart.mv_yard_daily WITH NO DATA")
 

@@ -11,6 +11,7 @@ import pytest
 
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database import Database
+from mv_pipeline.reference import extend_calendar
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.sql.history import (
     FIRST_DAY,
@@ -272,6 +273,23 @@ class TestWindow:
         # Friday and Saturday of 2021, and six days of each of the five years after.
         assert plant.values(WEEK_PROFILE, "normal_day_mean", iso_week=23) == (Decimal("18.75"),)
 
+    @pytest.mark.parametrize(
+        ("today", "first"),
+        [
+            pytest.param(date(2026, 12, 31), date(2021, 12, 31), id="one leap day between"),
+            pytest.param(date(2028, 3, 1), date(2023, 3, 1), id="two leap days between"),
+            pytest.param(date(2028, 2, 29), date(2023, 2, 28), id="from a leap day"),
+        ],
+    )
+    def test_five_years_are_five_dates_on_not_a_number_of_days(self, plant: Plant, today: date, first: date) -> None:
+        plant.set_today(today)
+        extend_calendar(plant.connection)
+        receive(plant, {first: 600, first - timedelta(days=1): 600})
+        _, iso_week, iso_dow = first.isocalendar()
+        assert plant.row(DAY_SCOPE, scope="all", iso_week=iso_week, iso_dow=iso_dow)["ave"]
+        _, iso_week, iso_dow = (first - timedelta(days=1)).isocalendar()
+        assert not plant.row(DAY_SCOPE, scope="all", iso_week=iso_week, iso_dow=iso_dow)["ave"]
+
     def test_it_ends_yesterday(self, plant: Plant) -> None:
         receive(plant, {TODAY: 600, TODAY - timedelta(days=1): 600})
         assert plant.values(DAY_BIZ, "ave n", iso_week=50, iso_dow=3) == (120, 5)
@@ -389,6 +407,10 @@ def quality_of(row: "pd.Series[float]") -> str:
 
 
 class TestRandomHistory:
+    def test_every_day_behind_the_profiles(self, history: History, window: pd.DataFrame) -> None:
+        columns = "ddate iso_year iso_week iso_dow day_type is_business is_biz receive_net_ton changed_at"
+        assert_same(history.plant.table("mart.v_inb5y_days"), window[columns.split()], ["ddate"])
+
     def test_every_day_profile(self, history: History, window: pd.DataFrame) -> None:
         expected = expected_profile(window[window["is_biz"]], ["iso_week", "iso_dow"])
         expected["quality"] = expected.apply(quality_of, axis=1)

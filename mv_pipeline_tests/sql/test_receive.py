@@ -240,7 +240,7 @@ def history(
             ],
         )
         plant.insert("ref.calendar_exception", [{"ddate": date(2025, 11, 2), "override_type": "FORCE_CLOSED"}])
-        for day in days_between(date(2020, 12, 28), date(2025, 11, 20)):
+        for day in days_between(date(2020, 12, 28), date(2025, 11, 24)):
             if random.random() < 0.8:
                 history.king += [
                     king_row(
@@ -254,7 +254,7 @@ def history(
                 ]
         plant.insert("stg.receive_king_final", history.king)
         plant.bring_up_to_date(DAILY)
-        for start in days_between(date(2025, 10, 1), date(2025, 12, 14))[::7]:
+        for start in days_between(date(2025, 11, 1), date(2025, 12, 14))[::7]:
             for source in ("shogun_flash", "shogun_final", "shogun_flash", "shogun_final"):
                 lines = [
                     {
