@@ -14,9 +14,9 @@ def defs() -> dg.Definitions:
     catalog = load_catalog(load_settings().sql_dir)
     return dg.Definitions(
         assets=assets.build_assets(catalog),
-        asset_checks=checks.build_checks(catalog),
+        asset_checks=[*checks.build_checks(catalog), *checks.build_proofs(catalog)],
         jobs=jobs.build_jobs(catalog),
-        sensors=[sensors.build_inbox_sensor(catalog)],
+        sensors=sensors.build_sensors(catalog),
         schedules=[schedules.nightly_schedule],
         resources={"database": Database()},
         executor=dg.in_process_executor,

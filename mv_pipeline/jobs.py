@@ -1,6 +1,6 @@
 """The jobs that the UI offers. Their order of steps is the graph's; there is no list of views here."""
 
-from collections.abc import Mapping
+from collections.abc import Container
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -9,9 +9,11 @@ from mv_pipeline.assets.describe import asset_key
 from mv_pipeline.catalog.kinds import KINDS, Kind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS, TABLES
+from mv_pipeline.checks import quick_check_keys
 
 INGEST = "ingest"
 REFRESH_ALL = "refresh_all"
+REFRESH_CHANGED = "refresh_changed"
 NIGHTLY = "nightly"
 
 
@@ -26,18 +28,30 @@ def downstream_keys(catalog: Catalog, tables: set[str]) -> list[dg.AssetKey]:
     return [asset_key(name) for name in names if catalog.upstream(name) & tables]
 
 
-def refresh_config(catalog: Catalog, *, always: bool) -> Mapping[str, object]:
-    """Run configuration that refreshes every view even without news, or only those with news."""
+def refresh_config(
+    catalog: Catalog, keys: list[dg.AssetKey] | None = None, *, always: Container[str] | None = None, full: bool = False
+) -> dict[str, object]:
+    """Run configuration for a refresh.
+
+    Args:
+        catalog: the relations.
+        keys: the assets of the run; None: all.
+        always: views to refresh even without news; None: all.
+        full: recompute the rollups from the staging lines first.
+    """
+    views = {view.name: {"always": always is None or view.name in always} for view in catalog.materialized_views}
+    rollups = {table.name: {"full": full} for table in ROLLUPS.values()}
     return {
         "ops": {
-            asset_key(view.name).to_python_identifier(): {"config": {"always": always}}
-            for view in catalog.materialized_views
+            asset_key(name).to_python_identifier(): {"config": config}
+            for name, config in {**views, **rollups}.items()
+            if keys is None or asset_key(name) in keys
         }
     }
 
 
 def build_jobs(catalog: Catalog) -> list[UnresolvedAssetJobDefinition]:
-    """Make the jobs: ingest, refresh_all, nightly."""
+    """Make the jobs: ingest, refresh_all, refresh_changed, nightly."""
     intake = [key for kind in KINDS for key in intake_keys(kind)]
     derived = [asset_key(name) for name in (*(table.name for table in ROLLUPS.values()), *catalog.relations)]
     kept_up = [
@@ -46,19 +60,32 @@ def build_jobs(catalog: Catalog) -> list[UnresolvedAssetJobDefinition]:
     return [
         dg.define_asset_job(
             INGEST,
-            selection=dg.AssetSelection.assets(*intake, *downstream_keys(catalog, {f"stg.{k.name}" for k in KINDS})),
+            selection=_with_quick_checks(
+                catalog, [*intake, *downstream_keys(catalog, {f"stg.{kind.name}" for kind in KINDS})]
+            ),
             description="Takes the files at rest in the inbox and refreshes what lies downstream.",
         ),
         dg.define_asset_job(
             REFRESH_ALL,
-            selection=dg.AssetSelection.assets(*derived),
-            config=refresh_config(catalog, always=True),
+            selection=_with_quick_checks(catalog, derived),
+            config=refresh_config(catalog),
             description="Rolls up what changed and refreshes every materialized view.",
+        ),
+        dg.define_asset_job(
+            REFRESH_CHANGED,
+            selection=_with_quick_checks(catalog, derived),
+            description="Rolls up what changed and refreshes the materialized views that have news.",
         ),
         dg.define_asset_job(
             NIGHTLY,
             selection=dg.AssetSelection.assets(*kept_up, *derived) | dg.AssetSelection.checks_for_assets(*intake),
-            config=refresh_config(catalog, always=True),
-            description="After midnight in Tokyo: extends calendar and holidays, refreshes and checks everything.",
+            config=refresh_config(catalog),
+            description="After midnight in Tokyo: extends the calendar, refreshes, checks and proves everything.",
         ),
     ]
+
+
+def _with_quick_checks(catalog: Catalog, keys: list[dg.AssetKey]) -> dg.AssetSelection:
+    """Assets and their checks but the proofs: a proof reads everything, and no upload has to wait for that."""
+    assets = dg.AssetSelection.assets(*keys)
+    return assets.without_checks() | dg.AssetSelection.checks(*quick_check_keys(catalog, keys))

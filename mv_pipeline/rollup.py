@@ -50,6 +50,21 @@ def update_rollup(connection: Connection, csv_type: str) -> RollupResult:
     return RollupResult(len(notes), days, changed)
 
 
+def note_every_day(connection: Connection, csv_type: str) -> None:
+    """Note every day of a list's sources, so that the next update recomputes all of its rollup."""
+    tables = [source.table for source in SOURCES if source.csv_type == csv_type]
+    connection.execute("INSERT INTO log.change_note (relation) SELECT unnest(%s::text[])", [tables])
+
+
+def note_days(connection: Connection, csv_type: str, days: list[date]) -> None:
+    """Note days of all of a list's sources, so that the next update recomputes them."""
+    tables = [source.table for source in SOURCES if source.csv_type == csv_type]
+    connection.execute(
+        "INSERT INTO log.change_note (relation, day) SELECT r, d FROM unnest(%s::text[]) AS r, unnest(%s::date[]) AS d",
+        [tables, days],
+    )
+
+
 def fresh_rows(source: Source, every_day: bool) -> sql.Composed:
     """The query that computes a source's rollup rows from its active rows, on every day or on those of `%(days)s`."""
     return sql.SQL(

@@ -1,7 +1,7 @@
-"""The sensor that watches the inbox: one run for all files that have come to rest.
+"""The sensors: one watches the inbox, the other what changes in the database without us.
 
-What a file is and when it rests is `intake.inbox`'s business; that a file is taken once is the database's. The
-cursor only remembers what the last look saw, and how often a file has been tried.
+What a file is and when it rests is `intake.inbox`'s business; that a file is taken once is the database's; whether a
+view is stale, `refresh` says. The cursors only remember what the last look saw, and how often something was tried.
 """
 
 import json
@@ -9,17 +9,25 @@ import time
 from pathlib import Path
 
 import dagster as dg
+import psycopg
 
+from mv_pipeline.assets.describe import asset_key
 from mv_pipeline.assets.intake import intake_step_name
 from mv_pipeline.catalog.kinds import find_kind
 from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.catalog.tables import ROLLUPS
+from mv_pipeline.checks import quick_check_keys
+from mv_pipeline.database import Database
 from mv_pipeline.intake.inbox import InboxFile, InboxLook, look_into
-from mv_pipeline.jobs import INGEST, downstream_keys, intake_keys
+from mv_pipeline.jobs import INGEST, NIGHTLY, REFRESH_ALL, REFRESH_CHANGED, downstream_keys, intake_keys
+from mv_pipeline.refresh import read_staleness
 from mv_pipeline.settings import load_settings
 
 _FIRST_WAIT_S = 10
 _LONGEST_WAIT_S = 600
 _SHOWN = 5
+_QUIET_S = 1.0
+_LONGEST_BURST_S = 30.0
 _UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -41,6 +49,10 @@ def ingest_request(
         tags: for the run.
     """
     kinds = [find_kind(name) for name in dict.fromkeys(kind for kind, _ in files)]
+    keys = [
+        *(key for kind in kinds for key in intake_keys(kind)),
+        *downstream_keys(catalog, {f"stg.{kind.name}" for kind in kinds}),
+    ]
     return dg.RunRequest(
         run_config={
             "ops": {
@@ -53,10 +65,8 @@ def ingest_request(
                 for kind in kinds
             }
         },
-        asset_selection=[
-            *(key for kind in kinds for key in intake_keys(kind)),
-            *downstream_keys(catalog, {f"stg.{kind.name}" for kind in kinds}),
-        ],
+        asset_selection=keys,
+        asset_check_keys=quick_check_keys(catalog, keys),
         tags={"mv_pipeline/files": str(len(files)), **(tags or {})},
     )
 
@@ -80,11 +90,9 @@ def build_inbox_sensor(catalog: Catalog) -> dg.SensorDefinition:
             return dg.SensorResult(skip_reason=f"The inbox {settings.inbox_dir} can't be read: {error.strerror}.")
         resting = look.at_rest(memory.stamps, settings.settle_seconds)
         memory.remember(look)
-        under_way = resting and context.instance.get_run_records(
-            dg.RunsFilter(job_name=INGEST, statuses=_UNDER_WAY), limit=1
-        )
+        under_way = _run_under_way(context, INGEST) if resting else None
         if under_way:
-            reason = f"Run {under_way[0].dagster_run.run_id} is under way. {_describe(look, settings.inbox_dir)}"
+            reason = f"Run {under_way} is under way. {_describe(look, settings.inbox_dir)}"
             return dg.SensorResult(skip_reason=reason, cursor=memory.cursor())
         due = memory.due(resting)
         if not due:
@@ -94,6 +102,74 @@ def build_inbox_sensor(catalog: Catalog) -> dg.SensorDefinition:
         return dg.SensorResult(run_requests=[request], cursor=memory.cursor())
 
     return inbox
+
+
+def build_changes_sensor(catalog: Catalog) -> dg.SensorDefinition:
+    """Make the sensor that refreshes views after changes that no run of ours is about to consume.
+
+    The web application and hand-written SQL leave change notes, and midnight moves the business date. A burst is
+    waited out, for a while; a state that a run has left behind is tried again later and later.
+    """
+
+    @dg.sensor(
+        name="changes",
+        job_name=REFRESH_CHANGED,
+        minimum_interval_seconds=1,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Refreshes what is stale because something changed in the database, or because a day has begun.",
+    )
+    def changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        under_way = _run_under_way(context, INGEST, REFRESH_ALL, REFRESH_CHANGED, NIGHTLY)
+        if under_way:
+            return dg.SensorResult(skip_reason=f"Run {under_way} is under way; what it leaves is looked at after it.")
+        try:
+            with Database().connect() as connection:
+                stale = read_staleness(connection, catalog)
+        except psycopg.OperationalError as error:
+            return dg.SensorResult(skip_reason=f"The database can't be reached: {str(error).strip()}")
+        if not stale.views:
+            return dg.SensorResult(skip_reason="Every view is fresh.", cursor="")
+        if (stale.quiet_s or _QUIET_S) < _QUIET_S and (stale.waiting_s or 0) < _LONGEST_BURST_S:
+            return dg.SensorResult(skip_reason="Changes are still coming in.")
+        state = f"{stale.newest_note} {' '.join(stale.views)}"
+        known, count, due = json.loads(context.cursor) if context.cursor else ("", 0, 0.0)
+        count = count if known == state else 0
+        if count and due > time.time():
+            return dg.SensorResult(
+                skip_reason=f"{len(stale.views)} views stay stale after a run; they wait for a retry."
+            )
+        return dg.SensorResult(
+            run_requests=[changed_request(catalog, stale.views)],
+            cursor=json.dumps((state, count + 1, time.time() + _wait_s(count))),
+        )
+
+    return changes
+
+
+def changed_request(catalog: Catalog, views: list[str]) -> dg.RunRequest:
+    """The run that makes the given views fresh: they, and what lies between them and the staging tables."""
+    derived = {table.name for table in ROLLUPS.values()} | catalog.relations.keys()
+    upstream = set().union(*(catalog.upstream(name) for name in views)) & derived
+    keys = [asset_key(name) for name in sorted(upstream | set(views))]
+    return dg.RunRequest(asset_selection=keys, asset_check_keys=quick_check_keys(catalog, keys))
+
+
+def build_sensors(catalog: Catalog) -> list[dg.SensorDefinition]:
+    """Make all sensors."""
+    return [build_inbox_sensor(catalog), build_changes_sensor(catalog)]
+
+
+def _run_under_way(context: dg.SensorEvaluationContext, *jobs: str) -> str | None:
+    """The id of a run of one of the jobs that hasn't ended, if there is one."""
+    for record in context.instance.get_run_records(dg.RunsFilter(statuses=_UNDER_WAY)):
+        if record.dagster_run.job_name in jobs:
+            return record.dagster_run.run_id
+    return None
+
+
+def _wait_s(tries: int) -> float:
+    """How long to wait after so many tries before the next."""
+    return float(min(_FIRST_WAIT_S * 2**tries, _LONGEST_WAIT_S))
 
 
 class _Memory:
@@ -115,9 +191,8 @@ class _Memory:
         now = time.time()
         due = [file for file in files if file.key not in self._tries or self._tries[file.key][2] <= now]
         for file in due:
-            count = self._tries[file.key][1] + 1 if file.key in self._tries else 1
-            wait = min(_FIRST_WAIT_S * 2 ** (count - 1), _LONGEST_WAIT_S)
-            self._tries[file.key] = (file.stamp, count, now + wait)
+            count = self._tries[file.key][1] if file.key in self._tries else 0
+            self._tries[file.key] = (file.stamp, count + 1, now + _wait_s(count))
         return due
 
     def cursor(self) -> str:

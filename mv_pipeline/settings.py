@@ -119,6 +119,8 @@ class Settings(BaseSettings):
             values[f"{_PREFIX}DATABASE_URL"] = self.database_url
         values[f"{_PREFIX}DAGSTER_URL"] = self.resolved_dagster_url()
         values["DAGSTER_HOME"] = str(self.dagster_home)
+        # A backfill marks thousands of days; written one by one they cost more than deriving them.
+        values["DAGSTER_EVENT_BATCH_SIZE"] = "1000"
         return values
 
 

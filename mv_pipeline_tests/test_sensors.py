@@ -1,4 +1,4 @@
-"""The inbox sensor as a tick matrix: what lies there, what was seen before, what runs, and what the tick does."""
+"""The sensors as a tick matrix: what lies there, what was seen before, what runs, and what the tick does."""
 
 import os
 import time
@@ -17,23 +17,22 @@ class Ticks:
     """Evaluates the sensor as the daemon does, handing the cursor on from tick to tick."""
 
     def __init__(self, settings, instance):
-        self.settings, self.instance, self.cursor = settings, instance, None
+        self.settings, self.instance, self.cursor, self.name = settings, instance, None, "inbox"
         self.definitions = defs()
 
     def tick(self):
         context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor, definitions=self.definitions)
         with context:
-            data = self.definitions.get_repository_def().get_sensor_def("inbox").evaluate_tick(context)
+            data = self.definitions.get_repository_def().get_sensor_def(self.name).evaluate_tick(context)
         self.cursor = data.cursor
         return data
 
-    def run(self, request):
-        job = self.definitions.resolve_job_def("ingest")
+    def run(self, request, job_name="ingest"):
+        job = self.definitions.resolve_job_def(job_name).get_subset(
+            asset_selection=set(request.asset_selection), asset_check_selection=set(request.asset_check_keys)
+        )
         return job.execute_in_process(
-            instance=self.instance,
-            run_config={**request.run_config, **QUIET},
-            asset_selection=request.asset_selection,
-            raise_on_error=False,
+            instance=self.instance, run_config={**request.run_config, **QUIET}, raise_on_error=False
         )
 
 
@@ -228,3 +227,95 @@ def test_the_database_being_away_does_not_disturb_the_tick(ticks, put, monkeypat
     ticks.tick()
 
     assert ticks.tick().run_requests
+
+
+class TestChanges:
+    """The sensor on what changes in the database without us."""
+
+    @pytest.fixture
+    def changes(self, settings, instance):
+        ticks = Ticks(settings, instance)
+        ticks.name = "changes"
+        return ticks
+
+    @pytest.fixture
+    def later(self, monkeypatch):
+        """Let the time that a burst is waited out be over."""
+        monkeypatch.setattr("mv_pipeline.sensors._QUIET_S", 0.0)
+
+    def tons(self, connection):
+        (tons,) = connection.execute("SELECT net_ton FROM mart.mv_yard_daily WHERE ddate = '2025-12-01'").fetchone()
+        return tons
+
+    def test_a_fresh_database_needs_nothing(self, changes):
+        assert changes.tick().skip_message == "Every view is fresh."
+
+    def test_hand_made_sql_leads_to_one_refresh_of_what_is_downstream(self, changes, later, connection):
+        connection.execute("INSERT INTO stg.shogun_final_yard (slip_date, net_weight) VALUES ('2025-12-01', 5000)")
+
+        (request,) = changes.tick().run_requests
+        names = {key.to_user_string() for key in request.asset_selection}
+        assert "mart/mv_yard_daily" in names
+        assert not {name for name in names if "receive" in name}
+        changes.run(request, "refresh_changed")
+
+        assert changes.tick().skip_message == "Every view is fresh."
+        assert connection.execute("SELECT net_ton FROM mart.mv_yard_daily WHERE ddate = '2025-12-01'").fetchone() == (
+            5,
+        )
+
+    def test_a_soft_deletion_by_the_web_application_counts(self, changes, later, connection):
+        connection.execute("INSERT INTO stg.shogun_final_yard (slip_date, net_weight) VALUES ('2025-12-01', 5000)")
+        changes.run(changes.tick().run_requests[0], "refresh_changed")
+        connection.execute("UPDATE stg.shogun_final_yard SET is_deleted = true")
+
+        changes.run(changes.tick().run_requests[0], "refresh_changed")
+
+        assert connection.execute("SELECT net_ton FROM mart.mv_yard_daily WHERE ddate = '2025-12-01'").fetchone() == (
+            0,
+        )
+
+    def test_a_changed_plan_counts(self, changes, later, connection):
+        connection.execute("INSERT INTO mart.daily_target_plan (ddate, target_ton) VALUES ('2025-12-02', 9)")
+
+        (request,) = changes.tick().run_requests
+        names = {key.to_user_string() for key in request.asset_selection}
+        assert {"mart/mv_target_card_per_day", "mart/mv_inbound_kpi_daily"} <= names
+
+    def test_a_new_day_counts(self, changes, connection):
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} SET mv_pipeline.business_date = '2025-12-12'")
+
+        assert changes.tick().run_requests
+
+    def test_a_burst_is_waited_out_but_not_for_ever(self, changes, connection, monkeypatch):
+        monkeypatch.setattr("mv_pipeline.sensors._QUIET_S", 3600.0)
+        connection.execute("INSERT INTO stg.shogun_final_yard (slip_date) VALUES ('2025-12-01')")
+        assert changes.tick().skip_message == "Changes are still coming in."
+
+        connection.execute("UPDATE log.change_note SET noted_at = noted_at - interval '1 minute'")
+        connection.execute("INSERT INTO stg.shogun_final_yard (slip_date) VALUES ('2025-12-01')")
+        assert changes.tick().run_requests
+
+    @pytest.mark.parametrize("job", ["ingest", "refresh_all", "refresh_changed", "nightly"])
+    def test_a_run_that_is_under_way_is_never_doubled(self, changes, later, connection, instance, job):
+        connection.execute("INSERT INTO stg.shogun_final_yard (slip_date) VALUES ('2025-12-01')")
+        run = instance.create_run_for_job(changes.definitions.resolve_job_def(job), status=dg.DagsterRunStatus.STARTED)
+
+        assert f"Run {run.run_id} is under way" in changes.tick().skip_message
+
+    def test_views_that_stay_stale_are_tried_again_later_and_new_changes_at_once(self, changes, later, connection):
+        insert = "INSERT INTO stg.shogun_final_yard (slip_date) VALUES ('2025-12-01')"
+        connection.execute(insert)
+        assert changes.tick().run_requests
+
+        assert "stay stale after a run" in changes.tick().skip_message
+        connection.execute(insert)
+        assert changes.tick().run_requests
+
+    def test_a_database_that_is_away_is_said_and_not_raised(self, changes, monkeypatch):
+        monkeypatch.setenv("MV_PIPELINE_DATABASE_URL", "postgresql://u:canary@127.0.0.1:1/plant")
+
+        message = changes.tick().skip_message
+
+        assert message.startswith("The database can't be reached")
+        assert "canary" not in message

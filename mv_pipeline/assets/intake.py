@@ -1,7 +1,7 @@
 """raw/<kind> and stg/<kind>: one step, because a file's raw and stg rows are committed together.
 
-Without a partition the step takes files from the inbox. With a range of partitions it loads nothing and shows
-what stg holds for those days.
+Without a partition the step takes files from the inbox. With partitions, or with days in its
+configuration, it takes none and derives the stg rows of those days again from raw; a range of days is one run.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,6 @@ from datetime import date
 
 import dagster as dg
 import psycopg
-from psycopg import sql
 from pydantic import Field
 
 from mv_pipeline.assets.describe import (
@@ -21,8 +20,9 @@ from mv_pipeline.assets.describe import (
     table_metadata,
 )
 from mv_pipeline.catalog.kinds import KINDS, Kind
-from mv_pipeline.database import Connection, Database, identifier, scalar
+from mv_pipeline.database import Connection, Database, scalar
 from mv_pipeline.intake import inbox
+from mv_pipeline.intake.backfill import derive_days, months
 from mv_pipeline.intake.load import Upload
 from mv_pipeline.intake.upload import take_file
 from mv_pipeline.reference import CALENDAR_START
@@ -32,15 +32,18 @@ DAYS = dg.DailyPartitionsDefinition(start_date=CALENDAR_START.isoformat(), timez
 
 
 class IntakeConfig(dg.Config):
-    """Which files to take.
+    """Which files to take, or which days to derive.
 
     Args:
         files: names in the kind's folder; empty: all that have come to rest.
         uploaded_by: for the log.
+        derive_from, derive_to: take no file, but derive the stg rows of these days (ISO, both included) from raw.
     """
 
     files: list[str] = Field(default_factory=list)
     uploaded_by: str = "mv_pipeline"
+    derive_from: str = ""
+    derive_to: str = ""
 
 
 def intake_step_name(kind: Kind) -> str:
@@ -99,8 +102,15 @@ def build_intake_asset(*, kind: Kind) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: IntakeConfig, database: dg.ResourceParam[Database]
     ) -> Iterator[dg.MaterializeResult[None]]:
         with database.connect() as connection:
-            if context.has_partition_key_range:
-                yield _show_days(context, connection, kind, stg)
+            if context.has_partition_key or context.has_partition_key_range:
+                first, last = map(date.fromisoformat, context.partition_key_range)
+                totals = _derive(context, connection, kind, first, last, mark=False)
+                yield dg.MaterializeResult(asset_key=stg, metadata=totals)
+                return
+            if config.derive_from and config.derive_to:
+                first, last = date.fromisoformat(config.derive_from), date.fromisoformat(config.derive_to)
+                totals = _derive(context, connection, kind, first, last, mark=True)
+                yield dg.MaterializeResult(asset_key=stg, metadata=totals)
                 return
             uploads = _take_files(context, connection, kind, config) if raw in context.selected_asset_keys else []
             days: dict[date, int] = {}
@@ -170,20 +180,21 @@ def _take_files(
     return uploads
 
 
-def _show_days(
-    context: dg.AssetExecutionContext, connection: Connection, kind: Kind, stg: dg.AssetKey
-) -> dg.MaterializeResult[None]:
-    span = context.partition_key_range
-    rows = scalar(
-        connection,
-        sql.SQL("SELECT count(*) FROM {} WHERE slip_date BETWEEN %s AND %s").format(
-            identifier(f"stg.v_active_{kind.name}")
-        ),
-        [span.start, span.end],
-    )
-    return dg.MaterializeResult(
-        asset_key=stg, metadata={"active_rows": int(str(rows)), "days": f"{span.start} – {span.end}"}
-    )
+def _derive(
+    context: dg.AssetExecutionContext, connection: Connection, kind: Kind, first: date, last: date, *, mark: bool
+) -> dict[str, int]:
+    """Derive a range of days month by month, each in a transaction; mark each day if Dagster won't do so itself."""
+    totals = dict.fromkeys(("days", "inserted", "updated", "deleted"), 0)
+    for month_first, month_last in months(first, last):
+        with connection.transaction():
+            done = derive_days(connection, kind, month_first, month_last)
+        totals["days"] += len(done.days)
+        totals["inserted"] += done.inserted
+        totals["updated"] += done.updated
+        totals["deleted"] += done.deleted
+        for day in done.days if mark else ():
+            context.log_event(dg.AssetMaterialization(asset_key(f"stg.{kind.name}"), partition=day.isoformat()))
+    return totals
 
 
 def _rows_uploaded(connection: Connection, kind: Kind) -> int:

@@ -16,7 +16,17 @@ from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database import Database, identifier, scalar
 from mv_pipeline.refresh import prune_notes
-from mv_pipeline.rollup import update_rollup
+from mv_pipeline.rollup import note_every_day, update_rollup
+
+
+class RollupConfig(dg.Config):
+    """How to roll up.
+
+    Args:
+        full: recompute every day from the staging lines, noted or not.
+    """
+
+    full: bool = False
 
 
 def build_rollup_asset(*, catalog: Catalog, csv_type: str) -> dg.AssetsDefinition:
@@ -32,8 +42,10 @@ def build_rollup_asset(*, catalog: Catalog, csv_type: str) -> dg.AssetsDefinitio
         description=bilingual(table.description, table.description_en),
         metadata=table_metadata(table.name),
     )
-    def rollup(database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
+    def rollup(config: RollupConfig, database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
         with database.transaction() as connection:
+            if config.full:
+                note_every_day(connection, csv_type)
             result = update_rollup(connection, csv_type)
             prune_notes(connection, catalog)
             return dg.MaterializeResult(

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,24 +81,46 @@ def refresh_command(
     csv_type: Annotated[
         str | None, typer.Option(help="Every view downstream of this list: receive, shipment or yard.")
     ] = None,
+    full: Annotated[bool, typer.Option(help="Recompute the rollups from the staging lines first.")] = False,
 ) -> None:
     """Refresh materialized views, in the graph's order, after rolling up what changed upstream of them."""
     from mv_pipeline.cli.refresh import refresh_selection
     from mv_pipeline.cli.runs import run_job
+    from mv_pipeline.jobs import REFRESH_ALL
 
-    if sum(map(bool, (names, every, csv_type))) != 1:
-        raise CommandError("Say what to refresh: names, --all, or --csv-type.")
+    if sum(map(bool, (names, every or (full and not names and not csv_type), csv_type))) != 1:
+        raise CommandError("Say what to refresh: names, --all, --csv-type, or --full for all from the staging lines.")
     if csv_type and csv_type not in [csv_list.csv_type for csv_list in LISTS]:
         raise CommandError(f"There is no list “{csv_type}”. The lists are: {', '.join(c.csv_type for c in LISTS)}.")
     with migrated_session() as (_, catalog):
-        job, selection, config = refresh_selection(catalog, names or [], csv_type)
-        result = run_job(job, selection, config, title="Refreshing")
+        selection, config = refresh_selection(catalog, names or [], csv_type, full)
+        result = run_job(REFRESH_ALL, selection, config, title="Refreshing")
     failed = [event.step_key for event in result.get_step_failure_events()] if not result.success else []
     if failed:
         raise CommandError(
             f"These steps failed: {', '.join(map(str, failed))}. Run {result.run_id} in the UI says why."
         )
     console.print(f"Done: run {result.run_id}.", highlight=False)
+
+
+@app.command("backfill")
+def backfill_command(
+    kind: Annotated[str, typer.Option(help="The CSV kind, as in shogun_final_receive.")],
+    first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")],
+    last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day, included.")],
+    as_json: Json = False,
+) -> None:
+    """Derive days of a kind again from raw, and refresh what lies downstream."""
+    from mv_pipeline.cli.backfill import backfill
+
+    found = find_kind(kind)
+    if last < first:
+        raise CommandError("--to lies before --from.")
+    with migrated_session() as (_, catalog):
+        totals, result = backfill(catalog, found, first.date(), last.date())
+    if not result.success:
+        raise CommandError(f"Run {result.run_id} failed; the UI says where.")
+    _print_records([dict(totals)], as_json, "Backfill")
 
 
 @app.command("status")

@@ -8,21 +8,22 @@ from mv_pipeline.assets.describe import asset_key
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.cli.session import CommandError
-from mv_pipeline.jobs import REFRESH_ALL, downstream_keys
+from mv_pipeline.jobs import downstream_keys, refresh_config
 
 
 def refresh_selection(
-    catalog: Catalog, names: list[str], csv_type: str | None
-) -> tuple[str, list[dg.AssetKey] | None, Mapping[str, object] | None]:
-    """Choose job, assets and configuration.
+    catalog: Catalog, names: list[str], csv_type: str | None, full: bool
+) -> tuple[list[dg.AssetKey] | None, Mapping[str, object]]:
+    """Choose assets and configuration.
 
     Args:
         catalog: the relations.
         names: the views to refresh; empty: all, or those of `csv_type`.
         csv_type: a list whose downstream views are refreshed.
+        full: recompute the rollups upstream from the staging lines.
 
     Returns:
-        The job's name, the assets to materialize (None: the job's) and the run configuration (None: the job's).
+        The assets to materialize (None: all) and the run configuration.
 
     Raises:
         CommandError: a name is no materialized view.
@@ -41,13 +42,6 @@ def refresh_selection(
         keys = [asset_key(name) for name in sorted(upstream | set(names))]
         wanted = names
     else:
-        return REFRESH_ALL, None, None
+        return None, refresh_config(catalog, full=full)
     # What lies upstream is refreshed only if it has news; what was asked for, in any case.
-    config = {
-        "ops": {
-            asset_key(name).to_python_identifier(): {"config": {"always": name in wanted}}
-            for name in views
-            if asset_key(name) in keys
-        }
-    }
-    return REFRESH_ALL, keys, config
+    return keys, refresh_config(catalog, keys, always=wanted, full=full)

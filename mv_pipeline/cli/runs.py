@@ -2,12 +2,16 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
+from datetime import date
 
 import dagster as dg
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from mv_pipeline.catalog.relations import load_catalog
+from mv_pipeline.checks import quick_check_keys
 from mv_pipeline.cli.session import errors
 from mv_pipeline.definitions import defs
+from mv_pipeline.settings import load_settings
 
 
 def run_job(
@@ -16,6 +20,7 @@ def run_job(
     run_config: Mapping[str, object] | None = None,
     tags: Mapping[str, str] | None = None,
     title: str = "",
+    days: tuple[date, date] | None = None,
 ) -> dg.ExecuteInProcessResult:
     """Run a job in this process, recorded in Dagster's storage so that the UI shows it.
 
@@ -25,6 +30,7 @@ def run_job(
         run_config: for the steps.
         tags: for the run.
         title: beside the progress bar.
+        days: first and last of the days that the run marks one after the other; the bar follows them too.
     """
     # The terminal shows progress; the steps' log stands in the UI.
     config = {**(run_config or {}), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -39,24 +45,26 @@ def run_job(
         console=errors,
         transient=True,
     )
-    with dg.DagsterInstance.get() as instance, bar:
-        steps = (
-            len(job.get_subset(asset_selection=set(asset_selection)).graph.nodes)
-            if asset_selection
-            else len(job.graph.nodes)
+    if asset_selection:
+        catalog = load_catalog(load_settings().sql_dir)
+        job = job.get_subset(
+            asset_selection=set(asset_selection), asset_check_selection=set(quick_check_keys(catalog, asset_selection))
         )
-        task = bar.add_task(title or job_name, total=steps)
+    with dg.DagsterInstance.get() as instance, bar:
+        first, last = days or (date.max, date.max)
+        task = bar.add_task(title or job_name, total=len(job.graph.nodes) + (last - first).days)
 
         def advance(entry: dg.EventLogEntry) -> None:
             event = entry.dagster_event
             if event and (event.is_step_success or event.is_step_failure or event.is_step_skipped):
                 bar.advance(task)
+            elif days and event and event.is_step_materialization and event.partition:
+                bar.update(task, completed=(date.fromisoformat(event.partition) - first).days)
 
         instance.add_event_listener(run_id, advance)
         return job.execute_in_process(
             instance=instance,
             run_config=config,
-            asset_selection=list(asset_selection) if asset_selection else None,
             tags=dict(tags or {}),
             raise_on_error=False,
             run_id=run_id,

@@ -21,7 +21,10 @@ def run(settings, instance, catalog):
         job = definitions.resolve_job_def(name)
         if files:
             request = ingest_request(catalog, list(files), "test")
-            options = {"asset_selection": request.asset_selection, "run_config": request.run_config}
+            job = job.get_subset(
+                asset_selection=set(request.asset_selection), asset_check_selection=set(request.asset_check_keys)
+            )
+            options = {"run_config": request.run_config}
         options["run_config"] = {**options.get("run_config", {}), **QUIET}
         return job.execute_in_process(instance=instance, raise_on_error=False, **options)
 
@@ -162,19 +165,51 @@ def test_files_are_taken_in_the_order_in_which_they_came(run, receive, settings,
     assert tons(connection, "2025-12-01") == 2
 
 
-def test_a_day_range_of_staging_can_be_materialized_by_hand(settings, instance, run, receive):
+@pytest.fixture
+def derive(instance):
+    """Materialize days of staging from the asset's page, as a backfill does: a single run for a range."""
+
+    def run(first, last):
+        job = defs().resolve_implicit_global_asset_job_def()
+        return job.execute_in_process(
+            instance=instance,
+            asset_selection=[dg.AssetKey(["stg", "shogun_final_receive"])],
+            tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last},
+            run_config=QUIET,
+        )
+
+    return run
+
+
+def test_a_range_of_days_is_derived_again_from_raw(run, receive, derive, connection, instance):
     run("ingest", [receive()])
-    job = defs().resolve_implicit_global_asset_job_def()
+    connection.execute("UPDATE stg.shogun_final_receive SET net_weight = 7")
 
-    result = job.execute_in_process(
-        instance=instance,
-        asset_selection=[dg.AssetKey(["stg", "shogun_final_receive"])],
-        tags={"dagster/asset_partition_range_start": "2025-12-01", "dagster/asset_partition_range_end": "2025-12-03"},
-        run_config=QUIET,
-    )
+    derive("2025-12-01", "2025-12-03")
+    run("refresh_changed")
 
-    (event, *_) = result.get_asset_materialization_events()
-    assert event.materialization.metadata["active_rows"].value == 2
+    assert (tons(connection, "2025-12-01"), tons(connection, "2025-12-03")) == (1, 1)
+    marked = instance.get_materialized_partitions(dg.AssetKey(["stg", "shogun_final_receive"]))
+    assert marked == {"2025-12-01", "2025-12-02", "2025-12-03"}
+
+
+def test_the_night_proves_and_repairs_what_no_note_told_of(run, receive, connection):
+    run("ingest", [receive()])
+    connection.execute("ALTER TABLE stg.shogun_final_receive DISABLE TRIGGER USER")
+    connection.execute("UPDATE stg.shogun_final_receive SET net_weight = 9000 WHERE slip_date = '2025-12-01'")
+    connection.execute("ALTER TABLE stg.shogun_final_receive ENABLE TRIGGER USER")
+
+    first, second = run("nightly"), run("nightly")
+
+    assert "mart/rollup_daily_receive:full_recompute" in failed_checks(first)
+    assert not {check for check in failed_checks(second) if "full_recompute" in check}
+    assert tons(connection, "2025-12-01") == 9
+
+
+def test_an_upload_does_not_wait_for_a_proof(run, receive):
+    result = run("ingest", [receive()])
+
+    assert "full_recompute" not in {check.check_name for check in result.get_asset_check_evaluations()}
 
 
 def test_the_night_moves_every_view_to_the_new_day(run, connection, settings):

@@ -103,7 +103,7 @@ def test_ingest_twice_is_a_duplicate(cli, csv_file):
             "There is no CSV kind “receive”. The kinds are: shogun_flash_receive",
         ),
         (("ingest", "--kind", KIND, "missing.csv"), "missing.csv is no .csv file."),
-        (("refresh",), "Say what to refresh: names, --all, or --csv-type."),
+        (("refresh",), "Say what to refresh: names, --all, --csv-type, or --full"),
         (("refresh", "mart.mv_nowhere"), "No materialized view: mart.mv_nowhere. There are: mart.mv_"),
         (("refresh", "--csv-type", "king"), "There is no list “king”. The lists are: receive, shipment, yard."),
     ],
@@ -164,6 +164,28 @@ def test_refresh_brings_what_was_asked_for_up_to_date(cli, connection, arguments
 
     records = json.loads(cli("status", "--json", code=bool(still_stale)).stdout)
     assert {record["name"] for record in records if "up_to_date" in record["checks_failed"]} == still_stale
+
+
+def test_refresh_full_recomputes_what_no_note_told_of(cli, connection):
+    connection.execute("ALTER TABLE stg.shogun_final_yard DISABLE TRIGGER USER")
+    connection.execute("INSERT INTO stg.shogun_final_yard (slip_date, net_weight) VALUES ('2025-12-01', 5000)")
+    connection.execute("ALTER TABLE stg.shogun_final_yard ENABLE TRIGGER USER")
+
+    cli("refresh", "--full")
+
+    assert connection.execute("SELECT net_ton FROM mart.mv_yard_daily WHERE ddate = '2025-12-01'").fetchone() == (5,)
+
+
+def test_backfill_derives_days_and_refreshes(cli, csv_file, connection):
+    cli("ingest", "--kind", KIND, csv_file(net_weight=5000))
+    connection.execute(f"UPDATE stg.{KIND} SET net_weight = 1")
+
+    done = cli("backfill", "--kind", KIND, "--from", "2025-11-01", "--to", "2025-12-31", "--json")
+
+    assert json.loads(done.stdout) == [{"days": 1, "inserted": 0, "updated": 1, "deleted": 0}]
+    assert connection.execute(
+        "SELECT receive_net_ton FROM mart.mv_receive_daily WHERE ddate = '2025-12-01'"
+    ).fetchone() == (5,)
 
 
 def test_migrate_says_what_it_did_or_that_there_was_nothing_to_do(cli, server):
@@ -227,7 +249,9 @@ def test_the_demo_refuses_a_database_that_is_not_the_embedded_one(cli):
     assert "only runs on the embedded server" in cli("demo", code=1).stderr
 
 
-@pytest.mark.parametrize("command", ["migrate", "ingest", "refresh", "status", "url", "dev", "demo", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["migrate", "ingest", "refresh", "backfill", "status", "url", "dev", "demo", "doctor"]
+)
 def test_every_command_has_help(command):
     done = CliRunner().invoke(app, [command, "--help"])
 

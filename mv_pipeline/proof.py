@@ -1,0 +1,94 @@
+"""The proof: rollup and views compared with a full recompute from the staging lines, and repaired where they differ.
+
+It reads everything, so it belongs to the nightly run and to whoever asks for it, never to an upload.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+
+from psycopg import sql
+
+from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.catalog.sources import SOURCES
+from mv_pipeline.database import Connection, identifier, one_row
+from mv_pipeline.refresh import last_refresh, refresh_view
+from mv_pipeline.rollup import fresh_rows, note_days, update_rollup
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where a table or view isn't what a full recompute gives.
+
+    Args:
+        rows: rows that only one of the two has.
+        days: the days of those rows, where they have a day.
+    """
+
+    rows: int
+    days: list[date]
+
+
+def compare_rollup(connection: Connection, csv_type: str) -> Difference:
+    """Compare a list's rollup with its staging lines, on all days, by symmetric EXCEPT ALL."""
+    sources = [source for source in SOURCES if source.csv_type == csv_type]
+    expected = sql.SQL(" UNION ALL ").join(
+        sql.SQL("SELECT {}::text AS source, fresh.* FROM ({}) AS fresh").format(
+            sql.Literal(source.source), fresh_rows(source, every_day=True)
+        )
+        for source in sources
+    )
+    standing = sql.SQL("SELECT source, ddate, line_count, slip_count, net_weight_kg, amount_yen FROM {}").format(
+        identifier(sources[0].rollup)
+    )
+    return _differ(connection, expected, standing, "ddate")
+
+
+def compare_view(connection: Connection, view: Relation) -> Difference:
+    """Compare a materialized view with what its definition gives now, by symmetric EXCEPT ALL."""
+    day = view.header.key[0] if view.header.days else None
+    return _differ(connection, sql.SQL(view.query), sql.SQL("TABLE {}").format(identifier(view.name)), day)
+
+
+def prove_rollup(connection: Connection, csv_type: str) -> Difference:
+    """Read waiting notes, compare, and recompute the days that differ, in the caller's transaction.
+
+    Returns:
+        What differed before the repair.
+    """
+    update_rollup(connection, csv_type)
+    difference = compare_rollup(connection, csv_type)
+    if difference.rows:
+        note_days(connection, csv_type, difference.days)
+        update_rollup(connection, csv_type)
+    return difference
+
+
+def prove_view(connection: Connection, catalog: Catalog, view: Relation, run_id: str | None = None) -> Difference:
+    """Refresh a view that has news, compare, and refresh it if it differs; each in a transaction of its own.
+
+    Returns:
+        What differed before the repair.
+    """
+    last = last_refresh(connection, catalog, view)
+    if last is None or not last.fresh:
+        refresh_view(connection, view, run_id)
+    difference = compare_view(connection, view)
+    if difference.rows:
+        refresh_view(connection, view, run_id)
+    return difference
+
+
+def _differ(connection: Connection, expected: sql.Composable, standing: sql.Composable, day: str | None) -> Difference:
+    rows, days = one_row(
+        connection,
+        sql.SQL(
+            "WITH expected AS MATERIALIZED ({expected}), standing AS MATERIALIZED ({standing}), wrong AS ("
+            "(TABLE expected EXCEPT ALL TABLE standing) UNION ALL (TABLE standing EXCEPT ALL TABLE expected)) "
+            "SELECT count(*), array_agg(DISTINCT {day} ORDER BY {day}) FILTER (WHERE {day} IS NOT NULL) FROM wrong"
+        ).format(
+            expected=expected,
+            standing=standing,
+            day=sql.SQL("NULL::date") if day is None else sql.Identifier(day),
+        ),
+    )
+    return Difference(rows, days or [])
