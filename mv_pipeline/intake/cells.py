@@ -1,7 +1,7 @@
 """How a text cell becomes a value: one SQL expression per cell type (spec: CSV files as they really come).
 
-An expression gives the value, or NULL where the cell holds nothing or can't be read; `holds_something` tells the
-two apart. Nothing is ever turned into NULL unseen: the loader counts both.
+`trimmed` is NULL where a cell holds nothing, `value` also where it can't be read. Nothing is ever turned into NULL
+unseen: the loader counts both.
 """
 
 from typing import LiteralString
@@ -13,14 +13,14 @@ from mv_pipeline.intake.problems import Code
 
 _FULL_WIDTH = "０１２３４５６７８９，．－−＋／：（）"
 _HALF_WIDTH = "0123456789,.--+/:()"
-_BLANKS = " \t\r\n\u3000\u00a0"
-_NOTHING = ("", "NULL", "NAN", "N/A")
+BLANKS = " \t\r\n\u3000\u00a0"
+NOTHING = ("", "NULL", "NAN", "N/A")
 
 # {x} is a trimmed cell. [0-9] on purpose: \d would match other scripts' digits, which no cast reads. Lengths are
 # bounded outside of the patterns, because counted repetitions are slow.
 _READINGS: dict[CellType, LiteralString] = {
     "text": "{x}",
-    "code": "regexp_replace({x}, '^0+(?=.)', '')",
+    "code": "coalesce(nullif(ltrim({x}, '0'), ''), left({x}, 1))",
     "numeric": "CASE WHEN octet_length({x}) > 40 THEN NULL "
     r"WHEN {x} ~ '^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)$' THEN {x}::numeric "
     r"WHEN {x} ~ '^[-+]?[0-9][0-9]?[0-9]?(,[0-9][0-9][0-9])+(\.[0-9]*)?$' THEN replace({x}, ',', '')::numeric END",
@@ -41,13 +41,30 @@ BAD_VALUE: dict[CellType, Code] = {
 }
 
 
-def trimmed(column: sql.Composable) -> sql.Composed:
-    """The cell without half- or full-width blanks around it; NULL if it holds nothing."""
+def holds_something(cell: str) -> bool:
+    """False for an empty cell, one of blanks, and the words for nothing: the cells for which `trimmed` is NULL."""
+    return cell.strip(BLANKS).upper() not in NOTHING
+
+
+def is_tidy(cell: str) -> bool:
+    """True if a cell has no blanks around it, and holds something or is empty."""
+    return cell.strip(BLANKS) == cell and (not cell or holds_something(cell))
+
+
+def trimmed(column: sql.Composable, *, tidy: bool = False) -> sql.Composed:
+    """The cell without half- or full-width blanks around it; NULL if it holds nothing.
+
+    Args:
+        column: a raw column.
+        tidy: all of its cells are known to be tidy, which spares most of the work.
+    """
+    if tidy:
+        return sql.SQL("nullif({}, '')").format(column)
     return sql.SQL(
         # The length spares most cells the call of upper().
         "CASE WHEN octet_length(btrim({cell}, {blanks})) > 4 THEN btrim({cell}, {blanks}) "
         "WHEN upper(btrim({cell}, {blanks})) IN ({nothing}) THEN NULL ELSE btrim({cell}, {blanks}) END"
-    ).format(cell=column, blanks=sql.Literal(_BLANKS), nothing=sql.SQL(", ").join(map(sql.Literal, _NOTHING)))
+    ).format(cell=column, blanks=sql.Literal(BLANKS), nothing=sql.SQL(", ").join(map(sql.Literal, NOTHING)))
 
 
 def value(cell: sql.Composable, cell_type: CellType) -> sql.Composed:
@@ -57,6 +74,9 @@ def value(cell: sql.Composable, cell_type: CellType) -> sql.Composed:
         return reading.format(x=cell)
     half_width = sql.SQL("translate({}, {}, {})").format(cell, _FULL_WIDTH, _HALF_WIDTH)
     if cell_type == "code":
-        return reading.format(x=half_width)
+        ascii_only = sql.SQL("octet_length({x}) = length({x})").format(x=cell)
+        return sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(
+            ascii_only, reading.format(x=cell), reading.format(x=half_width)
+        )
     # Full-width text is rare: it is only tried where the cell as it stands can't be read.
     return sql.SQL("coalesce({}, {})").format(reading.format(x=cell), reading.format(x=half_width))

@@ -8,6 +8,7 @@ import codecs
 import csv
 import hashlib
 import io
+import itertools
 import os
 import re
 import stat
@@ -21,6 +22,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from mv_pipeline.catalog.kinds import Column, Kind
+from mv_pipeline.intake.cells import holds_something, is_tidy
 from mv_pipeline.intake.problems import REPORT_LIMIT, Code, Problem, RejectedFileError
 
 _BLOCK_BYTES = 1 << 20
@@ -28,6 +30,8 @@ _BLOCK_LINES = 2_000
 _TOTAL_WORDS = ("合計", "総合計")
 # Python's codec maps the bytes 0x80 and 0xFD to 0xFF, which stand for nothing in CP932, to these.
 _NOT_IN_CP932 = re.compile("[\x80\uf8f1-\uf8f3]")
+# Between lines joined by tabs and line feeds, one of these shows for every untidy cell.
+_UNTIDY_SIGNS = (" \t", "\t ", " \n", "\n ", "\u3000", "\u00a0", "\tN", "\tn", "\nN", "\nn")
 _NO_DATE = frozenset(("", *_TOTAL_WORDS))
 _DIGITS = 40
 _TRANSLATION = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -128,7 +132,8 @@ def _undecodable(file: BufferedReader, encoding: str) -> Problem | None:
 class CsvReader:
     """Reads one file's lines as cells of its kind.
 
-    After `copy_blocks` is exhausted the counters and problems are complete.
+    After `copy_blocks` is exhausted the counters and problems are complete: `cells_held` counts the cells that hold
+    something, and `untidy` names the columns that have cells with blanks around them or with a word for nothing.
 
     Args:
         file: open for reading.
@@ -146,10 +151,12 @@ class CsvReader:
         self.blank_lines = 0
         self.total_lines = 0
         self.data_lines = 0
+        self.cells_held = 0
+        self.untidy: set[str] = set()
         self.problems: list[Problem] = []
         self.problem_count = 0
-        self.net_weight_kg = Decimal(0)
-        self.amount_yen = Decimal(0)
+        self.net_weight_kg: int | Decimal = 0
+        self.amount_yen: int | Decimal = 0
         self._line_numbers = array("I")
         try:
             header = self._first_line()
@@ -182,19 +189,39 @@ class CsvReader:
         Raises:
             RejectedFileError: nothing but the header is there.
         """
-        lines: list[str] = []
         rows = self._rows()
-        for cells in rows:
-            line = "\t".join(cells)
-            if "\\" in line or "\n" in line or "\r" in line or line.count("\t") >= len(cells):
-                line = "\t".join(cell.translate(_TRANSLATION) for cell in cells)
-            lines.append(f"{line}\t{upload_id}\t{self.data_lines}\n")
-            if len(lines) == _BLOCK_LINES:
-                yield "".join(lines)
-                lines.clear()
-        yield "".join(lines)
+        while block := list(itertools.islice(rows, _BLOCK_LINES)):
+            self.cells_held += len(block) * len(self.columns) - sum(cells.count("") for cells in block)
+            lines = self._as_lines(block)
+            first = self.data_lines - len(block) + 1
+            yield "".join([f"{line}\t{upload_id}\t{row}\n" for row, line in enumerate(lines, first)])
         if not self.data_lines and not self.problems:
             raise RejectedFileError([Problem(Code.NO_DATA_LINES)])
+
+    def _as_lines(self, block: list[tuple[str, ...]]) -> list[str]:
+        """Join the cells of each line, escaped where COPY needs it, and look for untidy ones.
+
+        Most blocks need neither, which is seen by a few searches of the whole block.
+        """
+        lines = ["\t".join(cells) for cells in block]
+        text = "\n".join(("", *lines, ""))
+        plain = (
+            "\\" not in text
+            and "\r" not in text
+            and text.count("\n") == len(lines) + 1
+            and text.count("\t") == len(lines) * (len(self.columns) - 1)
+        )
+        if plain and not any(sign in text for sign in _UNTIDY_SIGNS):
+            return lines
+        for cells in block:
+            self._find_untidy(cells)
+        return lines if plain else ["\t".join([cell.translate(_TRANSLATION) for cell in cells]) for cells in block]
+
+    def _find_untidy(self, cells: tuple[str, ...]) -> None:
+        for column, cell in zip(self.columns, cells, strict=True):
+            if not is_tidy(cell):
+                self.untidy.add(column.name)
+                self.cells_held -= not holds_something(cell)
 
     def _first_line(self) -> list[str]:
         try:
@@ -218,9 +245,9 @@ class CsvReader:
                 self.data_lines += 1
                 self._line_numbers.append(line)
                 if weight is not None:
-                    self.net_weight_kg += _decimal(row[weight])
+                    self.net_weight_kg += _number(row[weight])
                 if amount is not None:
-                    self.amount_yen += _decimal(row[amount])
+                    self.amount_yen += _number(row[amount])
                 yield pick(row)
         except csv.Error as error:
             self._add(self._csv_problem(error))
@@ -277,14 +304,17 @@ def _plain(header: str) -> str:
     return "".join(unicodedata.normalize("NFKC", header).split())
 
 
+def _number(cell: str) -> int | Decimal:
+    """A whole number, as most are, or what `_decimal` makes of the cell."""
+    plain = cell.replace(",", "")
+    return int(plain) if plain.isdecimal() and len(plain) < _DIGITS else _decimal(cell)
+
+
 def _decimal(cell: str) -> Decimal:
     """A number as the file has it, for the balance of the books; what is no number is judged elsewhere."""
     try:
-        value = Decimal(cell)
+        value = Decimal(unicodedata.normalize("NFKC", cell).replace(",", "").replace("−", "-").strip())
     except InvalidOperation:
-        try:
-            value = Decimal(unicodedata.normalize("NFKC", cell).replace(",", "").replace("−", "-").strip())
-        except InvalidOperation:
-            return Decimal(0)
+        return Decimal(0)
     # No cell that can be read is that large, and a sum of larger ones would overflow.
     return value if value.is_finite() and value.adjusted() < _DIGITS else Decimal(0)
