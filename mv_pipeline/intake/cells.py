@@ -25,6 +25,7 @@ _READINGS: dict[CellType, LiteralString] = {
     r"WHEN {x} ~ '^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)$' THEN {x}::numeric "
     r"WHEN {x} ~ '^[-+]?[0-9][0-9]?[0-9]?(,[0-9][0-9][0-9])+(\.[0-9]*)?$' THEN replace({x}, ',', '')::numeric END",
     "integer": "CASE WHEN octet_length({x}) > 20 THEN NULL "
+    "WHEN octet_length({x}) < 10 AND {x} ~ '^[0-9]+$' THEN {x}::integer "
     "WHEN {x} ~ '^[-+]?[0-9]+$' AND pg_input_is_valid({x}, 'integer') THEN {x}::integer "
     "WHEN {x} ~ '^[-+]?[0-9][0-9]?[0-9]?(,[0-9][0-9][0-9])+$' AND pg_input_is_valid(replace({x}, ',', ''), 'integer') "
     "THEN replace({x}, ',', '')::integer END",
