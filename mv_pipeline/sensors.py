@@ -23,6 +23,8 @@ from mv_pipeline.jobs import INGEST, NIGHTLY, REFRESH_ALL, REFRESH_CHANGED, down
 from mv_pipeline.refresh import read_staleness
 from mv_pipeline.settings import load_settings
 
+_LOOK_S = 0.25
+_REST_S = 1.0
 _FIRST_WAIT_S = 10
 _LONGEST_WAIT_S = 600
 _SHOWN = 5
@@ -72,7 +74,11 @@ def ingest_request(
 
 
 def build_inbox_sensor(catalog: Catalog) -> dg.SensorDefinition:
-    """Make the inbox sensor; it is on by default and looks as often as Dagster lets it."""
+    """Make the inbox sensor; it is on by default.
+
+    Dagster evaluates sensors every five seconds at most. So that a file doesn't wait for the next time, a tick watches
+    the inbox for most of these seconds and ends as soon as everything there has come to rest.
+    """
 
     @dg.sensor(
         name="inbox",
@@ -84,12 +90,18 @@ def build_inbox_sensor(catalog: Catalog) -> dg.SensorDefinition:
     def inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         settings = load_settings()
         memory = _Memory(context.cursor)
-        try:
-            look = look_into(settings.inbox_dir)
-        except OSError as error:
-            return dg.SensorResult(skip_reason=f"The inbox {settings.inbox_dir} can't be read: {error.strerror}.")
-        resting = look.at_rest(memory.stamps, settings.settle_seconds)
-        memory.remember(look)
+        deadline = time.monotonic() + settings.watch_seconds
+        while True:
+            try:
+                look = look_into(settings.inbox_dir)
+            except OSError as error:
+                return dg.SensorResult(skip_reason=f"The inbox {settings.inbox_dir} can't be read: {error.strerror}.")
+            resting = look.at_rest(memory.seen_before(), settings.settle_seconds)
+            memory.remember(look)
+            # Files that come together are taken together, so a burst is watched to its end.
+            if (resting and len(resting) == len(look.files)) or time.monotonic() >= deadline:
+                break
+            time.sleep(_LOOK_S)
         under_way = _run_under_way(context, INGEST) if resting else None
         if under_way:
             reason = f"Run {under_way} is under way. {_describe(look, settings.inbox_dir)}"
@@ -173,18 +185,28 @@ def _wait_s(tries: int) -> float:
 
 
 class _Memory:
-    """The cursor: the stamps of the last look, and for each file tried the stamp, the tries and the next time."""
+    """The cursor: each file's stamp and since when it is so; for each file tried the stamp, tries and next time."""
 
     def __init__(self, cursor: str | None) -> None:
         state = json.loads(cursor) if cursor else {}
-        self.stamps: dict[str, str] = state.get("stamps", {})
+        self._seen: dict[str, tuple[str, float]] = {key: (at[0], at[1]) for key, at in state.get("seen", {}).items()}
         self._tries: dict[str, tuple[str, int, float]] = {
             key: (tried[0], tried[1], tried[2]) for key, tried in state.get("tries", {}).items()
         }
 
+    def seen_before(self) -> dict[str, str]:
+        """The stamps that files already had at a look long enough ago to compare with."""
+        latest = time.time() - _REST_S
+        return {key: stamp for key, (stamp, since) in self._seen.items() if since <= latest}
+
     def remember(self, look: InboxLook) -> None:
-        self.stamps = look.stamps()
-        self._tries = {key: tried for key, tried in self._tries.items() if self.stamps.get(key) == tried[0]}
+        now = time.time()
+        stamps = look.stamps()
+        self._seen = {
+            key: self._seen[key] if key in self._seen and self._seen[key][0] == stamp else (stamp, now)
+            for key, stamp in stamps.items()
+        }
+        self._tries = {key: tried for key, tried in self._tries.items() if stamps.get(key) == tried[0]}
 
     def due(self, files: list[InboxFile]) -> list[InboxFile]:
         """The files to take now; one that a run has left behind waits longer each time."""
@@ -196,7 +218,7 @@ class _Memory:
         return due
 
     def cursor(self) -> str:
-        return json.dumps({"stamps": self.stamps, "tries": self._tries})
+        return json.dumps({"seen": self._seen, "tries": self._tries})
 
 
 def _describe(look: InboxLook, inbox: Path) -> str:

@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     settle_seconds: float = Field(
         3.0, ge=0, description="a file that hasn't changed for this long (s) has come to rest"
     )
+    watch_seconds: float = Field(
+        4.0, ge=0, le=30, description="for how long (s) a tick of the sensor watches the inbox for files"
+    )
     port: int = Field(3000, ge=1, le=65535, description="the port of the web UI on 127.0.0.1")
 
     @property

@@ -38,8 +38,10 @@ class Ticks:
 
 @pytest.fixture
 def ticks(settings, instance, monkeypatch):
-    # Far away, so that only two equal looks make a file rest, unless a test says otherwise.
+    # Far away, so that only two equal looks make a file rest, unless a test says otherwise; and one look a tick.
     monkeypatch.setenv("MV_PIPELINE_SETTLE_SECONDS", "3600")
+    monkeypatch.setenv("MV_PIPELINE_WATCH_SECONDS", "0")
+    monkeypatch.setattr("mv_pipeline.sensors._REST_S", 0.0)
     return Ticks(settings, instance)
 
 
@@ -85,6 +87,30 @@ def test_a_file_that_is_touched_waits(ticks, put):
     os.utime(path)
 
     assert not ticks.tick().run_requests
+
+
+def test_a_tick_watches_until_all_files_have_come_to_rest(ticks, put, monkeypatch):
+    """Time runs by the looks: at the third one a second file has come, and both rest a second later."""
+    now = 1000.0
+    looks = iter(range(1000))
+
+    def pause(seconds):
+        nonlocal now
+        now += seconds
+        if next(looks) == 2:
+            put(name="b.csv")
+
+    monkeypatch.setenv("MV_PIPELINE_WATCH_SECONDS", "4")
+    monkeypatch.setattr("mv_pipeline.sensors._REST_S", 1.0)
+    monkeypatch.setattr("mv_pipeline.sensors.time.time", lambda: now)
+    monkeypatch.setattr("mv_pipeline.sensors.time.monotonic", lambda: now)
+    monkeypatch.setattr("mv_pipeline.sensors.time.sleep", pause)
+    put()
+
+    data = ticks.tick()
+
+    assert files_of(data) == {f"intake_{KIND}": ["a.csv", "b.csv"]}
+    assert now == 1000 + 0.75 + 1
 
 
 def test_an_old_file_rests_at_the_first_look(ticks, put, monkeypatch):
