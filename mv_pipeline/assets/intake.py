@@ -199,13 +199,13 @@ def _derive(
 
 def _rows_uploaded(connection: Connection, kind: Kind) -> int:
     """The lines of all uploads of a kind, from the log: counting a table of years would cost more at every upload."""
-    total = scalar(
+    rows: int = scalar(
         connection,
         "SELECT coalesce(sum(row_count), 0) FROM log.upload_file "
         "WHERE file_type = %s AND csv_type = %s AND processing_status = 'success'",
         [kind.version.upper(), kind.list.csv_type],
     )
-    return int(str(total))
+    return rows
 
 
 def _upload_table(uploads: list[Upload]) -> dg.TableMetadataValue:

@@ -45,7 +45,7 @@ def build_reference_asset(
             rows = scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(table.name)))
             return dg.MaterializeResult(
                 metadata={
-                    "dagster/row_count": int(str(rows)),
+                    "dagster/row_count": rows,
                     "rows_changed": changed,
                     "dagster/column_schema": column_schema(connection, table.name),
                 }

@@ -50,8 +50,8 @@ def build_rollup_asset(*, catalog: Catalog, csv_type: str) -> dg.AssetsDefinitio
             prune_notes(connection, catalog)
             return dg.MaterializeResult(
                 metadata={
-                    "dagster/row_count": int(
-                        str(scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(table.name))))
+                    "dagster/row_count": scalar(
+                        connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(table.name))
                     ),
                     "dagster/column_schema": column_schema(connection, table.name),
                     "notes_read": result.notes,
