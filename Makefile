@@ -9,7 +9,7 @@ UV := $(VENV)/uv/bin/uv
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo dev test check refresh-all-mv clean
+.PHONY: help install demo dev test test-long check bench refresh-all-mv clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ dev: install ## Server, web UI, sensor and schedule on 127.0.0.1:3000 until Ctrl
 test: install ## The whole test suite, on a real PostgreSQL
 	$(RUN)/pytest
 
+test-long: install ## Over a thousand random histories against full recomputes; takes long
+	MV_PIPELINE_TESTS_PROFILE=long $(RUN)/pytest mv_pipeline_tests/test_histories.py
+
+bench: install ## Ours against the rivals, in ratios; ARGS="--quick" for a short run
+	$(UV) run --frozen --group bench python -m bench $(ARGS)
+
 check: install ## Format, lint, types, and whether the definitions load
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
@@ -42,5 +48,5 @@ refresh-all-mv: install ## Refresh every materialized view now
 	$(RUN)/mv-pipeline refresh --all
 
 clean: ## Remove what make made; the data in .mv_pipeline stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
