@@ -128,12 +128,22 @@ def _finish_log(connection: Connection, upload_id: int, rows: int, metadata: dic
 
 
 def _active_upload(connection: Connection, kind: Kind, facts: FileFacts) -> int | None:
-    """The earlier upload of the same content whose rows are all still active, if there is one."""
+    """The earlier upload of the same content whose rows are all still active and as they were loaded, if any.
+
+    Rows that somebody changed by hand don't count as its content any more, so that dropping a file again repairs them.
+    """
     row = connection.execute(
         sql.SQL(
-            "SELECT u.id FROM log.upload_file AS u WHERE file_hash = %s AND file_type = %s AND csv_type = %s "
-            "AND processing_status = 'success' AND NOT is_deleted AND row_count > 0 AND row_count = "
-            "(SELECT count(*) FROM {} AS s WHERE s.upload_file_id = u.id AND NOT s.is_deleted) "
+            "SELECT u.id FROM log.upload_file AS u CROSS JOIN LATERAL ("
+            "SELECT count(*) AS lines, coalesce(sum(net_weight), 0) AS kg, coalesce(sum(amount), 0) AS yen, "
+            "min(slip_date) AS first, max(slip_date) AS last FROM {} AS s "
+            "WHERE s.upload_file_id = u.id AND NOT s.is_deleted) AS active "
+            "WHERE file_hash = %s AND file_type = %s AND csv_type = %s "
+            "AND processing_status = 'success' AND NOT is_deleted AND row_count > 0 AND row_count = active.lines "
+            "AND (metadata->>'net_weight_kg')::numeric IS NOT DISTINCT FROM active.kg "
+            "AND (metadata->>'amount_yen')::numeric IS NOT DISTINCT FROM active.yen "
+            "AND (metadata->>'first_day')::date IS NOT DISTINCT FROM active.first "
+            "AND (metadata->>'last_day')::date IS NOT DISTINCT FROM active.last "
             "ORDER BY u.id DESC LIMIT 1"
         ).format(_stg(kind)),
         [facts.sha256, kind.version.upper(), kind.list.csv_type],

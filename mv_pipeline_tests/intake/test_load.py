@@ -443,6 +443,18 @@ def test_the_same_content_is_loaded_anew_after_its_upload_was_marked_deleted(
     assert take(connection, settings, yard_days(1), YARD).status == "loaded"
 
 
+@pytest.mark.parametrize("change", ["net_weight = 7", "amount = NULL", "slip_date = '2025-12-09'"])
+def test_the_same_content_is_loaded_anew_after_its_rows_were_changed_by_hand(settings, connection, change):
+    content = csv_text([line(net_weight=100, amount=50)])
+    take(connection, settings, content)
+    connection.execute(f"UPDATE stg.{RECEIVE} SET {change}")
+
+    assert take(connection, settings, content).status == "loaded"
+
+    query = "SELECT slip_date::text, net_weight, amount FROM stg.v_active_shogun_final_receive WHERE slip_date = %s"
+    assert connection.execute(query, ["2025-12-01"]).fetchall() == [("2025-12-01", 100, 50)]
+
+
 def test_the_same_content_for_another_kind_is_no_duplicate(settings: Settings, connection: Connection):
     take(connection, settings, yard_days(1), YARD)
 
