@@ -1,0 +1,69 @@
+"""Our own way, in the pieces that are timed: what a run's steps do, without Dagster around them."""
+
+from pathlib import Path
+
+from bench.rivals import OUR_VIEW, BenchError
+from bench.stage import RECEIVE_KIND, Stage
+from mv_pipeline.catalog.kinds import find_kind
+from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.database import Connection
+from mv_pipeline.intake.load import Upload
+from mv_pipeline.intake.upload import take_file
+from mv_pipeline.refresh import last_refresh, prune_notes, refresh_view
+from mv_pipeline.rollup import update_rollup
+
+CSV_TYPE = "receive"
+
+
+def take(stage: Stage, connection: Connection, path: Path) -> Upload:
+    """Take a file of the inbox.
+
+    Raises:
+        BenchError: it wasn't loaded.
+    """
+    upload = take_file(connection, stage.settings, find_kind(RECEIVE_KIND), path, "bench")
+    if upload is None or upload.status != "loaded":
+        raise BenchError(f"{path.name} wasn't loaded: {upload}")
+    return upload
+
+
+def roll_up(catalog: Catalog, connection: Connection) -> None:
+    """What the rollup's step does."""
+    with connection.transaction():
+        update_rollup(connection, CSV_TYPE)
+        prune_notes(connection, catalog)
+
+
+def refresh(catalog: Catalog, connection: Connection, view: Relation) -> bool:
+    """What a view's step does: refresh it if anything upstream has changed.
+
+    Returns:
+        True if it was refreshed.
+    """
+    last = last_refresh(connection, catalog, view)
+    if last and last.fresh:
+        return False
+    refresh_view(connection, view)
+    return True
+
+
+def refresh_receive_daily(catalog: Catalog, connection: Connection) -> bool:
+    """Bring mv_receive_daily up to date: notes, rollup, refresh.
+
+    Returns:
+        True if there was anything to refresh.
+    """
+    roll_up(catalog, connection)
+    return refresh(catalog, connection, catalog.relations[OUR_VIEW])
+
+
+def refresh_rest(catalog: Catalog, connection: Connection) -> None:
+    """Bring the other views downstream of the receive lists up to date, in order."""
+    for view in downstream(catalog):
+        if view.name != OUR_VIEW:
+            refresh(catalog, connection, view)
+
+
+def downstream(catalog: Catalog) -> list[Relation]:
+    """The materialized views that read the receive lists, in refresh order."""
+    return [view for view in catalog.materialized_views if f"stg.{RECEIVE_KIND}" in catalog.upstream(view.name)]

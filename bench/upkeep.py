@@ -1,0 +1,76 @@
+"""Section `upkeep`: the nightly proof, and deriving five years of a kind again from its raw lines."""
+
+from psycopg import sql
+
+from bench import data, rivals
+from bench.report import BACKFILL, BACKFILL_SAME, OURS, PROOF
+from bench.stage import RECEIVE_KIND, Stage, stopwatch
+from mv_pipeline.catalog.kinds import Kind, find_kind
+from mv_pipeline.catalog.tables import ROLLUPS
+from mv_pipeline.database import Connection, Database, identifier, scalar
+from mv_pipeline.intake.backfill import derive_days, months
+from mv_pipeline.proof import compare_rollup, compare_view
+from mv_pipeline.rollup import update_rollup
+
+PROOF_SECTION = "Nightly proof"
+BACKFILL_SECTION = "Backfill"
+
+
+def prove(stage: Stage, databases: dict[int, Database]) -> None:
+    """Measure the comparison of every rollup and view with a full recompute, by size."""
+    for rows, database in databases.items():
+        times: list[float] = []
+        with database.connect() as connection:
+            for number in range(stage.options.slow_rounds):
+                stage.say(f"proof, {rows:,} rows, round {number + 1}")
+                with stopwatch(times):
+                    differences = [
+                        *(compare_rollup(connection, csv_type) for csv_type in ROLLUPS),
+                        *(compare_view(connection, view) for view in stage.catalog.materialized_views),
+                    ]
+                if any(difference.rows for difference in differences):
+                    raise rivals.BenchError(f"The proof found differences: {differences}")
+        stage.results.add(PROOF_SECTION, PROOF, OURS, times, size=rows)
+
+
+def backfill(stage: Stage, rows: int, database: Database) -> None:
+    """Measure the derivation of five years of final receive lines, triggers and rollup included.
+
+    Afterwards nothing of the history is left but what counts.
+    """
+    kind = find_kind(RECEIVE_KIND)
+    empty: list[float] = []
+    same: list[float] = []
+    with database.connect() as connection:
+        stage.say(f"raw lines, {rows:,} rows")
+        data.fill_raw(connection, kind)
+        lines = _count(connection, f"raw.{kind.name}")
+        active = _count(connection, f"stg.v_active_{kind.name}")
+        for number in range(stage.options.slow_rounds):
+            stage.say(f"backfill, {rows:,} rows, round {number + 1}")
+            connection.execute(sql.SQL("TRUNCATE {}").format(identifier(f"stg.{kind.name}")))
+            for times, expected in ((empty, active), (same, 0)):
+                with stopwatch(times):
+                    written, changed_days = _derive(connection, kind)
+                if (written, changed_days) != (expected, 0):
+                    raise rivals.BenchError(
+                        f"{written} rows were derived and {changed_days} days differ; {expected} and none expected."
+                    )
+    note = f"{lines:,} raw lines, rollup included"
+    stage.results.add(BACKFILL_SECTION, BACKFILL, OURS, empty, size=rows, note=note)
+    stage.results.add(BACKFILL_SECTION, BACKFILL_SAME, OURS, same, size=rows, note=note)
+
+
+def _derive(connection: Connection, kind: Kind) -> tuple[int, int]:
+    """Derive everything as the asset's step does, and return the rows written and the rollup's rows changed."""
+    written = 0
+    for first, last in months(data.FIRST_DAY, data.LAST_DAY):
+        with connection.transaction():
+            done = derive_days(connection, kind, first, last)
+            written += done.inserted + done.updated + done.deleted
+    with connection.transaction():
+        return written, update_rollup(connection, kind.list.csv_type).rows_changed
+
+
+def _count(connection: Connection, relation: str) -> int:
+    return int(scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(relation))))
