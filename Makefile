@@ -48,5 +48,5 @@ refresh-all-mv: install ## Refresh every materialized view now
 	$(RUN)/mv-pipeline refresh --all
 
 clean: ## Remove what make made; the data in .mv_pipeline stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) bench/.venv-dbt .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

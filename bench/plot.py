@@ -39,7 +39,7 @@ def _draw_views(results: Results, axes: Axes) -> None:
             label = f"{who}: {line}" if who == OURS else who
             axes.loglog(*zip(*points, strict=True), color=colour, marker=marker, label=label)
     if axes.lines:
-        axes.legend(fontsize=7, frameon=False, loc="best")
+        axes.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
     axes.set(xlabel="staging rows", ylabel="seconds", title="After a one-day upload")
     axes.grid(alpha=0.2)
 
