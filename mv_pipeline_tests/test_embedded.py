@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from mv_pipeline.embedded import EmbeddedServerError, is_running, running_server
+from mv_pipeline.embedded import EmbeddedServerError, running_server
 from mv_pipeline.settings import Settings
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's server runs under another user")
@@ -23,6 +23,15 @@ def home():
     path.chmod(0o755)
     yield path
     shutil.rmtree(path)
+
+
+def is_running(settings):
+    """True if the server answers."""
+    try:
+        psycopg.connect(settings.resolved_database_url()).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def settings_for(home):

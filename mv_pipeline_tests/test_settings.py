@@ -60,6 +60,11 @@ def test_a_relative_path_is_relative_to_where_it_was_said(monkeypatch, tmp_path)
     assert load_settings().home == tmp_path / "here"
 
 
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_the_readme_names_every_setting(name):
+    assert f"| `MV_PIPELINE_{name.upper()}` |" in (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_an_empty_variable_counts_as_unset(monkeypatch):
     monkeypatch.setenv("MV_PIPELINE_DATABASE_URL", "")
 
