@@ -8,12 +8,20 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.sources import SOURCES
 from mv_pipeline.database import Connection, identifier, one_row, scalar
 
 LOCK_TIMEOUT = "30s"
+_SETTINGS = {
+    "lock_timeout": LOCK_TIMEOUT,
+    # CONCURRENTLY analyzes the new rows before it compares them; it needs their number, not their distribution.
+    "default_statistics_target": "1",
+    # A refresh that a crash takes back takes its log row with it, so the view is known to be stale.
+    "synchronous_commit": "off",
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ def refresh_view(connection: Connection, relation: Relation, run_id: str | None 
         run_id: the Dagster run, for the log.
     """
     with connection.transaction():
-        connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))
+        connection.execute("SELECT set_config(key, value, true) FROM jsonb_each_text(%s)", [Jsonb(_SETTINGS)])
         # Taken before the refresh: what commits in between counts as news, so nothing is ever missed.
         snapshot = scalar(connection, "SELECT pg_current_snapshot()::text")
         populated = scalar(connection, "SELECT relispopulated FROM pg_class WHERE oid = %s::regclass", [relation.name])
@@ -214,8 +222,8 @@ def prune_notes(connection: Connection, catalog: Catalog) -> int:
     """
     views = [view.name for view in catalog.materialized_views]
     return connection.execute(
-        "WITH newest AS (SELECT DISTINCT ON (relation) snapshot FROM log.view_refresh WHERE relation = ANY (%s) "
-        "ORDER BY relation, id DESC) "
+        "WITH newest AS MATERIALIZED (SELECT last.snapshot FROM unnest(%s::text[]) AS view CROSS JOIN LATERAL ("
+        "SELECT snapshot FROM log.view_refresh WHERE relation = view ORDER BY id DESC LIMIT 1) AS last) "
         "DELETE FROM log.change_note AS n WHERE relation <> ALL (%s) AND "
         "(SELECT count(*) FROM newest WHERE pg_visible_in_snapshot(n.xid, snapshot)) = %s",
         [views, [source.table for source in SOURCES], len(views)],

@@ -1,9 +1,12 @@
 """How a text cell becomes a value: one SQL expression per cell type (spec: CSV files as they really come).
 
 `trimmed` is NULL where a cell holds nothing, `value` also where it can't be read. Nothing is ever turned into NULL
-unseen: the loader counts both.
+unseen: the loader counts both. Plain cells, as nearly all are, need only a cast.
 """
 
+import re
+from collections.abc import Callable, Iterable
+from datetime import date
 from typing import LiteralString
 
 from psycopg import sql
@@ -34,6 +37,13 @@ _READINGS: dict[CellType, LiteralString] = {
     "time": "CASE WHEN {x} ~ '^([01]?[0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$' THEN {x}::time END",
 }
 
+_PLAIN_READINGS: dict[CellType, LiteralString] = {
+    "numeric": "replace({x}, ',', '')::numeric",
+    "integer": "{x}::integer",
+    "date": "split_part({x}, '(', 1)::date",
+    "time": "{x}::time",
+}
+
 BAD_VALUE: dict[CellType, Code] = {
     "numeric": Code.BAD_NUMBER,
     "integer": Code.BAD_INTEGER,
@@ -50,6 +60,30 @@ def holds_something(cell: str) -> bool:
 def is_tidy(cell: str) -> bool:
     """True if a cell has no blanks around it, and holds something or is empty."""
     return cell.strip(BLANKS) == cell and (not cell or holds_something(cell))
+
+
+def _is_plain_date(cell: str) -> bool:
+    if not re.fullmatch(r"[0-9]{4}([-/])[0-9]{2}\1[0-9]{2}(\([月火水木金土日]\))?", cell):
+        return False
+    try:
+        date.fromisoformat(cell[:10].replace("/", "-"))
+    except ValueError:
+        return False
+    return True
+
+
+_IS_PLAIN: dict[CellType, Callable[[str], object]] = {
+    "numeric": re.compile(r"-?([0-9]{1,20}|[0-9]{1,3}(,[0-9]{3}){1,5})(\.[0-9]{1,10})?").fullmatch,
+    "integer": re.compile(r"[0-9]{1,9}").fullmatch,
+    "date": _is_plain_date,
+    "time": re.compile(r"([01]?[0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?").fullmatch,
+}
+
+
+def are_plain(cells: Iterable[str], cell_type: CellType) -> bool:
+    """True if `plain_value` reads every one of these cells as `value` does; an empty cell is plain."""
+    is_plain = _IS_PLAIN.get(cell_type)
+    return is_plain is not None and all(not cell or is_plain(cell) for cell in cells)
 
 
 def trimmed(column: sql.Composable, *, tidy: bool = False) -> sql.Composed:
@@ -81,3 +115,8 @@ def value(cell: sql.Composable, cell_type: CellType) -> sql.Composed:
         )
     # Full-width text is rare: it is only tried where the cell as it stands can't be read.
     return sql.SQL("coalesce({}, {})").format(reading.format(x=cell), reading.format(x=half_width))
+
+
+def plain_value(cell: sql.Composable, cell_type: CellType) -> sql.Composed:
+    """The typed value of a trimmed cell of a column in which `are_plain` is true."""
+    return sql.SQL(_PLAIN_READINGS[cell_type]).format(x=cell)

@@ -5,6 +5,7 @@ Moving files is not done here; see `upload`.
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -13,10 +14,10 @@ from io import BufferedReader
 from psycopg import sql
 
 from mv_pipeline.catalog.kinds import Column, Kind
-from mv_pipeline.database import Connection, scalar
+from mv_pipeline.database import Connection, one_row, scalar
 from mv_pipeline.intake import cells
 from mv_pipeline.intake.problems import REPORT_LIMIT, Code, Problem, RejectedFileError
-from mv_pipeline.intake.reader import CsvReader, FileFacts
+from mv_pipeline.intake.reader import Block, CsvReader, FileFacts
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,12 @@ def load_file(
         _finish_log(connection, upload_id, 0, {"duplicate_of": original})
         return Upload(upload_id, file_name, "duplicate")
     with _reading(file, facts, kind) as reader:
-        _copy(connection, kind, reader, upload_id)
-        complete = _insert_typed(connection, kind, reader, upload_id)
-        if not complete or reader.problems or not _dates_in_range(connection, kind, upload_id):
+        doubtful = _load_lines(connection, kind, reader, upload_id)
+        if (
+            reader.problems
+            or not _all_read(connection, kind, reader, doubtful, upload_id)
+            or not _dates_in_range(connection, kind, upload_id)
+        ):
             raise _rejection(connection, kind, reader, upload_id)
     days = _days_of(connection, kind, upload_id)
     _delete_earlier(connection, kind, upload_id, list(days))
@@ -67,8 +71,8 @@ def load_file(
         "lines": reader.lines,
         "blank_lines": reader.blank_lines,
         "total_lines": reader.total_lines,
-        "net_weight_kg": str(reader.net_weight_kg),
-        "amount_yen": str(reader.amount_yen),
+        "net_weight_kg": str(reader.sums.get("net_weight", 0)),
+        "amount_yen": str(reader.sums.get("amount", 0)),
         "first_day": min(days).isoformat(),
         "last_day": max(days).isoformat(),
         "encoding": facts.encoding,
@@ -151,50 +155,80 @@ def _active_upload(connection: Connection, kind: Kind, facts: FileFacts) -> int 
     return row[0] if row else None
 
 
-def _copy(connection: Connection, kind: Kind, reader: CsvReader, upload_id: int) -> None:
-    names = [*(column.name for column in reader.columns), "upload_file_id", "source_row_no"]
+def _load_lines(connection: Connection, kind: Kind, reader: CsvReader, upload_id: int) -> set[str]:
+    """Copy the lines into raw and derive their stg rows, block by block.
+
+    Returns:
+        The names of the columns in which a cell may have been bad.
+    """
+    doubtful: set[str] = set()
+    typed: Future[set[str]] | None = None
+    # The server types one block while Python reads the next; only one of the two threads uses the connection at a time.
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="insert") as server:
+        for block in reader.blocks(upload_id):
+            if typed:
+                doubtful |= typed.result()
+            _copy(connection, kind, reader.columns, block)
+            typed = server.submit(_insert_typed, connection, kind, reader.columns, block, upload_id)
+    return doubtful | typed.result() if typed else doubtful
+
+
+def _copy(connection: Connection, kind: Kind, columns: list[Column], block: Block) -> None:
+    names = [*(column.name for column in columns), "upload_file_id", "source_row_no"]
     statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
         sql.Identifier("raw", kind.name), sql.SQL(", ").join(map(sql.Identifier, names))
     )
     with connection.cursor().copy(statement) as copy:
-        for block in reader.copy_blocks(upload_id):
-            copy.write(block)
+        copy.write(block.text)
 
 
-def _insert_typed(connection: Connection, kind: Kind, reader: CsvReader, upload_id: int) -> bool:
-    """Derive the stg rows from the raw rows.
+def _insert_typed(connection: Connection, kind: Kind, columns: list[Column], block: Block, upload_id: int) -> set[str]:
+    """Derive a block's stg rows from its raw rows.
 
     Returns:
-        True if every cell that holds something became a value.
+        The names of the columns in which a cell may have been bad.
     """
-    columns = reader.columns
     names = [sql.Identifier(column.name) for column in columns]
     connection.execute(
         sql.SQL(
             "INSERT INTO {stg} ({names}, upload_file_id, source_row_no) "
             "SELECT {values}, {id}, source_row_no "
             # OFFSET 0 keeps the planner from trimming a cell again at every mention.
-            "FROM (SELECT {trimmed}, source_row_no FROM {raw} WHERE upload_file_id = {id} OFFSET 0) AS lines"
+            "FROM (SELECT {trimmed}, source_row_no FROM {raw} "
+            "WHERE upload_file_id = {id} AND source_row_no BETWEEN {first} AND {last} OFFSET 0) AS lines"
         ).format(
             trimmed=sql.SQL(", ").join(
-                sql.SQL("{} AS {}").format(cells.trimmed(name, tidy=column.name not in reader.untidy), name)
+                sql.SQL("{} AS {}").format(cells.trimmed(name, tidy=column.name not in block.untidy), name)
                 for name, column in zip(names, columns, strict=True)
             ),
             values=sql.SQL(", ").join(
-                cells.value(name, column.type) for name, column in zip(names, columns, strict=True)
+                (cells.plain_value if column.name in block.plain else cells.value)(name, column.type)
+                for name, column in zip(names, columns, strict=True)
             ),
             names=sql.SQL(", ").join(names),
             raw=sql.Identifier("raw", kind.name),
             stg=_stg(kind),
             id=upload_id,
+            first=block.rows[0],
+            last=block.rows[-1],
         )
     )
-    values = sql.SQL(" + ").join(sql.SQL("count({})").format(name) for name in names)
-    values_read: int = scalar(
-        connection, sql.SQL("SELECT {} FROM {} WHERE upload_file_id = {}").format(values, _stg(kind), upload_id)
+    return {column.name for column in columns if column.type in cells.BAD_VALUE} - block.plain
+
+
+def _all_read(connection: Connection, kind: Kind, reader: CsvReader, names: set[str], upload_id: int) -> bool:
+    """True if in these columns every cell that holds something became a value."""
+    if not names:
+        return True
+    values = one_row(
+        connection,
+        sql.SQL("SELECT {} FROM {} WHERE upload_file_id = {}").format(
+            sql.SQL(", ").join(sql.SQL("count({})").format(sql.Identifier(name)) for name in names),
+            _stg(kind),
+            upload_id,
+        ),
     )
-    # A value comes only of a cell that holds something, so equal sums mean that every such cell became one.
-    return values_read == reader.cells_held
+    return all(count == reader.cells_held[name] for name, count in zip(names, values, strict=True))
 
 
 def _dates_in_range(connection: Connection, kind: Kind, upload_id: int) -> bool:

@@ -14,6 +14,7 @@ import re
 import stat
 import unicodedata
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -22,17 +23,18 @@ from operator import itemgetter
 from pathlib import Path
 
 from mv_pipeline.catalog.kinds import Column, Kind
-from mv_pipeline.intake.cells import holds_something, is_tidy
+from mv_pipeline.intake.cells import BAD_VALUE, are_plain, holds_something, is_tidy
 from mv_pipeline.intake.problems import REPORT_LIMIT, Code, Problem, RejectedFileError
 
 _BLOCK_BYTES = 1 << 20
-_BLOCK_LINES = 2_000
+# Python is quick on pieces that fit the processor's cache, the server on larger blocks.
+_PIECE_LINES = 500
+_BLOCK_PIECES = 10
 _TOTAL_WORDS = ("合計", "総合計")
 # Python's codec maps the bytes 0x80 and 0xFD to 0xFF, which stand for nothing in CP932, to these.
 _NOT_IN_CP932 = re.compile("[\x80\uf8f1-\uf8f3]")
-# Between lines joined by tabs and line feeds, one of these shows for every untidy cell.
-_UNTIDY_SIGNS = (" \t", "\t ", " \n", "\n ", "\u3000", "\u00a0", "\tN", "\tn", "\nN", "\nn")
 _NO_DATE = frozenset(("", *_TOTAL_WORDS))
+_LINE_BREAK = re.compile("\r\n|\r|\n")
 _DIGITS = 40
 _TRANSLATION = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
@@ -129,11 +131,38 @@ def _undecodable(file: BufferedReader, encoding: str) -> Problem | None:
     return None
 
 
+@dataclass(frozen=True)
+class Block:
+    """Some of a file's data lines.
+
+    Args:
+        text: the lines in COPY's text format: the cells of the reader's columns, upload id, row number.
+        rows: the lines' row numbers; the file's first data line is 1.
+        untidy: the names of columns that have cells with blanks around them or with a word for nothing.
+        plain: the names of columns whose cells all are plain.
+    """
+
+    text: str
+    rows: range
+    untidy: frozenset[str]
+    plain: frozenset[str]
+
+
+def _join_blocks(blocks: list[Block]) -> Block:
+    return Block(
+        "".join(block.text for block in blocks),
+        range(blocks[0].rows.start, blocks[-1].rows.stop),
+        frozenset.union(*(block.untidy for block in blocks)),
+        frozenset.intersection(*(block.plain for block in blocks)),
+    )
+
+
 class CsvReader:
     """Reads one file's lines as cells of its kind.
 
-    After `copy_blocks` is exhausted the counters and problems are complete: `cells_held` counts the cells that hold
-    something, and `untidy` names the columns that have cells with blanks around them or with a word for nothing.
+    After `blocks` is exhausted the counters and problems are complete. `cells_held` counts, for each column with a
+    cell that may turn out to be bad, the cells that hold something; `sums` has the sums of net_weight (kg) and amount
+    (yen), for the balance of the books.
 
     Args:
         file: open for reading.
@@ -151,12 +180,9 @@ class CsvReader:
         self.blank_lines = 0
         self.total_lines = 0
         self.data_lines = 0
-        self.cells_held = 0
-        self.untidy: set[str] = set()
+        self.cells_held: Counter[str] = Counter()
         self.problems: list[Problem] = []
         self.problem_count = 0
-        self.net_weight_kg: int | Decimal = 0
-        self.amount_yen: int | Decimal = 0
         self._line_numbers = array("I")
         try:
             header = self._first_line()
@@ -167,8 +193,10 @@ class CsvReader:
         self._width = len(header)
         self._pick: Callable[[list[str]], tuple[str, ...]] = itemgetter(*indices)
         self._date = indices[[column.name for column in self.columns].index("slip_date")]
-        by_name = {column.name: index for column, index in zip(self.columns, indices, strict=True)}
-        self._weight, self._amount = by_name.get("net_weight"), by_name.get("amount")
+        self._lines_read = self._reader.line_num
+        self.sums: dict[str, int | Decimal] = {
+            column.name: 0 for column in self.columns if column.name in ("net_weight", "amount")
+        }
 
     @property
     def lines(self) -> int:
@@ -183,45 +211,83 @@ class CsvReader:
         """Give the file back to whoever opened it."""
         self._text.detach()
 
-    def copy_blocks(self, upload_id: int) -> Iterator[str]:
-        """Yield the data lines in COPY's text format: the cells of `columns`, upload id, row number.
+    def blocks(self, upload_id: int) -> Iterator[Block]:
+        """Yield the data lines, some thousands at a time.
 
         Raises:
             RejectedFileError: nothing but the header is there.
         """
-        rows = self._rows()
-        while block := list(itertools.islice(rows, _BLOCK_LINES)):
-            self.cells_held += len(block) * len(self.columns) - sum(cells.count("") for cells in block)
-            lines = self._as_lines(block)
-            first = self.data_lines - len(block) + 1
-            yield "".join([f"{line}\t{upload_id}\t{row}\n" for row, line in enumerate(lines, first)])
+        pieces = self._pieces(upload_id)
+        while block := list(itertools.islice(pieces, _BLOCK_PIECES)):
+            yield _join_blocks(block)
         if not self.data_lines and not self.problems:
             raise RejectedFileError([Problem(Code.NO_DATA_LINES)])
 
-    def _as_lines(self, block: list[tuple[str, ...]]) -> list[str]:
-        """Join the cells of each line, escaped where COPY needs it, and look for untidy ones.
+    def _pieces(self, upload_id: int) -> Iterator[Block]:
+        while rows := self._read_rows():
+            if lines := self._sift(rows):
+                yield self._block(lines, upload_id)
 
-        Most blocks need neither, which is seen by a few searches of the whole block.
-        """
-        lines = ["\t".join(cells) for cells in block]
-        text = "\n".join(("", *lines, ""))
-        plain = (
-            "\\" not in text
-            and "\r" not in text
-            and text.count("\n") == len(lines) + 1
-            and text.count("\t") == len(lines) * (len(self.columns) - 1)
-        )
-        if plain and not any(sign in text for sign in _UNTIDY_SIGNS):
-            return lines
-        for cells in block:
-            self._find_untidy(cells)
-        return lines if plain else ["\t".join([cell.translate(_TRANSLATION) for cell in cells]) for cells in block]
+    def _read_rows(self) -> list[list[str]]:
+        rows: list[list[str]] = []
+        try:
+            rows.extend(itertools.islice(self._reader, _PIECE_LINES))
+        except csv.Error as error:
+            self._add(self._csv_problem(error))
+            # What follows can't be told apart any more.
+            self._reader = csv.reader(())
+        return rows
 
-    def _find_untidy(self, cells: tuple[str, ...]) -> None:
-        for column, cell in zip(self.columns, cells, strict=True):
-            if not is_tidy(cell):
-                self.untidy.add(column.name)
-                self.cells_held -= not holds_something(cell)
+    def _sift(self, rows: list[list[str]]) -> list[tuple[str, ...]]:
+        """Set aside the lines without data, and remember on which line of the file each of the others begins."""
+        one_line_each = self._reader.line_num == self._lines_read + len(rows)
+        breaks = itertools.repeat(0, len(rows)) if one_line_each else map(_line_breaks, rows)
+        numbers = list(itertools.accumulate((1 + number for number in breaks), initial=self._lines_read + 1))
+        self._lines_read = numbers.pop() - 1
+        date, width = self._date, self._width
+        if any(len(row) != width for row in rows) or not _NO_DATE.isdisjoint(row[date].strip() for row in rows):
+            numbered = list(zip(numbers, rows, strict=True))
+            numbers, rows = [], []
+            for number, row in numbered:
+                if len(row) != width or row[date].strip() in _NO_DATE:
+                    self._set_aside(row, number)
+                else:
+                    numbers.append(number)
+                    rows.append(row)
+        self._line_numbers.extend(numbers)
+        self.data_lines += len(rows)
+        return list(map(self._pick, rows))
+
+    def _block(self, lines: list[tuple[str, ...]], upload_id: int) -> Block:
+        untidy, plain = set(), set()
+        for index, column in enumerate(self.columns):
+            cells = [line[index] for line in lines]
+            values = set(cells)
+            if are_plain(values, column.type):
+                plain.add(column.name)
+            elif not all(map(is_tidy, values)):
+                untidy.add(column.name)
+            if column.name in self.sums:
+                self.sums[column.name] += sum(map(_number, cells))
+            if column.type in BAD_VALUE:
+                nothing = [value for value in values if not holds_something(value)] if column.name in untidy else [""]
+                self.cells_held[column.name] += len(cells) - sum(map(cells.count, nothing))
+        rows = range(self.data_lines - len(lines) + 1, self.data_lines + 1)
+        text = "".join([f"{line}\t{upload_id}\t{row}\n" for row, line in zip(rows, self._join(lines), strict=True)])
+        return Block(text, rows, frozenset(untidy), frozenset(plain))
+
+    def _join(self, lines: list[tuple[str, ...]]) -> list[str]:
+        """Join the cells of each line, escaped where COPY needs it; most blocks don't, as four searches tell."""
+        joined = ["\t".join(cells) for cells in lines]
+        text = "\n".join(joined)
+        if (
+            "\\" in text
+            or "\r" in text
+            or text.count("\n") != len(joined) - 1
+            or text.count("\t") != len(joined) * (len(self.columns) - 1)
+        ):
+            return ["\t".join([cell.translate(_TRANSLATION) for cell in cells]) for cells in lines]
+        return joined
 
     def _first_line(self) -> list[str]:
         try:
@@ -231,26 +297,6 @@ class CsvReader:
         except csv.Error as error:
             raise RejectedFileError([self._csv_problem(error)]) from None
         raise RejectedFileError([Problem(Code.EMPTY)])
-
-    def _rows(self) -> Iterator[tuple[str, ...]]:
-        reader, width, date, pick = self._reader, self._width, self._date, self._pick
-        weight, amount = self._weight, self._amount
-        before = reader.line_num
-        try:
-            for row in reader:
-                line, before = before + 1, reader.line_num
-                if len(row) != width or row[date].strip() in _NO_DATE:
-                    self._set_aside(row, line)
-                    continue
-                self.data_lines += 1
-                self._line_numbers.append(line)
-                if weight is not None:
-                    self.net_weight_kg += _number(row[weight])
-                if amount is not None:
-                    self.amount_yen += _number(row[amount])
-                yield pick(row)
-        except csv.Error as error:
-            self._add(self._csv_problem(error))
 
     def _set_aside(self, row: list[str], line: int) -> None:
         cells = [cell.strip() for cell in row]
@@ -297,6 +343,10 @@ def _match_header(header: list[str], kind: Kind, line: int) -> tuple[list[Column
         raise RejectedFileError(problems)
     columns = [column for column in kind.columns if column.name in found]
     return columns, [found[column.name] for column in columns], unknown
+
+
+def _line_breaks(row: list[str]) -> int:
+    return sum(len(_LINE_BREAK.findall(cell)) for cell in row)
 
 
 def _plain(header: str) -> str:

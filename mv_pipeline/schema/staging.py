@@ -38,7 +38,7 @@ def _create_raw_table(connection: Connection, kind: Kind) -> None:
     columns += [sql.SQL("upload_file_id integer"), sql.SQL("source_row_no integer")]
     table = sql.Identifier("raw", kind.name)
     connection.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(table, sql.SQL(", ").join(columns)))
-    _create_index(connection, "raw", kind.name, "upload_file_id")
+    _create_index(connection, "raw", kind.name, "upload_file_id", "source_row_no")
 
 
 def _create_stg_table(connection: Connection, kind: Kind) -> None:
@@ -61,10 +61,12 @@ def _create_stg_table(connection: Connection, kind: Kind) -> None:
     _create_index(connection, "stg", kind.name, "upload_file_id")
 
 
-def _create_index(connection: Connection, schema: str, table: str, column: str) -> None:
+def _create_index(connection: Connection, schema: str, table: str, *columns: str) -> None:
     connection.execute(
         sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(
-            sql.Identifier(f"{table}_{column}"), sql.Identifier(schema, table), sql.Identifier(column)
+            sql.Identifier("_".join((table, *columns))),
+            sql.Identifier(schema, table),
+            sql.SQL(", ").join(map(sql.Identifier, columns)),
         )
     )
 

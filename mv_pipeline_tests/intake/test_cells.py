@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from psycopg import sql
 
 from mv_pipeline.catalog.kinds import CellType
@@ -17,13 +19,23 @@ Read = Callable[[CellType, str], object]
 
 @pytest.fixture(scope="module")
 def read(server: Settings) -> Iterator[Read]:
-    """Read one cell as the loader does: trim it, then turn it into a value."""
+    """Read one cell as the loader does: trim it, then turn it into a value; a plain cell is read either way alike."""
     cell = sql.Identifier("cell")
     trimmed = sql.SQL("SELECT {} AS cell FROM (SELECT %s::text AS cell) AS raw").format(cells.trimmed(cell))
     with psycopg.connect(server.resolved_database_url(), autocommit=True) as connection:
-        yield lambda cell_type, text: connection.execute(
-            sql.SQL("SELECT {} FROM ({}) AS trimmed").format(cells.value(cell, cell_type), trimmed), [text]
-        ).fetchone()[0]
+
+        def evaluate(value: sql.Composed, text: str) -> object:
+            return connection.execute(
+                sql.SQL("SELECT {} FROM ({}) AS trimmed").format(value, trimmed), [text]
+            ).fetchone()[0]
+
+        def read_cell(cell_type: CellType, text: str) -> object:
+            read = evaluate(cells.value(cell, cell_type), text)
+            if cells.are_plain([text], cell_type):
+                assert evaluate(cells.plain_value(cell, cell_type), text) == read
+            return read
+
+        yield read_cell
 
 
 @pytest.mark.parametrize(
@@ -237,3 +249,48 @@ def test_an_empty_cell_and_the_words_for_nothing_hold_nothing(read: Read, text: 
 @pytest.mark.parametrize("text", ["", "　", "NULL", "n/a", "NaN"])
 def test_a_cell_that_holds_nothing_is_null_in_every_type(read: Read, cell_type: CellType, text: str):
     assert read(cell_type, text) is None
+
+
+@pytest.mark.parametrize(
+    ("cell_type", "plain"),
+    [
+        ("date", "2025/12/01(月)"),
+        ("date", "2024-02-29"),
+        ("integer", "007"),
+        ("numeric", "-1,234.50"),
+        ("numeric", "0.5"),
+        ("time", "8:05"),
+        ("time", "23:59:59"),
+    ],
+)
+def test_what_exports_mostly_hold_is_plain(cell_type: CellType, plain: str):
+    assert cells.are_plain([plain, ""], cell_type)
+    assert not cells.are_plain([plain, "x"], cell_type)
+
+
+@pytest.mark.parametrize(
+    ("cell_type", "alphabet"),
+    [
+        ("date", "0123-/(月)"),
+        ("integer", "0129-+,_ "),
+        ("numeric", "019-+,._e"),
+        ("time", "0125: "),
+    ],
+)
+@given(data=st.data())
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_plain_cell_is_a_value_and_read_alike(
+    read: Read, cell_type: CellType, alphabet: str, data: st.DataObject
+):
+    near_plain = st.text(alphabet, min_size=1, max_size=12)
+    plain = {
+        "date": st.from_regex(r"\A(19|20)[0-9]{2}[-/](0[0-9]|1[0-3])[-/][0-3][0-9](\([月日]\))?\Z"),
+        "integer": st.from_regex(r"\A[0-9]{1,10}\Z"),
+        "numeric": st.from_regex(r"\A-?[0-9]{1,3}(,[0-9]{3}){0,5}(\.[0-9]{0,4})?\Z"),
+        "time": st.from_regex(r"\A[0-2]?[0-9]:[0-6][0-9](:[0-6][0-9])?\Z"),
+    }
+    text = data.draw(near_plain | plain[cell_type])
+
+    value = read(cell_type, text)
+
+    assert value is not None or not cells.are_plain([text], cell_type)
