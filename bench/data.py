@@ -179,7 +179,7 @@ def _fill_kind(connection: Connection, kind: Kind, plan: list[DayPlan]) -> None:
     columns = [column for column in kind.columns if column.name in _VALUES]
     with connection.transaction():
         _write_plan(connection, plan, _log_uploads(connection, kind, plan))
-        with _silent_triggers(connection, f"stg.{kind.name}"):
+        with silent_triggers(connection, f"stg.{kind.name}"):
             connection.execute(
                 sql.SQL(
                     "INSERT INTO {stg} ({names}, upload_file_id, source_row_no) SELECT {values}, p.upload_file_id, "
@@ -200,7 +200,7 @@ def _fill_kind(connection: Connection, kind: Kind, plan: list[DayPlan]) -> None:
 def _fill_king(connection: Connection, plan: list[DayPlan]) -> None:
     with connection.transaction():
         _write_plan(connection, plan, {})
-        with _silent_triggers(connection, KING.name):
+        with silent_triggers(connection, KING.name):
             connection.execute(
                 sql.SQL(
                     "INSERT INTO {} (invoice_no, invoice_date, vehicle_type_code, vehicle_type, customer_code, "
@@ -255,7 +255,7 @@ def _log_uploads(connection: Connection, kind: Kind, plan: list[DayPlan]) -> dic
 
 
 @contextlib.contextmanager
-def _silent_triggers(connection: Connection, table: str) -> Iterator[None]:
+def silent_triggers(connection: Connection, table: str) -> Iterator[None]:
     """Let a set-wise fill go without one transition table for all of it; every day is noted instead."""
     connection.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(identifier(table)))
     yield

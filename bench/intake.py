@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from bench import data, old_way, ours, rivals
-from bench.report import COPY, INTAKE, MEMORY, OLD_INTAKE, OURS, REPLACE
+from bench.report import COPY, INTAKE, MEMORY, OLD_INTAKE, OURS, REPLACE, SILENT
 from bench.stage import RECEIVE_KIND, Stage, stopwatch
 from mv_pipeline.catalog.kinds import find_kind
 from mv_pipeline.database import Connection, Database
@@ -30,10 +30,14 @@ def _measure_time(stage: Stage, database: Database, connection: Connection) -> N
     lines = stage.options.file_lines
     rivals.create_copy_table(connection, kind)
     old_way.create_tables(connection, kind)
-    times: dict[str, list[float]] = {INTAKE: [], REPLACE: [], COPY: [], OLD_INTAKE: []}
+    times: dict[str, list[float]] = {INTAKE: [], SILENT: [], REPLACE: [], COPY: [], OLD_INTAKE: []}
     size = 0
     for number in range(stage.options.rounds):
         stage.say(f"intake of {lines:,} lines, round {number + 1}")
+        _empty(connection)
+        path = _write_file(stage, "first.csv", lines, 1)
+        with data.silent_triggers(connection, f"stg.{RECEIVE_KIND}"), stopwatch(times[SILENT]):
+            ours.take(stage, connection, path)
         _empty(connection)
         path = _write_file(stage, "first.csv", lines, 1)
         size = path.stat().st_size
@@ -55,6 +59,7 @@ def _measure_time(stage: Stage, database: Database, connection: Connection) -> N
     stage.results.add(SECTION, INTAKE, OURS, times[INTAKE], size=lines, note=megabytes)
     stage.results.add(SECTION, INTAKE, COPY, times[COPY], size=lines)
     stage.results.add(SECTION, INTAKE, OLD_INTAKE, times[OLD_INTAKE], size=lines)
+    stage.results.add(SECTION, SILENT, OURS, times[SILENT], size=lines)
     stage.results.add(SECTION, REPLACE, OURS, times[REPLACE], size=lines, note="earlier lines soft-deleted")
 
 

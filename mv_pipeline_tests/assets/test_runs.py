@@ -91,6 +91,14 @@ def test_all_checks_pass_after_a_good_file(run, receive):
     }
 
 
+def test_no_view_waits_for_a_check(run, receive):
+    events = [event.event_type for event in run("ingest", [receive()]).all_events]
+
+    last_view = max(i for i, kind in enumerate(events) if kind is dg.DagsterEventType.ASSET_MATERIALIZATION)
+    first_check = events.index(dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    assert last_view < first_check
+
+
 def test_a_refresh_reports_rows_seconds_changes_and_bytes(run, receive):
     result = run("ingest", [receive()])
 
