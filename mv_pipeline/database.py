@@ -9,13 +9,25 @@ from dataclasses import dataclass
 from typing import Any, LiteralString
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
+from psycopg.types.json import Jsonb
 
 from mv_pipeline.settings import load_settings
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 MINIMUM_SERVER_VERSION = 160000
+
+_TRANSIENT = (
+    errors.SerializationFailure,
+    errors.DeadlockDetected,
+    errors.LockNotAvailable,
+    errors.TooManyConnections,
+    errors.AdminShutdown,
+    errors.CrashShutdown,
+    errors.CannotConnectNow,
+    errors.ConnectionException,
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,28 @@ class Database:
         """Lend a connection with one transaction: committed at the end, rolled back on an exception."""
         with self.connect() as connection, connection.transaction():
             yield connection
+
+
+def is_transient(error: psycopg.Error) -> bool:
+    """True if the same statement may succeed a little later: a lost race, lock or connection, or no free one."""
+    # What the client itself finds out about a connection has no code of the server's.
+    lost = isinstance(error, psycopg.OperationalError) and error.sqlstate is None
+    return lost or isinstance(error, _TRANSIENT)
+
+
+def limit_waits(connection: Connection) -> None:
+    """Bound how long each statement of this transaction may wait for a lock, and how long it may take."""
+    settings = load_settings()
+    set_for_transaction(
+        connection,
+        lock_timeout=f"{settings.lock_timeout_seconds}s",
+        statement_timeout=f"{settings.statement_timeout_seconds}s",
+    )
+
+
+def set_for_transaction(connection: Connection, **values: str) -> None:
+    """Set server settings until the end of the transaction."""
+    connection.execute("SELECT set_config(key, value, true) FROM jsonb_each_text(%s)", [Jsonb(values)])
 
 
 def identifier(name: str) -> sql.Identifier:

@@ -8,20 +8,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from psycopg import sql
-from psycopg.types.json import Jsonb
 
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.sources import SOURCES
-from mv_pipeline.database import Connection, identifier, one_row, scalar
-
-LOCK_TIMEOUT = "30s"
-_SETTINGS = {
-    "lock_timeout": LOCK_TIMEOUT,
-    # CONCURRENTLY analyzes the new rows before it compares them; it needs their number, not their distribution.
-    "default_statistics_target": "1",
-    # A refresh that a crash takes back takes its log row with it, so the view is known to be stale.
-    "synchronous_commit": "off",
-}
+from mv_pipeline.database import Connection, identifier, limit_waits, one_row, scalar, set_for_transaction
 
 
 @dataclass(frozen=True)
@@ -67,7 +57,10 @@ def refresh_view(connection: Connection, relation: Relation, run_id: str | None 
         run_id: the Dagster run, for the log.
     """
     with connection.transaction():
-        connection.execute("SELECT set_config(key, value, true) FROM jsonb_each_text(%s)", [Jsonb(_SETTINGS)])
+        limit_waits(connection)
+        # CONCURRENTLY analyzes the new rows before it compares them; it needs their number, not their distribution.
+        # A refresh that a crash takes back takes its log row with it, so the view is known to be stale.
+        set_for_transaction(connection, default_statistics_target="1", synchronous_commit="off")
         # Taken before the refresh: what commits in between counts as news, so nothing is ever missed.
         snapshot = scalar(connection, "SELECT pg_current_snapshot()::text")
         populated = scalar(connection, "SELECT relispopulated FROM pg_class WHERE oid = %s::regclass", [relation.name])
@@ -134,6 +127,13 @@ def log_refresh(
     if inserted or deleted:
         connection.execute("INSERT INTO log.change_note (relation) VALUES (%s)", [relation.name])
     return Refresh(mode, seconds, rows, inserted, deleted, size)
+
+
+def log_failure(connection: Connection, relation: Relation, error: str, run_id: str | None = None) -> None:
+    """Log that a view could not be refreshed, after all retries."""
+    connection.execute(
+        "INSERT INTO log.refresh_failure (relation, error, run_id) VALUES (%s, %s, %s)", [relation.name, error, run_id]
+    )
 
 
 @dataclass(frozen=True)

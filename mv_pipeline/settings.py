@@ -68,6 +68,12 @@ class Settings(BaseSettings):
     watch_seconds: float = Field(
         4.0, ge=0, le=30, description="for how long (s) a tick of the sensor watches the inbox for files"
     )
+    lock_timeout_seconds: float = Field(
+        30.0, gt=0, description="for how long (s) a rollup or refresh waits for a lock before it is tried again"
+    )
+    statement_timeout_seconds: float = Field(
+        1800.0, gt=0, description="a statement of a rollup or refresh that takes longer (s) is cancelled"
+    )
     port: int = Field(3000, ge=1, le=65535, description="the port of the web UI on 127.0.0.1")
 
     @property

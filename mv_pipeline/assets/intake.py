@@ -19,8 +19,9 @@ from mv_pipeline.assets.describe import (
     bilingual,
     table_metadata,
 )
+from mv_pipeline.assets.failures import RETRIES, failing_at_once
 from mv_pipeline.catalog.kinds import KINDS, Kind
-from mv_pipeline.database import Connection, Database, scalar
+from mv_pipeline.database import Connection, Database, is_transient, scalar
 from mv_pipeline.intake import inbox
 from mv_pipeline.intake.backfill import derive_days, months
 from mv_pipeline.intake.load import Upload
@@ -96,12 +97,13 @@ def build_intake_asset(*, kind: Kind) -> dg.AssetsDefinition:
             ),
         ],
         can_subset=True,
+        retry_policy=RETRIES,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def intake(
         context: dg.AssetExecutionContext, config: IntakeConfig, database: dg.ResourceParam[Database]
     ) -> Iterator[dg.MaterializeResult[None]]:
-        with database.connect() as connection:
+        with failing_at_once(f"The files of {kind.name} could not be taken"), database.connect() as connection:
             if context.has_partition_key or context.has_partition_key_range:
                 first, last = map(date.fromisoformat, context.partition_key_range)
                 totals = _derive(context, connection, kind, first, last, mark=False)
@@ -113,15 +115,6 @@ def build_intake_asset(*, kind: Kind) -> dg.AssetsDefinition:
                 yield dg.MaterializeResult(asset_key=stg, metadata=totals)
                 return
             uploads = _take_files(context, connection, kind, config) if raw in context.selected_asset_keys else []
-            days: dict[date, int] = {}
-            for upload in uploads:
-                days.update(upload.days or {})
-            for day, rows in sorted(days.items()):
-                context.log_event(
-                    dg.AssetMaterialization(
-                        stg, partition=day.isoformat(), metadata={"dagster/partition_row_count": rows}
-                    )
-                )
             loaded = [upload for upload in uploads if upload.status == "loaded"]
             if raw in context.selected_asset_keys:
                 yield dg.MaterializeResult(
@@ -138,7 +131,7 @@ def build_intake_asset(*, kind: Kind) -> dg.AssetsDefinition:
                     metadata={
                         "dagster/row_count": _rows_uploaded(connection, kind),
                         "rows_loaded": sum(upload.rows for upload in loaded),
-                        "days": len(days),
+                        "days": len({day for upload in loaded for day in upload.days or ()}),
                         "blank_lines": sum(upload.blank_lines for upload in loaded),
                         "total_lines": sum(upload.total_lines for upload in loaded),
                     },
@@ -158,12 +151,14 @@ def _take_files(
         paths = [file.path for file in look.at_rest({}, settings.settle_seconds) if file.kind == kind.name]
     uploads: list[Upload] = []
     failures: list[str] = []
+    permanent = False
     for path in paths:
         try:
             upload = take_file(connection, settings, kind, path, config.uploaded_by)
         except (psycopg.Error, OSError) as error:
             # The file stays in the inbox for the next run; the other files don't have to wait for it.
-            failures.append(f"{path.name}: {error}")
+            failures.append(f"{path.name}: {str(error).strip()}")
+            permanent = permanent or not isinstance(error, psycopg.Error) or not is_transient(error)
             if connection.closed:
                 break
             continue
@@ -171,13 +166,27 @@ def _take_files(
             context.log.info(f"{path.name} is gone or not at rest; nothing was done.")
             continue
         context.log.info(f"{path.name}: {upload.status}, {upload.rows} rows. {upload.message}")
+        _mark_days(context, kind, upload)
         uploads.append(upload)
     if failures:
         raise dg.Failure(
             "These files could not be taken and stay in the inbox: " + "; ".join(failures),
             metadata={"taken": _upload_table(uploads)},
+            allow_retries=not permanent,
         )
     return uploads
+
+
+def _mark_days(context: dg.AssetExecutionContext, kind: Kind, upload: Upload) -> None:
+    """Mark a file's days at once, whatever becomes of the next file."""
+    for day, rows in (upload.days or {}).items():
+        context.log_event(
+            dg.AssetMaterialization(
+                asset_key(f"stg.{kind.name}"),
+                partition=day.isoformat(),
+                metadata={"dagster/partition_row_count": rows},
+            )
+        )
 
 
 def _derive(

@@ -12,6 +12,7 @@ from mv_pipeline.assets.describe import (
     column_schema,
     table_metadata,
 )
+from mv_pipeline.assets.failures import RETRIES, failing_at_once
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database import Database, identifier, scalar
@@ -41,9 +42,10 @@ def build_rollup_asset(*, catalog: Catalog, csv_type: str) -> dg.AssetsDefinitio
         kinds={"postgres", "table"},
         description=bilingual(table.description, table.description_en),
         metadata=table_metadata(table.name),
+        retry_policy=RETRIES,
     )
     def rollup(config: RollupConfig, database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
-        with database.transaction() as connection:
+        with failing_at_once(f"{table.name} could not be brought up to date"), database.transaction() as connection:
             if config.full:
                 note_every_day(connection, csv_type)
             result = update_rollup(connection, csv_type)

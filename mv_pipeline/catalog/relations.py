@@ -235,6 +235,17 @@ class Catalog:
             raise RelationError(f"Relations read each other in a circle: {' → '.join(error.args[1])}.") from None
         self.relations: dict[str, Relation] = {name: by_name[name] for name in order if name in by_name}
 
+        for relation in self.materialized_views:
+            optional = [name for name in self.upstream(relation.name) if self._is_optional(name)]
+            if relation.header.criticality == "critical" and optional:
+                raise RelationError(
+                    f"{relation.name} is critical but reads {', '.join(sorted(optional))}, which is optional: "
+                    "when that fails, this isn't refreshed and no run fails. Make both critical, or both optional."
+                )
+
+    def _is_optional(self, name: str) -> bool:
+        return name in self.relations and self.relations[name].header.criticality == "optional"
+
     @property
     def materialized_views(self) -> list[Relation]:
         """The materialized views in refresh order."""

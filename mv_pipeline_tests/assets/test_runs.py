@@ -1,6 +1,7 @@
 """The jobs as runs on a real database: what they load, mark, refresh, check, and what a failure stops."""
 
 import os
+import uuid
 from datetime import date
 
 import dagster as dg
@@ -24,7 +25,7 @@ def run(settings, instance, catalog):
             job = job.get_subset(
                 asset_selection=set(request.asset_selection), asset_check_selection=set(request.asset_check_keys)
             )
-            options = {"run_config": request.run_config}
+            options["run_config"] = request.run_config
         options["run_config"] = {**options.get("run_config", {}), **QUIET}
         return job.execute_in_process(instance=instance, raise_on_error=False, **options)
 
@@ -132,9 +133,18 @@ def test_a_duplicate_changes_nothing_and_the_views_say_so(run, receive):
     assert refreshed == {False}
 
 
-def test_a_failing_view_stops_what_reads_it_but_neither_siblings_nor_the_upload(run, receive, connection):
-    connection.execute("REFRESH MATERIALIZED VIEW mart.mv_inb_avg5y_weeksum_biz WITH NO DATA")
-    connection.execute("CREATE INDEX breaks ON mart.mv_inb_avg5y_weeksum_biz ((1 / (iso_dow)))")
+def break_refreshes(connection, view, column):
+    """Let every refresh of a view end in a division by zero."""
+    connection.execute(f"REFRESH MATERIALIZED VIEW {view} WITH NO DATA")
+    connection.execute(f"CREATE INDEX breaks ON {view} ((1 / ({column} - {column})))")
+
+
+def retried(result):
+    return [event.step_key for event in result.all_events if event.event_type is dg.DagsterEventType.STEP_UP_FOR_RETRY]
+
+
+def test_a_critical_view_that_fails_fails_the_run_but_neither_siblings_nor_the_upload(run, receive, connection):
+    break_refreshes(connection, "mart.mv_inb_avg5y_weeksum_biz", "iso_week")
 
     result = run("ingest", [receive()])
 
@@ -145,6 +155,51 @@ def test_a_failing_view_stops_what_reads_it_but_neither_siblings_nor_the_upload(
         result
     )
     assert connection.execute("SELECT processing_status FROM log.upload_file").fetchall() == [("success",)]
+
+
+def test_an_optional_view_that_fails_is_reported_and_everything_else_goes_on(run, receive, connection):
+    break_refreshes(connection, "mart.mv_inbound_kpi_daily", "ddate")
+
+    result = run("ingest", [receive()])
+
+    assert result.success
+    assert "mart/mv_inbound_kpi_daily" not in materialized(result)
+    assert "mart/mv_target_card_per_day" in materialized(result)
+    (observation,) = result.get_asset_observation_events()
+    assert observation.asset_key == dg.AssetKey(["mart", "mv_inbound_kpi_daily"])
+    assert connection.execute("SELECT relation, error, run_id FROM log.refresh_failure").fetchall() == [
+        ("mart.mv_inbound_kpi_daily", "division by zero", result.run_id)
+    ]
+    skipped = [event for event in result.all_events if event.is_step_skipped]
+    assert {event.step_key for event in skipped} == {"mart__mv_inbound_kpi_daily__checks"}
+    assert all("mv_inbound_kpi_daily" in event.message for event in skipped)
+
+
+def test_a_permanent_error_is_not_tried_again(run, receive, connection):
+    break_refreshes(connection, "mart.mv_inb_avg5y_weeksum_biz", "iso_week")
+
+    assert retried(run("ingest", [receive()])) == []
+
+
+def test_a_lock_that_is_held_for_a_while_is_waited_out_by_retries(
+    run, receive, database, instance, connection, monkeypatch
+):
+    monkeypatch.setenv("MV_PIPELINE_LOCK_TIMEOUT_SECONDS", "0.1")
+    run_id = str(uuid.uuid4())
+    with database.open() as other:
+        other.execute("REFRESH MATERIALIZED VIEW CONCURRENTLY mart.mv_receive_daily")
+
+        def let_go(entry):
+            event = entry.dagster_event
+            if event and event.event_type is dg.DagsterEventType.STEP_UP_FOR_RETRY:
+                other.rollback()
+
+        instance.add_event_listener(run_id, let_go)
+        result = run("ingest", [receive()], run_id=run_id)
+
+    assert result.success
+    assert retried(result) == ["mart__mv_receive_daily"]
+    assert tons(connection, "2025-12-01") == 1
 
 
 def test_materializing_raw_by_hand_takes_whatever_is_at_rest(run, receive, settings, connection):

@@ -195,7 +195,7 @@ def test_migrate_says_what_it_did_or_that_there_was_nothing_to_do(cli, server):
     second = cli("migrate", MV_PIPELINE_DATABASE_URL=url).stdout
 
     drop_database(server, url)
-    assert "revision none → 0001\n" in first
+    assert "revision none → 0002\n" in first
     assert "mart.mv_receive_daily: create\n" in first
     assert second == "Nothing to do: the database is up to date.\n"
 
