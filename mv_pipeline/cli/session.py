@@ -3,7 +3,9 @@
 import contextlib
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 from psycopg import sql
@@ -56,8 +58,11 @@ def prepare_dagster_home(settings: Settings) -> None:
     settings.dagster_home.mkdir(parents=True, exist_ok=True)
     link = settings.dagster_home / "dagster.yaml"
     if not link.is_symlink() or link.readlink() != PROJECT_ROOT / "dagster.yaml":
-        link.unlink(missing_ok=True)
-        link.symlink_to(PROJECT_ROOT / "dagster.yaml")
+        # Services start side by side, so the link is put in its place in one stroke.
+        with tempfile.TemporaryDirectory(dir=settings.dagster_home) as folder:
+            fresh = Path(folder) / "dagster.yaml"
+            fresh.symlink_to(PROJECT_ROOT / "dagster.yaml")
+            fresh.replace(link)
 
 
 def create_dagster_database(settings: Settings) -> None:
