@@ -75,6 +75,7 @@ class Settings(BaseSettings):
         1800.0, gt=0, description="a statement of a rollup or refresh that takes longer (s) is cancelled"
     )
     port: int = Field(3000, ge=1, le=65535, description="the port of the web UI on 127.0.0.1")
+    viewer_port: int = Field(3001, ge=1, le=65535, description="the port of the read-only web UI on 127.0.0.1")
 
     @property
     def embedded(self) -> bool:

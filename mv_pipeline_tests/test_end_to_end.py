@@ -3,16 +3,12 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import psutil
@@ -21,26 +17,7 @@ import pytest
 
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.factory import csv_text, line
-
-PATIENCE_S = 180
-Found = TypeVar("Found")
-
-
-def wait_for(what: str, look: Callable[[], Found | None]) -> Found:
-    """Look again and again until there is something; fail loudly after PATIENCE_S."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        found = look()
-        if found:
-            return found
-        time.sleep(0.2)
-    raise AssertionError(f"{what}: nothing after {PATIENCE_S} s")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from mv_pipeline_tests.processes import free_port, listening_addresses, wait_for
 
 
 @pytest.fixture
@@ -84,6 +61,7 @@ def dev():
 def test_a_dropped_file_shows_in_the_view_and_its_run_in_the_ui(dev):
     settings, process, graphql = dev
     wait_for("the UI answers", lambda: graphql("{ version }"))
+    assert listening_addresses(process.pid) == {("127.0.0.1", settings.port)}
     yesterday = datetime.now(ZoneInfo("Asia/Tokyo")).date() - timedelta(days=1)
     folder = settings.inbox_dir / "shogun_flash_receive"
     text = csv_text([line("shogun_flash_receive", slip_date=yesterday.strftime("%Y/%m/%d"), net_weight="12,345")])

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from mv_pipeline.catalog.kinds import LISTS, find_kind
 from mv_pipeline.catalog.relations import Catalog, load_catalog
+from mv_pipeline.cli.services import HOST, Service, serve
 from mv_pipeline.cli.session import CommandError, console, create_dagster_database, errors, migrated_session, session
 from mv_pipeline.database import Database
 from mv_pipeline.errors import OperatorError
@@ -151,16 +152,23 @@ def url_command() -> None:
 @app.command("dev")
 def dev_command() -> None:
     """Start the server, migrate, and run web UI, sensor and schedule until Ctrl-C."""
-    from mv_pipeline.cli.dev import HOST, serve
-
     with session() as settings:
         _migrate(settings, load_catalog(settings.sql_dir))
         console.print(
             f"UI:    http://{HOST}:{settings.port}\nInbox: {settings.inbox_dir}\nCtrl-C stops all.", highlight=False
         )
-        code = serve(settings)
+        code = serve(settings, [Service.WEB, Service.DAEMON])
     if code:
         raise CommandError("The web UI or the daemon ended by itself; its last lines stand above.")
+
+
+@app.command("serve")
+def serve_command(service: Annotated[Service, typer.Argument(help="What to run.")]) -> None:
+    """Run the daemon, the web UI or the read-only web UI alone, as a service manager does. It never migrates."""
+    with migrated_session() as (settings, _):
+        code = serve(settings, [service])
+    if code:
+        raise CommandError(f"The {service} ended by itself; its last lines stand above.")
 
 
 @app.command("demo")

@@ -1,0 +1,99 @@
+"""`dev` and `serve`: Dagster's daemon and web servers as child processes, stopped in order.
+
+A web server listens on the loopback address only, whatever the environment says; who else may reach it is the
+proxy's business.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from enum import StrEnum
+from types import FrameType
+
+from mv_pipeline.cli.session import CommandError
+from mv_pipeline.settings import PROJECT_ROOT, Settings
+
+HOST = "127.0.0.1"
+_STOP_S = 15
+
+
+class Service(StrEnum):
+    """What can be run on its own; `viewer` is a web server that refuses every change."""
+
+    DAEMON = "daemon"
+    WEB = "web"
+    VIEWER = "viewer"
+
+
+def serve(settings: Settings, services: Sequence[Service]) -> int:
+    """Run the services until one of them ends or Ctrl-C is pressed.
+
+    Returns:
+        0 after Ctrl-C or SIGTERM, 1 if one of them ended by itself.
+
+    Raises:
+        CommandError: a port is taken.
+    """
+    commands = [_command(settings, service) for service in services]
+    stop = threading.Event()
+    asked = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # the signature is the system's
+        asked.set()
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    # Sessions of their own: Ctrl-C reaches only this process, which then stops them in order.
+    children = [
+        subprocess.Popen([sys.executable, "-m", *command], cwd=PROJECT_ROOT, start_new_session=True)  # noqa: S603
+        for command in commands
+    ]
+    try:
+        while not stop.wait(0.5):
+            if any(child.poll() is not None for child in children):
+                stop.set()
+    finally:
+        for child in children:
+            _stop(child)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0 if asked.is_set() else 1
+
+
+def _command(settings: Settings, service: Service) -> list[str]:
+    workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
+    match service:
+        case Service.DAEMON:
+            return ["dagster._daemon", "run", *workspace]
+        case Service.WEB:
+            _refuse_taken(settings.port, "MV_PIPELINE_PORT")
+            return ["dagster_webserver", "-h", HOST, "-p", str(settings.port), *workspace]
+        case Service.VIEWER:
+            _refuse_taken(settings.viewer_port, "MV_PIPELINE_VIEWER_PORT")
+            return ["dagster_webserver", "-h", HOST, "-p", str(settings.viewer_port), "--read-only", *workspace]
+
+
+def _refuse_taken(port: int, variable: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            raise CommandError(f"Port {port} on {HOST} is taken. Stop what uses it, or set {variable}.") from None
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    """End a child and the code server that it started."""
+    child.send_signal(signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(_STOP_S)
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    child.wait()
