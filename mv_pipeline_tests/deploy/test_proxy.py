@@ -116,7 +116,7 @@ class TestLogin:
         assert sites.viewer.ask("GET", "/", login=login).status == 401
         assert sites.viewer.post("{ version }", login).status == 401
 
-    def test_the_password_stays_at_the_proxy(self, proxy):
+    def test_the_password_stays_at_the_proxy_and_out_of_its_log_which_has_the_name(self, proxy):
         seen = []
 
         class Recorder(http.server.BaseHTTPRequestHandler):
@@ -147,7 +147,10 @@ class TestLogin:
         (headers,) = seen
         assert headers["X-Forwarded-Host"] == site.netloc
         assert not {"authorization", "remote-user", "x-forwarded-user"} & {name.lower() for name in headers}
-        assert OPERATOR[1] not in (proxy.folder / "caddy.log").read_text(encoding="utf-8")
+        log = (proxy.folder / "caddy.log").read_text(encoding="utf-8")
+        assert '"user_id":"operator"' in log
+        assert OPERATOR[1] not in log
+        assert basic(OPERATOR) not in log
 
     def test_an_empty_users_file_lets_nobody_in(self, proxy):
         port = free_port()
