@@ -117,9 +117,9 @@ def test_a_circle_is_refused(tmp_path):
 
 
 def test_a_critical_view_may_not_read_an_optional_one(tmp_path):
-    write(tmp_path, "mart.mv_a", HEADER.replace(": critical", ": optional") + "SELECT 1 AS ddate")
+    write(tmp_path, "mart.mv_a", HEADER + "SELECT 1 AS ddate")
     write(tmp_path, "mart.v_b", HEADER + "SELECT ddate FROM mart.mv_a")
-    write(tmp_path, "mart.mv_c", HEADER + "SELECT ddate FROM mart.v_b")
+    write(tmp_path, "mart.mv_c", HEADER.replace(": optional", ": critical") + "SELECT ddate FROM mart.v_b")
 
     with pytest.raises(RelationError, match=r"mart\.mv_c is critical but reads mart\.mv_a, which is optional"):
         load_catalog(tmp_path)
