@@ -110,7 +110,7 @@ def build_inbox_sensor(catalog: Catalog) -> dg.SensorDefinition:
         if not due:
             waiting = f"{len(resting)} wait for another try. " if resting else ""
             return dg.SensorResult(skip_reason=waiting + _describe(look, settings.inbox_dir), cursor=memory.cursor())
-        request = ingest_request(catalog, [(file.kind, file.path.name) for file in due], "inbox")
+        request = ingest_request(catalog, [(file.kind, file.name) for file in due], "inbox")
         return dg.SensorResult(run_requests=[request], cursor=memory.cursor())
 
     return inbox

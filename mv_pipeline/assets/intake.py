@@ -27,7 +27,7 @@ from mv_pipeline.intake.backfill import derive_days, months
 from mv_pipeline.intake.load import Upload
 from mv_pipeline.intake.upload import take_file
 from mv_pipeline.reference import CALENDAR_START
-from mv_pipeline.settings import TIME_ZONE, load_settings
+from mv_pipeline.settings import TIME_ZONE, Settings, load_settings
 
 DAYS = dg.DailyPartitionsDefinition(start_date=CALENDAR_START.isoformat(), timezone=str(TIME_ZONE), end_offset=1)
 
@@ -36,7 +36,7 @@ class IntakeConfig(dg.Config):
     """Which files to take, or which days to derive.
 
     Args:
-        files: names in the kind's folder; empty: all that have come to rest.
+        files: readable names in the kind's folder; empty: all that have come to rest.
         uploaded_by: for the log.
         derive_from, derive_to: take no file, but derive the stg rows of these days (ISO, both included) from raw.
     """
@@ -144,28 +144,23 @@ def _take_files(
     context: dg.AssetExecutionContext, connection: Connection, kind: Kind, config: IntakeConfig
 ) -> list[Upload]:
     settings = load_settings()
-    if config.files:
-        paths = [settings.inbox_dir / kind.name / name for name in config.files]
-    else:
-        look = inbox.look_into(settings.inbox_dir)
-        paths = [file.path for file in look.at_rest({}, settings.settle_seconds) if file.kind == kind.name]
     uploads: list[Upload] = []
     failures: list[str] = []
     permanent = False
-    for path in paths:
+    for file in _chosen_files(settings, kind, config):
         try:
-            upload = take_file(connection, settings, kind, path, config.uploaded_by)
+            upload = take_file(connection, settings, kind, file.path, config.uploaded_by)
         except (psycopg.Error, OSError) as error:
             # The file stays in the inbox for the next run; the other files don't have to wait for it.
-            failures.append(f"{path.name}: {str(error).strip()}")
+            failures.append(f"{file.name}: {str(error).strip()}")
             permanent = permanent or not isinstance(error, psycopg.Error) or not is_transient(error)
             if connection.closed:
                 break
             continue
         if upload is None:
-            context.log.info(f"{path.name} is gone or not at rest; nothing was done.")
+            context.log.info(f"{file.name} is gone or not at rest; nothing was done.")
             continue
-        context.log.info(f"{path.name}: {upload.status}, {upload.rows} rows. {upload.message}")
+        context.log.info(f"{file.name}: {upload.status}, {upload.rows} rows. {upload.message}")
         _mark_days(context, kind, upload)
         uploads.append(upload)
     if failures:
@@ -187,6 +182,15 @@ def _mark_days(context: dg.AssetExecutionContext, kind: Kind, upload: Upload) ->
                 metadata={"dagster/partition_row_count": rows},
             )
         )
+
+
+def _chosen_files(settings: Settings, kind: Kind, config: IntakeConfig) -> list[inbox.InboxFile]:
+    """The files that the configuration names, in its order; a name finds files, and never leads out of the folder."""
+    look = inbox.look_into(settings.inbox_dir)
+    if not config.files:
+        return [file for file in look.at_rest({}, settings.settle_seconds) if file.kind == kind.name]
+    lying = [file for file in look.files if file.kind == kind.name]
+    return [file for name in dict.fromkeys(config.files) for file in lying if file.name == name]
 
 
 def _derive(

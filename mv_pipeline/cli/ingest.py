@@ -13,7 +13,7 @@ from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.cli.runs import run_job
 from mv_pipeline.cli.session import CommandError
 from mv_pipeline.database import Connection, Database, scalar
-from mv_pipeline.intake.inbox import reserve
+from mv_pipeline.intake.inbox import hidden, readable_name, reserve
 from mv_pipeline.jobs import INGEST
 from mv_pipeline.sensors import ingest_request
 from mv_pipeline.settings import Settings
@@ -64,10 +64,12 @@ def ingest_files(
 def _place(settings: Settings, kind: str, path: Path) -> str:
     """Put a copy into the inbox in one move, so that nobody sees half a file."""
     folder = settings.inbox_dir / find_kind(kind).name
-    target = reserve(folder, path.name)
-    hidden = target.with_name(f".{target.name[:64]}.part")
-    shutil.copyfile(path, hidden)
-    hidden.replace(target)
+    # With a dot in front nobody would ever take it.
+    name = f"_{path.name}" if path.name.startswith(".") else path.name
+    target = reserve(folder, readable_name(name))
+    copy = hidden(target)
+    shutil.copyfile(path, copy)
+    copy.replace(target)
     return target.name
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mv_pipeline.catalog.kinds import KINDS
 from mv_pipeline.errors import OperatorError
+from mv_pipeline.intake.readable import readable
 from mv_pipeline.settings import TIME_ZONE, Settings
 
 _UNFINISHED = (".part", ".tmp", ".crdownload", ".filepart")
@@ -37,6 +38,11 @@ class InboxFile:
     path: Path
     size: int
     mtime_ns: int
+
+    @property
+    def name(self) -> str:
+        """Its name as logs, runs and the database show it."""
+        return readable_name(self.path.name)
 
     @property
     def key(self) -> str:
@@ -90,6 +96,12 @@ def prepare_folders(settings: Settings) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
+def readable_name(name: str) -> str:
+    """A file's name as people can read it, cut to what a file system takes."""
+    stem, dot, suffix = readable(name).rpartition(".")
+    return _cut(stem, dot + suffix)
+
+
 def look_into(inbox: Path) -> InboxLook:
     """Look at the inbox without opening anything; links, devices and folders are never followed.
 
@@ -106,7 +118,7 @@ def look_into(inbox: Path) -> InboxLook:
             if folder.name in kinds and folder.is_dir(follow_symlinks=False):
                 _look_into_folder(folder, files, left_alone)
             else:
-                left_alone[folder.name] = "no folder of a CSV kind"
+                left_alone[readable_name(folder.name)] = "no folder of a CSV kind"
     files.sort(key=lambda file: (file.mtime_ns, file.key))
     return InboxLook(files, left_alone)
 
@@ -121,13 +133,11 @@ def _look_into_folder(folder: os.DirEntry[str], files: list[InboxFile], left_alo
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue  # taken by another run since the folder was listed
-            key = f"{folder.name}/{name}"
+            key = f"{folder.name}/{readable_name(name)}"
             if not stat.S_ISREG(status.st_mode):
                 left_alone[key] = "no regular file"
             elif not name.lower().endswith(".csv"):
                 left_alone[key] = "no .csv file"
-            elif not name.replace("\u3000", " ").isprintable():
-                left_alone[key] = "the name has unreadable characters"
             else:
                 files.append(InboxFile(folder.name, Path(entry.path), status.st_size, status.st_mtime_ns))
 
@@ -143,24 +153,29 @@ def rejected_folder(settings: Settings, kind: str) -> Path:
 
 
 def move_into(path: Path, folder: Path) -> Path:
-    """Move a file into a folder, under a name that is free there; nothing is ever overwritten.
+    """Move a file into a folder, under a readable name that is free there; nothing is ever overwritten.
 
     Returns:
         The file's new path.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    target = reserve(folder, path.name)
+    target = reserve(folder, readable_name(path.name))
     try:
         path.replace(target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
         # Another file system: copy beside the reserved name first, so that a crash leaves no half file under it.
-        copy = target.with_name(f".{target.name[:64]}.{os.getpid()}.part")
+        copy = hidden(target)
         shutil.copy2(path, copy, follow_symlinks=False)
         copy.replace(target)
         path.unlink()
     return target
+
+
+def hidden(path: Path) -> Path:
+    """The path beside another under which a process writes what is to stand there; no look at the inbox counts it."""
+    return path.with_name(_cut(f".{path.name}", f".{os.getpid()}.part"))
 
 
 def reserve(folder: Path, name: str, ending: str = "") -> Path:
@@ -174,10 +189,15 @@ def reserve(folder: Path, name: str, ending: str = "") -> Path:
     stem, dot, suffix = (name, "", ending) if ending else name.rpartition(".")
     for number in itertools.count(1):
         end = f"{f'-{number}' if number > 1 else ''}{dot}{suffix}"
-        kept = stem.encode()[: _NAME_BYTES - len(end.encode())].decode(errors="ignore")
+        path = folder / _cut(stem, end)
         try:
-            (folder / (kept + end)).touch(exist_ok=False)
+            path.touch(exist_ok=False)
         except FileExistsError:
             continue
-        return folder / (kept + end)
+        return path
     raise AssertionError("unreachable: the count never ends")
+
+
+def _cut(stem: str, end: str) -> str:
+    """A name of stem and end, the stem cut to the bytes that a file system takes."""
+    return stem.encode()[: _NAME_BYTES - len(end.encode())].decode(errors="ignore") + end

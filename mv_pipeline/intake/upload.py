@@ -38,19 +38,20 @@ def take_file(connection: Connection, settings: Settings, kind: Kind, path: Path
 
 
 def _load_and_move(connection: Connection, settings: Settings, kind: Kind, path: Path, uploaded_by: str) -> Upload:
+    name = inbox.readable_name(path.name)
     with open_file(path) as file:
         before = os.fstat(file.fileno())
         facts = FileFacts(before.st_size, "", "")
         try:
             facts = inspect_file(file, settings.max_file_mb * 1_000_000)
             with connection.transaction():
-                upload = load_file(connection, kind, path.name, file, facts, uploaded_by)
+                upload = load_file(connection, kind, name, file, facts, uploaded_by)
                 _raise_if_changed(path, before)
         except RejectedFileError as error:
             _raise_if_changed(path, before)
             if not facts.sha256 and error.problems[0].code is not Code.TOO_LARGE:
                 facts = replace(facts, sha256=hash_file(file))
-            upload = log_rejection(connection, kind, path.name, facts, error, uploaded_by)
+            upload = log_rejection(connection, kind, name, facts, error, uploaded_by)
             target = inbox.move_into(path, inbox.rejected_folder(settings, kind.name))
             write_report(inbox.reserve(target.parent, target.name, ".errors.csv"), error)
             return upload

@@ -120,6 +120,27 @@ def test_a_rejected_file_warns_and_the_rest_goes_on(run, receive, settings, conn
     assert tons(connection, "2025-12-01") == 1
 
 
+@pytest.mark.parametrize("outside", ["../../outside.csv", "../shogun_final_yard/outside.csv", "{home}/outside.csv"])
+def test_a_name_in_the_configuration_never_leads_out_of_the_kinds_folder(run, receive, settings, connection, outside):
+    others = [settings.home / "outside.csv", settings.inbox_dir / "shogun_final_yard" / "outside.csv"]
+    for path in others:
+        path.write_text(csv_text([line()]), encoding="cp932", newline="")
+
+    result = run("ingest", [("shogun_final_receive", outside.format(home=settings.home)), receive()])
+
+    assert result.success
+    assert connection.execute("SELECT file_name FROM log.upload_file").fetchall() == [("a.csv",)]
+    assert all(path.exists() for path in others)
+
+
+def test_a_file_whose_name_no_log_can_show_is_taken_by_its_readable_name(run, receive, settings, connection):
+    receive(name="a\n\udcff.csv")
+
+    assert run("ingest", [("shogun_final_receive", "a��.csv")]).success
+
+    assert connection.execute("SELECT file_name, row_count FROM log.upload_file").fetchall() == [("a��.csv", 2)]
+
+
 def test_a_duplicate_changes_nothing_and_the_views_say_so(run, receive):
     run("ingest", [receive()])
 

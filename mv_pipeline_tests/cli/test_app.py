@@ -69,6 +69,15 @@ def test_ingest_loads_a_copy_and_refreshes(cli, csv_file, connection):
     ).fetchone() == (5,)
 
 
+@pytest.mark.parametrize(
+    ("name", "taken"), [(".list.csv", "_.list.csv"), ("🚛" * 62 + ".csv", "🚛" * 62 + ".csv"), ("a\nb.csv", "a�b.csv")]
+)
+def test_ingest_takes_any_name(cli, csv_file, name, taken):
+    (record,) = json.loads(cli("ingest", "--kind", KIND, csv_file(name), "--json").stdout)
+
+    assert (record["file_name"], record["status"]) == (taken, "success")
+
+
 def test_ingest_shows_its_run_to_the_ui(cli, csv_file, storage):
     newest = "SELECT pipeline_name, status FROM runs ORDER BY id DESC LIMIT 1"
 

@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from mv_pipeline.intake import inbox
-from mv_pipeline.intake.inbox import InboxFile, InboxLook, look_into, move_into, prepare_folders, reserve
+from mv_pipeline.intake.inbox import (
+    InboxFile,
+    InboxLook,
+    hidden,
+    look_into,
+    move_into,
+    prepare_folders,
+    readable_name,
+    reserve,
+)
 from mv_pipeline.settings import Settings
 
 KIND = "shogun_final_receive"
@@ -93,21 +102,36 @@ def test_another_suffix_is_left_alone_with_a_reason(home: Settings, folder: Path
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "shown"),
     [
-        pytest.param(b"\xff.csv", marks=pytest.mark.skipif(sys.platform == "darwin", reason="its names are UTF-8")),
-        b"a\n.csv",
-        b"a\x1b[31m.csv",
-        "a\u202eb.csv".encode(),
+        pytest.param(
+            b"\xff.csv", "�.csv", marks=pytest.mark.skipif(sys.platform == "darwin", reason="its names are UTF-8")
+        ),
+        (b"a\n.csv", "a�.csv"),
+        (b"a\x1b[31m.csv", "a�[31m.csv"),
+        ("a\u202eb.csv".encode(), "a�b.csv"),
     ],
 )
-def test_a_name_that_no_log_can_show_is_left_alone_with_a_reason(home: Settings, folder: Path, name: bytes):
+def test_a_name_that_no_log_can_show_is_shown_and_moved_readably(
+    home: Settings, folder: Path, tmp_path: Path, name: bytes, shown: str
+):
     Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).touch()
 
-    look = look_into(home.inbox_dir)
+    (file,) = look_into(home.inbox_dir).files
 
-    assert look.files == []
-    assert list(look.left_alone.values()) == ["the name has unreadable characters"]
+    assert file.name == shown
+    assert move_into(file.path, tmp_path / "to").name == shown
+    assert look_into(home.inbox_dir).files == []
+
+
+def test_a_readable_name_is_never_longer_than_a_file_system_takes():
+    assert readable_name("\udcff" * 250 + ".csv") == "�" * 83 + ".csv"
+
+
+def test_what_is_left_alone_is_named_readably(home: Settings, folder: Path):
+    (folder / "a\n.txt").touch()
+
+    assert look_into(home.inbox_dir).left_alone == {f"{KIND}/a�.txt": "no .csv file"}
 
 
 def test_a_folder_of_no_kind_is_left_alone_with_a_reason(home: Settings, tmp_path: Path):
@@ -246,6 +270,14 @@ def test_a_name_with_a_number_is_cut_to_what_a_file_system_takes(tmp_path: Path,
     assert second.name.endswith("-2.csv")
     assert name.startswith(second.name.removesuffix("-2.csv"))
     assert 250 < len(os.fsencode(second.name)) <= 255
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a" * 251 + ".csv", "🚛" * 62 + ".csv"])
+def test_the_path_beside_a_file_fits_any_file_system_and_is_never_counted(home: Settings, folder: Path, name: str):
+    path = hidden(folder / name)
+    path.touch()
+
+    assert (path.parent, look_into(home.inbox_dir)) == (folder, InboxLook([], {}))
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a" * 251 + ".csv", "受" * 83 + "1.csv"])
