@@ -4,14 +4,17 @@ Finding problems is the business of `reader` (lines) and `cells` (values).
 """
 
 import csv
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from mv_pipeline.intake.readable import readable
+
 REPORT_LIMIT = 100_000
 _VALUE_LIMIT = 200
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = frozenset("=+-−@\t\r\n")
 
 
 class Code(StrEnum):
@@ -112,10 +115,10 @@ class RejectedFileError(Exception):
 
 
 def summary(problems: Sequence[Problem], count: int) -> str:
-    """One line for the log: the first problem in Japanese and how many there are."""
+    """One readable line for the log: the first problem in Japanese and how many there are."""
     first = problems[0]
     place = f"{first.line}行目 " if first.line else ""
-    what = f"{first.header}「{_shorten(first.value)}」" if first.header or first.value else ""
+    what = f"{first.header}「{readable(_shorten(first.value))}」" if first.header or first.value else ""
     more = f"（ほか{count - 1}件）" if count > 1 else ""
     return f"{place}{what}{'：' if place or what else ''}{MESSAGES[first.code][0]}{more} [{first.code}]"
 
@@ -143,5 +146,6 @@ def _shorten(value: str) -> str:
 
 
 def _harmless(value: str) -> str:
-    """Keep a spreadsheet from taking a cell for a formula."""
-    return "'" + value if value.startswith(_FORMULA_STARTS) else value
+    """Keep a spreadsheet from taking a cell for a formula, as it may in full width or behind blanks too."""
+    seen = next((char for char in value if char in "\t\r\n" or not (char.isspace() or not char.isprintable())), "")
+    return "'" + value if unicodedata.normalize("NFKC", seen) in _FORMULA_STARTS else value

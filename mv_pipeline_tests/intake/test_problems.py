@@ -88,11 +88,31 @@ def test_a_problem_of_the_whole_file_has_no_line(tmp_path: Path):
     assert read_report(tmp_path / "report.csv")[0][:4] == ["", "", "", "empty"]
 
 
-@pytest.mark.parametrize("value", ["=1+1", "+1", "-1-", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("=1+1", "+1", "-1-", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\t1"),
+        *("＝1+1", "＋1", "－1", "−1", "＠SUM(A1)", "﹦1", "﹢1", "﹣1", "﹫1"),
+        *(" =1", "　=1", "\u00a0=1", "\u200b=1", "\ufeff=1", "\x1f=1", "\u202e＝1"),
+    ],
+)
 def test_the_report_never_shows_a_cell_that_a_spreadsheet_takes_for_a_formula(tmp_path: Path, value: str):
     write_report(tmp_path / "report.csv", RejectedFileError([Problem(Code.BAD_NUMBER, 2, "金額", value)]))
 
     assert read_report(tmp_path / "report.csv")[0][2] == "'" + value
+
+
+@pytest.mark.parametrize("value", ["1=1", "12kg", "a@b", "2025/02/30", "架空", "'=1", "", "\u200b"])
+def test_the_report_shows_any_other_cell_as_it_is(tmp_path: Path, value: str):
+    write_report(tmp_path / "report.csv", RejectedFileError([Problem(Code.BAD_NUMBER, 2, "金額", value)]))
+
+    assert read_report(tmp_path / "report.csv")[0][2] == value
+
+
+def test_the_summary_is_one_readable_line_whatever_the_cell_holds():
+    error = RejectedFileError([Problem(Code.BAD_NUMBER, 2, "金額", "1\n2\x1b[2J\u202e　3")])
+
+    assert "「1�2�[2J�　3」" in str(error)
 
 
 def test_a_long_value_is_shortened_in_report_and_summary(tmp_path: Path):
