@@ -6,6 +6,7 @@ streamed: memory doesn't grow with its length, but for four bytes a line.
 
 import codecs
 import csv
+import errno
 import hashlib
 import io
 import itertools
@@ -65,7 +66,17 @@ def open_file(path: Path) -> BufferedReader:
     """
     if not stat.S_ISREG(path.lstat().st_mode):
         raise NotAFileError(f"{path} is no regular file.")
-    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise NotAFileError(f"{path} was replaced by a link or a device.") from None
+        raise
+    # Somebody may have put something else there since it was looked at.
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotAFileError(f"{path} was replaced by no regular file.")
+    return os.fdopen(descriptor, "rb")
 
 
 def inspect_file(file: BufferedReader, max_bytes: int) -> FileFacts:

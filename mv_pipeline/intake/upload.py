@@ -47,6 +47,10 @@ def _load_and_move(connection: Connection, settings: Settings, kind: Kind, path:
             with connection.transaction():
                 upload = load_file(connection, kind, name, file, facts, uploaded_by)
                 _raise_if_changed(path, before)
+        except UnicodeDecodeError:
+            # It could be decoded a moment ago.
+            _raise_if_changed(path, before)
+            raise
         except RejectedFileError as error:
             _raise_if_changed(path, before)
             if not facts.sha256 and error.problems[0].code is not Code.TOO_LARGE:

@@ -4,6 +4,7 @@ import csv
 import gc
 import hashlib
 import os
+import stat
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,6 +131,26 @@ def test_links_folders_and_pipes_are_not_opened(tmp_path: Path):
     for name in ("link", "folder", "pipe"):
         with pytest.raises(NotAFileError):
             open_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("other", ["link", "pipe", "socket"])
+def test_what_takes_a_files_place_after_it_was_looked_at_is_not_opened_either(
+    path: Path, monkeypatch: pytest.MonkeyPatch, other: str
+):
+    path.touch()
+    lstat = Path.lstat
+
+    def look_and_replace(self: Path) -> os.stat_result:
+        status = lstat(self)
+        self.unlink()
+        make = {"link": lambda: self.symlink_to("/etc/hosts"), "pipe": lambda: os.mkfifo(self)}
+        make.get(other, lambda: os.mknod(self, stat.S_IFSOCK | 0o600))()
+        return status
+
+    monkeypatch.setattr(Path, "lstat", look_and_replace)
+
+    with pytest.raises(NotAFileError):
+        open_file(path)
 
 
 def test_a_file_that_is_gone_is_told_from_one_that_is_no_file(path: Path):

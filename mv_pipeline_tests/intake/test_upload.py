@@ -292,6 +292,25 @@ def test_a_file_that_changes_while_it_is_read_is_neither_loaded_nor_rejected(
         assert take_file(connection, settings, find_kind(RECEIVE), path, "tester") is not None
 
 
+def test_a_file_that_is_rewritten_in_another_encoding_while_it_is_read_waits_for_the_next_tick(
+    settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
+):
+    path = drop(settings.inbox_dir, RECEIVE, "a.csv", GOOD, "utf-8")
+    inspect_file = upload_module.inspect_file
+
+    def inspect_and_rewrite(*args: object) -> object:
+        facts = inspect_file(*args)
+        path.write_bytes(GOOD.encode("cp932"))
+        return facts
+
+    with monkeypatch.context() as patch:
+        patch.setattr(upload_module, "inspect_file", inspect_and_rewrite)
+        assert take_file(connection, settings, find_kind(RECEIVE), path, "tester") is None
+
+    assert nothing_happened(connection, settings)
+    assert take_file(connection, settings, find_kind(RECEIVE), path, "tester").status == "loaded"
+
+
 def test_a_file_is_archived_as_a_duplicate_if_the_process_ended_between_commit_and_move(
     settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ):
