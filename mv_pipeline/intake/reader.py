@@ -92,12 +92,12 @@ def inspect_file(file: BufferedReader, max_bytes: int) -> FileFacts:
         raise RejectedFileError([_binary_problem(file)])
     if file.tell() == 0:
         raise RejectedFileError([Problem(Code.EMPTY)])
-    encoding = "utf-8-sig" if _undecodable(file, "utf-8") is None else "cp932"
-    if encoding == "cp932":
-        problem = _undecodable(file, "cp932")
-        if problem:
-            raise RejectedFileError([problem])
-    return FileFacts(size, hash_file(file), encoding)
+    not_utf8 = _undecodable(file, "utf-8")
+    not_cp932 = _undecodable(file, "cp932") if not_utf8 else None
+    if not_utf8 and not_cp932:
+        # What can be read further as the one than as the other is meant as the one.
+        raise RejectedFileError([max(not_cp932, not_utf8, key=lambda problem: problem.line)])
+    return FileFacts(size, hash_file(file), "cp932" if not_utf8 else "utf-8-sig")
 
 
 def hash_file(file: BufferedReader) -> str:
@@ -361,8 +361,8 @@ def _line_breaks(row: list[str]) -> int:
 
 
 def _plain(header: str) -> str:
-    """A header without what exports vary in: blanks and full or half width."""
-    return "".join(unicodedata.normalize("NFKC", header).split())
+    """A header without what exports vary in: blanks, byte order marks, and full or half width."""
+    return "".join(unicodedata.normalize("NFKC", header).replace("\ufeff", "").split())
 
 
 def _number(cell: str) -> int | Decimal:

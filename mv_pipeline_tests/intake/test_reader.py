@@ -98,6 +98,7 @@ def test_a_character_on_the_border_of_two_blocks_is_read(path: Path):
         (b"a\r\nb\r\n\x81", Code.UNDECODABLE, 3),
         ("名\r\n".encode("cp932") + b"\x80\r\n", Code.UNDECODABLE, 2),
         ("名\r\n".encode("cp932") + b"x\xff\r\n", Code.UNDECODABLE, 2),
+        ("伝票日付,\r\n品名,\r\n".encode() + b"\xe6\x9e,\r\n", Code.UNDECODABLE, 3),
     ],
 )
 def test_what_is_no_text_is_rejected_as_a_whole(path: Path, content: bytes, code: Code, line_no: int):
@@ -237,6 +238,7 @@ def test_unknown_columns_are_left_out_and_named(path: Path):
         ("計量時間（総重量）", "計量時間(総重量)"),
         ("マニ種類CD", "ﾏﾆ種類CD"),
         ("マニフェスト番号", "ﾏﾆﾌｪｽﾄ番号"),
+        ("伝票日付", "\ufeff\ufeff伝票日付"),
         ("伝票日付", "\u00a0伝票日付"),
     ],
 )
