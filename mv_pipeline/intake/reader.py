@@ -256,11 +256,15 @@ class CsvReader:
         numbers = list(itertools.accumulate((1 + number for number in breaks), initial=self._lines_read + 1))
         self._lines_read = numbers.pop() - 1
         date, width = self._date, self._width
-        if any(len(row) != width for row in rows) or not _NO_DATE.isdisjoint(row[date].strip() for row in rows):
+        swallowing = not one_line_each and any(map(self._swallows_lines, rows))
+        ragged = any(len(row) != width for row in rows)
+        if swallowing or ragged or not _NO_DATE.isdisjoint(row[date].strip() for row in rows):
             numbered = list(zip(numbers, rows, strict=True))
             numbers, rows = [], []
             for number, row in numbered:
-                if len(row) != width or row[date].strip() in _NO_DATE:
+                if swallowing and self._swallows_lines(row):
+                    self._add(Problem(Code.CELL_TOO_LARGE, number))
+                elif len(row) != width or row[date].strip() in _NO_DATE:
                     self._set_aside(row, number)
                 else:
                     numbers.append(number)
@@ -308,6 +312,10 @@ class CsvReader:
         except csv.Error as error:
             raise RejectedFileError([self._csv_problem(error)]) from None
         raise RejectedFileError([Problem(Code.EMPTY)])
+
+    def _swallows_lines(self, row: list[str]) -> bool:
+        """True if a cell holds the end of a line and the beginning of another, as between two stray quotes."""
+        return any(cell.count(",") >= self._width - 1 for cell in row if "\n" in cell or "\r" in cell)
 
     def _set_aside(self, row: list[str], line: int) -> None:
         cells = [cell.strip() for cell in row]

@@ -395,6 +395,17 @@ def test_broken_quoting_is_no_csv(path: Path, end: str):
     assert problems(reader) == [(3, "not_csv")]
 
 
+def test_lines_between_two_stray_quotes_are_no_cell(path: Path):
+    first, second = (csv_text([line(YARD, client_name=name)]).splitlines()[1] for name in ("甲", "乙"))
+
+    with reading(
+        path, yard_text(line(YARD), first.replace("甲", '"甲'), second.replace("乙", '"'), line(YARD))
+    ) as reader:
+        assert len(copied(reader)) == 2
+
+    assert problems(reader) == [(3, "cell_too_large")]
+
+
 def test_a_quote_that_is_never_closed_ends_in_a_cell_too_large(path: Path):
     with reading(path, yard_text('"' + "x" * 131_073)) as reader:
         copied(reader)
