@@ -24,9 +24,13 @@ NOTHING = ("", "NULL", "NAN", "N/A")
 _READINGS: dict[CellType, LiteralString] = {
     "text": "{x}",
     "code": "coalesce(nullif(ltrim({x}, '0'), ''), left({x}, 1))",
+    # A number of more than twelve digits before the point is a slip, and would overflow the views' columns: one bad
+    # cell would stop them all. The length spares most cells the comparison.
     "numeric": "CASE WHEN octet_length({x}) > 40 THEN NULL "
-    r"WHEN {x} ~ '^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)$' THEN {x}::numeric "
-    r"WHEN {x} ~ '^[-+]?[0-9][0-9]?[0-9]?(,[0-9][0-9][0-9])+(\.[0-9]*)?$' THEN replace({x}, ',', '')::numeric END",
+    r"WHEN {x} ~ '^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)$' "
+    "THEN CASE WHEN octet_length({x}) < 13 OR abs({x}::numeric) < 1e12 THEN {x}::numeric END "
+    r"WHEN {x} ~ '^[-+]?[0-9][0-9]?[0-9]?(,[0-9][0-9][0-9])+(\.[0-9]*)?$' "
+    "THEN CASE WHEN abs(replace({x}, ',', '')::numeric) < 1e12 THEN replace({x}, ',', '')::numeric END END",
     "integer": "CASE WHEN octet_length({x}) > 20 THEN NULL "
     "WHEN octet_length({x}) < 10 AND {x} ~ '^[0-9]+$' THEN {x}::integer "
     "WHEN {x} ~ '^[-+]?[0-9]+$' AND pg_input_is_valid({x}, 'integer') THEN {x}::integer "
@@ -73,7 +77,7 @@ def _is_plain_date(cell: str) -> bool:
 
 
 _IS_PLAIN: dict[CellType, Callable[[str], object]] = {
-    "numeric": re.compile(r"-?([0-9]{1,20}|[0-9]{1,3}(,[0-9]{3}){1,5})(\.[0-9]{1,10})?").fullmatch,
+    "numeric": re.compile(r"-?([0-9]{1,12}|[0-9]{1,3}(,[0-9]{3}){1,3})(\.[0-9]{1,10})?").fullmatch,
     "integer": re.compile(r"[0-9]{1,9}").fullmatch,
     "date": _is_plain_date,
     "time": re.compile(r"([01]?[0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?").fullmatch,

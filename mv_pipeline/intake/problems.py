@@ -61,7 +61,10 @@ MESSAGES: dict[Code, tuple[str, str]] = {
         '1つのセルが長すぎます。引用符（"）の閉じ忘れがないか確認してください。',
         "A cell is too long; look for a quote that is never closed.",
     ),
-    Code.BAD_NUMBER: ("数値として読めません。", "This is no number."),
+    Code.BAD_NUMBER: (
+        "数値として読めません（整数部は12桁まで）。",
+        "This is no number, or has more than twelve digits before the point.",
+    ),
     Code.BAD_INTEGER: (
         "整数として読めません（-2147483648〜2147483647）。",
         "This is no whole number between -2147483648 and 2147483647.",

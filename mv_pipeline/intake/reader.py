@@ -18,7 +18,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from io import BufferedReader
 from operator import itemgetter
 from pathlib import Path
@@ -37,6 +37,8 @@ _NOT_IN_CP932 = re.compile("[\x80\uf8f1-\uf8f3]")
 _NO_DATE = frozenset(("", *_TOTAL_WORDS))
 _LINE_BREAK = re.compile("\r\n|\r|\n")
 _DIGITS = 40
+# Two cells may differ in size by as many digits each, and a file has fewer than 10 ** 20 lines.
+_EXACT = Context(prec=2 * _DIGITS + 20)
 _TRANSLATION = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -283,7 +285,7 @@ class CsvReader:
             elif not all(map(is_tidy, values)):
                 untidy.add(column.name)
             if column.name in self.sums:
-                self.sums[column.name] += sum(map(_number, cells))
+                self.sums[column.name] = functools.reduce(_plus, cells, self.sums[column.name])
             if column.type in BAD_VALUE:
                 nothing = [value for value in values if not holds_something(value)] if column.name in untidy else [""]
                 self.cells_held[column.name] += len(cells) - sum(map(cells.count, nothing))
@@ -373,10 +375,11 @@ def _plain(header: str) -> str:
     return "".join(unicodedata.normalize("NFKC", header).replace("\ufeff", "").split())
 
 
-def _number(cell: str) -> int | Decimal:
-    """A whole number, as most are, or what `_decimal` makes of the cell."""
+def _plus(total: int | Decimal, cell: str) -> int | Decimal:
+    """The exact sum with a whole number, as most are, or with what `_decimal` makes of the cell."""
     plain = cell.replace(",", "")
-    return int(plain) if plain.isdecimal() and len(plain) < _DIGITS else _decimal(cell)
+    number = int(plain) if plain.isdecimal() and len(plain) < _DIGITS else _decimal(cell)
+    return total + number if type(total) is type(number) is int else _EXACT.add(total, number)
 
 
 def _decimal(cell: str) -> Decimal:

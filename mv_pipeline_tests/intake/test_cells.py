@@ -109,7 +109,10 @@ def test_what_is_no_real_day_is_not_read_as_a_date(read: Read, text: str):
         ("＋３", "3"),
         ("1２3", "123"),
         ("　 1,234　", "1234"),
-        ("１２３４５６７８９０１２３４５６", "1234567890123456"),
+        ("１２３４５６７８９０１２", "123456789012"),
+        ("999999999999.999", "999999999999.999"),
+        ("-999,999,999,999", "-999999999999"),
+        ("0" * 20 + "1", "1"),
     ],
 )
 def test_a_number_is_read_with_separators_signs_and_full_width_digits(read: Read, text: str, value: str):
@@ -140,7 +143,7 @@ def test_a_number_is_read_with_separators_signs_and_full_width_digits(read: Read
         "Infinity",
         "١٢٣",
         "一二三",
-        "1" * 41,
+        *("1000000000000", "-1000000000000", "1,000,000,000,000", "１０００００００００００００", "1" * 41),
     ],
 )
 def test_what_is_no_plain_number_is_not_read_as_one(read: Read, text: str):

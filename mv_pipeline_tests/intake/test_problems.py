@@ -24,12 +24,12 @@ def test_every_code_has_a_japanese_and_an_english_message(code: Code):
     [
         (
             [Problem(Code.BAD_NUMBER, 3, "正味重量", "12kg")],
-            "3行目 正味重量「12kg」：数値として読めません。 [bad_number]",
+            "3行目 正味重量「12kg」：数値として読めません（整数部は12桁まで）。 [bad_number]",
         ),
         ([Problem(Code.EMPTY)], "ファイルが空です。 [empty]"),
         (
             [Problem(Code.BAD_NUMBER, 3, "金額", "?"), Problem(Code.EMPTY), Problem(Code.EMPTY)],
-            "3行目 金額「?」：数値として読めません。（ほか2件） [bad_number]",
+            "3行目 金額「?」：数値として読めません（整数部は12桁まで）。（ほか2件） [bad_number]",
         ),
     ],
 )

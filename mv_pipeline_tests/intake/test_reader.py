@@ -424,6 +424,7 @@ def test_a_quote_that_is_never_closed_ends_in_a_cell_too_large(path: Path):
         (["", "NULL"], "0"),
         (["NaN", "N/A"], "0"),
         (["999,999,999,999,999", "0.001"], "999999999999999.001"),
+        (["0." + "1" * 38, "999999999999"], "999999999999." + "1" * 38),
     ],
 )
 def test_weight_and_yen_are_summed_as_the_file_has_them(path: Path, cells: list[str], sum_of_both: str):

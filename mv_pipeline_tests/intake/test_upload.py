@@ -152,7 +152,7 @@ def test_the_log_of_a_rejected_file_has_its_size_and_hash(settings: Settings, co
     assert connection.execute("SELECT file_hash, file_size_bytes, error_message FROM log.upload_file").fetchone() == (
         hashlib.sha256(content).hexdigest(),
         len(content),
-        "2行目 正味重量「x」：数値として読めません。 [bad_number]",
+        "2行目 正味重量「x」：数値として読めません（整数部は12桁まで）。 [bad_number]",
     )
 
 
