@@ -236,15 +236,14 @@ class Catalog:
         self.relations: dict[str, Relation] = {name: by_name[name] for name in order if name in by_name}
 
         for relation in self.materialized_views:
-            optional = [name for name in self.upstream(relation.name) if self._is_optional(name)]
+            optional = self.upstream(relation.name) & {
+                view.name for view in self.materialized_views if view.header.criticality == "optional"
+            }
             if relation.header.criticality == "critical" and optional:
                 raise RelationError(
                     f"{relation.name} is critical but reads {', '.join(sorted(optional))}, which is optional: "
                     "when that fails, this isn't refreshed and no run fails. Make both critical, or both optional."
                 )
-
-    def _is_optional(self, name: str) -> bool:
-        return name in self.relations and self.relations[name].header.criticality == "optional"
 
     @property
     def materialized_views(self) -> list[Relation]:

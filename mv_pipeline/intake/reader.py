@@ -7,6 +7,7 @@ streamed: memory doesn't grow with its length, but for four bytes a line.
 import codecs
 import csv
 import errno
+import functools
 import hashlib
 import io
 import itertools
