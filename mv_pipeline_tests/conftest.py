@@ -18,10 +18,11 @@ from mv_pipeline.catalog.relations import Catalog, load_catalog
 from mv_pipeline.database import Connection, Database
 from mv_pipeline.embedded import running_server
 from mv_pipeline.intake.inbox import prepare_folders
-from mv_pipeline.schema.migrate import migrate
+from mv_pipeline.schema.migrate import REVISIONS, migrate
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 
 TODAY = "2025-12-11"
+NEWEST_REVISION = max(path.name[:4] for path in (REVISIONS / "versions").glob("*.py"))
 _numbers = itertools.count(1)
 
 

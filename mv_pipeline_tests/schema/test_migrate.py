@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from mv_pipeline.schema.migrate import MigrateError, migrate
+from mv_pipeline_tests.conftest import NEWEST_REVISION
 
 
 def schemas(database):
@@ -35,7 +36,7 @@ def test_a_second_time_nothing_is_done(empty_database, catalog):
     again = migrate(empty_database, catalog)
 
     assert (again.changed, again.dropped, set(again.reference.values())) == ({}, [], {0})
-    assert again.revision_before == again.revision_after == "0002"
+    assert again.revision_before == again.revision_after == NEWEST_REVISION
 
 
 def test_materialized_views_are_populated_indexed_and_fresh(connection, catalog):
@@ -63,7 +64,7 @@ def test_the_version_table_leaves_another_softwares_alone(empty_database, catalo
 
     with empty_database.connect() as connection:
         assert connection.execute("SELECT version_num FROM public.alembic_version").fetchall() == [("theirs",)]
-        assert connection.execute("SELECT version_num FROM log.mv_pipeline_version").fetchall() == [("0002",)]
+        assert connection.execute("SELECT version_num FROM log.mv_pipeline_version").fetchall() == [(NEWEST_REVISION,)]
 
 
 def test_an_old_server_is_refused_before_anything_is_touched(empty_database, catalog):
