@@ -36,7 +36,7 @@ def build_check(*, name: str, probes: list[Probe]) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext, database: dg.ResourceParam[Database]
     ) -> Iterator[dg.AssetCheckResult]:
         wanted = {check.name for check in context.selected_asset_check_keys}
-        with database.connect() as connection:
+        with database.connect(f"check {name}") as connection:
             for probe in probes:
                 if probe.name in wanted:
                     finding = probe.look(connection)
@@ -92,12 +92,12 @@ def build_proofs(catalog: Catalog) -> list[dg.AssetChecksDefinition]:
 
 
 def _prove_rollup(csv_type: str, database: Database, run_id: str) -> Difference:  # noqa: ARG001  # as for views
-    with database.transaction() as connection:
+    with database.transaction(f"prove {csv_type}") as connection:
         return prove_rollup(connection, csv_type)
 
 
 def _prove_view(catalog: Catalog, view: Relation, database: Database, run_id: str) -> Difference:
-    with database.connect() as connection:
+    with database.connect(f"prove {view.name}") as connection:
         return prove_view(connection, catalog, view, run_id)
 
 

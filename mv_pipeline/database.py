@@ -5,7 +5,7 @@ No table, view or rule of the plant is known here.
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, LiteralString
 
 import psycopg
@@ -17,6 +17,7 @@ from mv_pipeline.settings import load_settings
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 MINIMUM_SERVER_VERSION = 160000
+APPLICATION = "mv_pipeline"
 
 _TRANSIENT = (
     errors.SerializationFailure,
@@ -38,27 +39,33 @@ class Database:
         url: a postgresql:// URL; empty: the one that the settings name.
     """
 
-    url: str = ""
+    # A URL may hold a password, so no text that is made of a Database does.
+    url: str = field(default="", repr=False)
 
-    def open(self, autocommit: bool = False) -> Connection:
-        """Open a connection that the caller closes; times it shows are Asia/Tokyo."""
+    def open(self, what: str = "", autocommit: bool = False) -> Connection:
+        """Open a connection that the caller closes; times it shows are Asia/Tokyo.
+
+        Args:
+            what: what it is for; pg_stat_activity shows it as `mv_pipeline <what>`.
+            autocommit: without it, the first statement begins a transaction.
+        """
         return psycopg.connect(
             self.url or load_settings().resolved_database_url(),
             autocommit=autocommit,
-            application_name="mv_pipeline",
+            application_name=f"{APPLICATION} {what}".rstrip(),
             options="-c TimeZone=Asia/Tokyo",
         )
 
     @contextlib.contextmanager
-    def connect(self) -> Iterator[Connection]:
+    def connect(self, what: str = "") -> Iterator[Connection]:
         """Lend a connection in autocommit mode; whoever needs a transaction opens it by `.transaction()`."""
-        with self.open(autocommit=True) as connection:
+        with self.open(what, autocommit=True) as connection:
             yield connection
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, what: str = "") -> Iterator[Connection]:
         """Lend a connection with one transaction: committed at the end, rolled back on an exception."""
-        with self.connect() as connection, connection.transaction():
+        with self.connect(what) as connection, connection.transaction():
             yield connection
 
 

@@ -135,7 +135,7 @@ def build_changes_sensor(catalog: Catalog) -> dg.SensorDefinition:
         if under_way:
             return dg.SensorResult(skip_reason=f"Run {under_way} is under way; what it leaves is looked at after it.")
         try:
-            with Database().connect() as connection:
+            with Database().connect("sensor changes") as connection:
                 stale = read_staleness(connection, catalog)
         except psycopg.OperationalError as error:
             return dg.SensorResult(skip_reason=f"The database can't be reached: {str(error).strip()}")

@@ -18,6 +18,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 TIME_ZONE = ZoneInfo("Asia/Tokyo")
 
 _PREFIX = "MV_PIPELINE_"
+_UNREADABLE = "PostgreSQL can't read this URL; write special characters in it as %xx"
 
 
 class SettingsError(OperatorError):
@@ -31,8 +32,17 @@ def _postgres_url(value: str) -> str:
         conninfo_to_dict(value)
     except ProgrammingError:
         # The driver's own message repeats the URL, and with it the password.
-        raise ValueError("PostgreSQL can't read this URL; write special characters in it as %xx") from None
+        raise ValueError(_UNREADABLE) from None
+    if _misread(value):
+        raise ValueError(_UNREADABLE)
     return value
+
+
+def _misread(url: str) -> bool:
+    """True if the driver would take a piece of an unquoted password for host, port or database, and show it as such."""
+    authority, _, path = url.partition("://")[2].partition("?")[0].partition("/")
+    ports = str(conninfo_to_dict(url).get("port", "")).split(",")
+    return authority.count("@") > 1 or "@" in path or any(port and not port.isdecimal() for port in ports)
 
 
 def _absolute(value: Path) -> Path:
@@ -54,10 +64,10 @@ class Settings(BaseSettings):
         PROJECT_ROOT / ".mv_pipeline", description="embedded server, inbox, archive, rejected files and logs"
     )
     database_url: PostgresUrl | None = Field(
-        None, description="a PostgreSQL server (16 or later) to use instead of the embedded one"
+        None, repr=False, description="a PostgreSQL server (16 or later) to use instead of the embedded one"
     )
     dagster_url: PostgresUrl | None = Field(
-        None, description="Dagster's own storage; default: database `dagster` on the same server"
+        None, repr=False, description="Dagster's own storage; default: database `dagster` on the same server"
     )
     inbox: AbsolutePath | None = Field(None, description="the drop folder; default: `inbox` in the home")
     sql_dir: AbsolutePath = Field(PROJECT_ROOT / "sql", description="the folder with one SQL file per view")
@@ -129,6 +139,8 @@ class Settings(BaseSettings):
             values[f"{_PREFIX}DATABASE_URL"] = self.database_url
         values[f"{_PREFIX}DAGSTER_URL"] = self.resolved_dagster_url()
         values["DAGSTER_HOME"] = str(self.dagster_home)
+        # The name of every connection that doesn't give itself one: those of Dagster's storage.
+        values["PGAPPNAME"] = "mv_pipeline dagster"
         # A backfill marks thousands of days; written one by one they cost more than deriving them.
         values["DAGSTER_EVENT_BATCH_SIZE"] = "1000"
         return values

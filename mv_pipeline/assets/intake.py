@@ -103,7 +103,10 @@ def build_intake_asset(*, kind: Kind) -> dg.AssetsDefinition:
     def intake(
         context: dg.AssetExecutionContext, config: IntakeConfig, database: dg.ResourceParam[Database]
     ) -> Iterator[dg.MaterializeResult[None]]:
-        with failing_at_once(f"The files of {kind.name} could not be taken"), database.connect() as connection:
+        with (
+            failing_at_once(f"The files of {kind.name} could not be taken"),
+            database.connect(f"intake {kind.name}") as connection,
+        ):
             if context.has_partition_key or context.has_partition_key_range:
                 first, last = map(date.fromisoformat, context.partition_key_range)
                 totals = _derive(context, connection, kind, first, last, mark=False)

@@ -61,7 +61,7 @@ def build_materialized_view_asset(*, catalog: Catalog, relation: Relation) -> dg
         context: dg.AssetExecutionContext, config: RefreshConfig, database: dg.ResourceParam[Database]
     ) -> Iterator[dg.MaterializeResult[None]]:
         try:
-            with database.connect() as connection:
+            with database.connect(f"refresh {relation.name}") as connection:
                 metadata = _refresh_if_due(context, connection, catalog, relation, always=config.always)
         except psycopg.Error as error:
             if is_transient(error) and context.retry_number < RETRIES.max_retries:
@@ -104,7 +104,7 @@ def _report(context: dg.AssetExecutionContext, database: Database, relation: Rel
     """
     message = f"{relation.name} could not be refreshed and shows older rows: {error}"
     # Where the database is away, the run's own log has to do.
-    with contextlib.suppress(psycopg.OperationalError), database.connect() as connection:
+    with contextlib.suppress(psycopg.OperationalError), database.connect("report a failure") as connection:
         log_failure(connection, relation, error, context.run.run_id)
     if relation.header.criticality == "critical":
         raise dg.Failure(message, allow_retries=False)

@@ -40,7 +40,7 @@ def build_reference_asset(
         metadata=table_metadata(table.name),
     )
     def reference_table(database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
-        with database.transaction() as connection:
+        with database.transaction(f"keep up {table.name}") as connection:
             changed = keep_up(connection)
             rows = scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(table.name)))
             return dg.MaterializeResult(

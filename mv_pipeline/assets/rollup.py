@@ -45,7 +45,10 @@ def build_rollup_asset(*, catalog: Catalog, csv_type: str) -> dg.AssetsDefinitio
         retry_policy=RETRIES,
     )
     def rollup(config: RollupConfig, database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
-        with failing_at_once(f"{table.name} could not be brought up to date"), database.transaction() as connection:
+        with (
+            failing_at_once(f"{table.name} could not be brought up to date"),
+            database.transaction(f"roll up {table.name}") as connection,
+        ):
             if config.full:
                 note_every_day(connection, csv_type)
             result = update_rollup(connection, csv_type)

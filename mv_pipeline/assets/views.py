@@ -36,7 +36,7 @@ def build_view_asset(*, catalog: Catalog, relation: Relation) -> dg.AssetsDefini
         code_version=relation.definition_hash[:12],
     )
     def view(database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
-        with database.connect() as connection:
+        with database.connect(f"view {relation.name}") as connection:
             standing = connection.execute(
                 "SELECT definition_hash FROM log.relation WHERE name = %s", [relation.name]
             ).fetchone()

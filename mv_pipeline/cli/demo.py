@@ -24,7 +24,7 @@ def run_demo(settings: Settings, catalog: Catalog) -> list[Ingested]:
         raise CommandError(
             "The demo writes made-up data, so it only runs on the embedded server. Unset MV_PIPELINE_DATABASE_URL."
         )
-    with Database().transaction() as connection:
+    with Database().transaction("demo") as connection:
         others = scalar(
             connection, "SELECT count(*) FROM log.upload_file WHERE uploaded_by IS DISTINCT FROM %s", [_DEMO]
         )

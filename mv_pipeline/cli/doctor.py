@@ -33,7 +33,7 @@ def examine(settings: Settings, catalog: Catalog) -> list[Diagnosis]:
     """Look at disk, inbox, database, views, Dagster's storage and daemon."""
     found = [_disk(settings), *_inbox(settings)]
     try:
-        with Database().connect() as connection:
+        with Database().connect("doctor") as connection:
             found += _database(connection, catalog)
     except psycopg.OperationalError as error:
         found.append(Diagnosis("error", f"The database can't be reached: {str(error).strip()}"))

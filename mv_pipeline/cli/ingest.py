@@ -50,14 +50,14 @@ def ingest_files(
     for _, path in files:
         if not path.is_file() or path.suffix.lower() != ".csv":
             raise CommandError(f"{path} is no .csv file.")
-    with Database().connect() as connection:
+    with Database().connect("ingest") as connection:
         newest = scalar(connection, "SELECT coalesce(max(id), 0) FROM log.upload_file")
     placed = [(kind, _place(settings, kind, path)) for kind, path in files]
     request = ingest_request(catalog, placed, uploaded_by)
     result = run_job(
         INGEST, request.asset_selection, request.run_config, request.tags, title=f"Ingesting {len(files)} files"
     )
-    with Database().connect() as connection:
+    with Database().connect("ingest") as connection:
         return _outcomes(connection, placed, newest), result
 
 
