@@ -18,10 +18,19 @@ from rich.table import Table
 
 from mv_pipeline.catalog.kinds import LISTS, find_kind
 from mv_pipeline.catalog.relations import Catalog, load_catalog
-from mv_pipeline.cli.services import HOST, Service, serve
-from mv_pipeline.cli.session import CommandError, console, create_dagster_database, errors, migrated_session, session
+from mv_pipeline.cli.services import HOST, Service, check_migrated, serve
+from mv_pipeline.cli.session import (
+    CommandError,
+    console,
+    create_dagster_database,
+    errors,
+    hand_over_dagster_database,
+    migrated_session,
+    session,
+)
 from mv_pipeline.database import Database
 from mv_pipeline.errors import OperatorError
+from mv_pipeline.schema.roles import may_migrate
 from mv_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -39,13 +48,21 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 
 @app.command("migrate")
-def migrate_command() -> None:
+def migrate_command(
+    with_roles: Annotated[
+        bool, typer.Option("--roles", help="Create the roles owner, pipeline and reader, and hand everything over.")
+    ] = False,
+) -> None:
     """Create or update everything in the database; running it again changes nothing."""
     with session() as settings:
-        result = _migrate(settings, load_catalog(settings.sql_dir))
+        result = _migrate(settings, load_catalog(settings.sql_dir), with_roles=with_roles)
     done = [f"{name}: {action}" for name, action in result.changed.items()]
     done += [f"{name}: drop" for name in result.dropped if name not in result.changed]
     done += [f"{name}: {rows} rows" for name, rows in result.reference.items() if rows]
+    done += [f"{name}: role created" for name in result.access.created]
+    done += [f"{len(result.access.owners)} objects have a new owner"] if result.access.owners else []
+    if result.access.granted or result.access.revoked:
+        done.append(f"{len(result.access.granted)} privileges granted, {len(result.access.revoked)} revoked")
     if result.revision_before != result.revision_after:
         done.insert(0, f"revision {result.revision_before or 'none'} → {result.revision_after}")
     console.print("\n".join(done) if done else "Nothing to do: the database is up to date.", highlight=False)
@@ -130,7 +147,7 @@ def status_command(as_json: Json = False) -> None:
     """Show each materialized view and run its checks. Exit code 1 if one fails."""
     from mv_pipeline.cli.status import as_records, as_table, read_status
 
-    with migrated_session() as (_, catalog), Database().connect() as connection:
+    with migrated_session() as (_, catalog), Database().connect("status") as connection:
         statuses = read_status(connection, catalog)
     if as_json:
         _print_json(as_records(statuses))
@@ -153,7 +170,13 @@ def url_command() -> None:
 def dev_command() -> None:
     """Start the server, migrate, and run web UI, sensor and schedule until Ctrl-C."""
     with session() as settings:
-        _migrate(settings, load_catalog(settings.sql_dir))
+        catalog = load_catalog(settings.sql_dir)
+        with Database().connect("dev") as connection:
+            migrates = may_migrate(connection)
+            if not migrates:
+                check_migrated(connection, catalog)
+        if migrates:
+            _migrate(settings, catalog)
         console.print(
             f"UI:    http://{HOST}:{settings.port}\nInbox: {settings.inbox_dir}\nCtrl-C stops all.", highlight=False
         )
@@ -181,7 +204,7 @@ def demo_command() -> None:
         catalog = load_catalog(settings.sql_dir)
         _migrate(settings, catalog)
         outcomes = run_demo(settings, catalog)
-        with Database().connect() as connection:
+        with Database().connect("demo") as connection:
             statuses = read_status(connection, catalog)
     counts = {
         status: sum(outcome.status == status for outcome in outcomes) for status in ("success", "duplicate", "failed")
@@ -224,17 +247,19 @@ def main() -> None:
     """Run the command line; what is the user's to mend is told in one line."""
     try:
         app()
-    except (OperatorError, psycopg.OperationalError) as error:
+    except (OperatorError, psycopg.OperationalError, psycopg.errors.InsufficientPrivilege) as error:
         errors.print(f"mv-pipeline: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(1)
 
 
-def _migrate(settings: Settings, catalog: Catalog) -> "Migration":
+def _migrate(settings: Settings, catalog: Catalog, *, with_roles: bool = False) -> "Migration":
     from mv_pipeline.schema.migrate import migrate
 
     with errors.status("Migrating …") as status:
-        result = migrate(Database(), catalog, lambda step: status.update(f"Migrating: {step} …"))
+        result = migrate(Database(), catalog, lambda step: status.update(f"Migrating: {step} …"), with_roles=with_roles)
         create_dagster_database(settings)
+        if with_roles:
+            hand_over_dagster_database(settings)
     return result
 
 

@@ -15,11 +15,29 @@ from collections.abc import Sequence
 from enum import StrEnum
 from types import FrameType
 
+from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.cli.session import CommandError
+from mv_pipeline.database import Connection
+from mv_pipeline.schema.relations import decide, read_existing
+from mv_pipeline.schema.roles import OWNER
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 
 HOST = "127.0.0.1"
 _STOP_S = 15
+
+
+def check_migrated(connection: Connection, catalog: Catalog) -> None:
+    """Look whether the views stand as their files say, for a role that can't bring them there.
+
+    Raises:
+        CommandError: they don't.
+    """
+    changes = decide(catalog, *read_existing(connection, catalog)).changes
+    if changes:
+        raise CommandError(
+            f"{len(changes)} views differ from their files: {', '.join(changes)}. "
+            f"Run `mv-pipeline migrate` as a member of {OWNER}; {connection.info.user} isn't one."
+        )
 
 
 class Service(StrEnum):

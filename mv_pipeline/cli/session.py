@@ -13,10 +13,11 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from rich.console import Console
 
 from mv_pipeline.catalog.relations import Catalog, load_catalog
-from mv_pipeline.database import Database, scalar
+from mv_pipeline.database import APPLICATION, Database, scalar
 from mv_pipeline.embedded import running_server
 from mv_pipeline.errors import OperatorError
 from mv_pipeline.intake.inbox import prepare_folders
+from mv_pipeline.schema.roles import PIPELINE
 from mv_pipeline.settings import PROJECT_ROOT, Settings, load_settings
 
 # Piped output has no width of its own; tables must not be cut there.
@@ -47,7 +48,7 @@ def migrated_session() -> Iterator[tuple[Settings, Catalog]]:
         CommandError: it hasn't been run.
     """
     with session() as settings:
-        with Database().connect() as connection:
+        with Database().connect("session") as connection:
             if scalar(connection, "SELECT to_regclass('log.relation') IS NULL"):
                 raise CommandError("Nothing has been created in this database yet. Run `mv-pipeline migrate`.")
         yield settings, load_catalog(settings.sql_dir)
@@ -72,7 +73,7 @@ def create_dagster_database(settings: Settings) -> None:
         CommandError: the server doesn't let this role create it.
     """
     name = conninfo_to_dict(settings.resolved_dagster_url()).get("dbname", "dagster")
-    with Database().connect() as connection:
+    with Database().connect("migrate") as connection:
         if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is not None:
             return
         try:
@@ -84,10 +85,40 @@ def create_dagster_database(settings: Settings) -> None:
             ) from None
 
 
+def hand_over_dagster_database(settings: Settings) -> None:
+    """Give Dagster's database, and the tables that Dagster has made in it, to the pipeline role.
+
+    Dagster makes and changes its tables by itself, so whoever runs it has to own them.
+
+    Raises:
+        CommandError: this role may not, or Dagster's storage is on a server without the roles.
+    """
+    pipeline = sql.Identifier(PIPELINE)
+    try:
+        with psycopg.connect(
+            make_conninfo(settings.resolved_dagster_url()), application_name=f"{APPLICATION} migrate"
+        ) as connection:
+            name = sql.Identifier(connection.info.dbname)
+            connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(name, pipeline))
+            tables = connection.execute(
+                "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+            )
+            for (table,) in tables.fetchall():
+                connection.execute(
+                    sql.SQL("ALTER TABLE {} OWNER TO {}").format(sql.Identifier("public", table), pipeline)
+                )
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedObject) as error:
+        raise CommandError(
+            f"Everything else is done, but Dagster's database can't be handed over to {PIPELINE}: {error}"
+        ) from None
+
+
 def check_dagster_database(settings: Settings) -> None:
     """Connect to Dagster's storage once.
 
     Raises:
         psycopg.OperationalError: it can't be reached.
     """
-    psycopg.connect(make_conninfo(settings.resolved_dagster_url()), connect_timeout=5).close()
+    psycopg.connect(
+        make_conninfo(settings.resolved_dagster_url()), connect_timeout=5, application_name=f"{APPLICATION} doctor"
+    ).close()

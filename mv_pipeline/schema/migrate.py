@@ -4,7 +4,8 @@ One transaction holds all of it, under an advisory lock; running it again change
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -20,7 +21,7 @@ from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database import MINIMUM_SERVER_VERSION, Connection, Database, lock_for_transaction
 from mv_pipeline.errors import OperatorError
 from mv_pipeline.refresh import last_refresh, refresh_view
-from mv_pipeline.schema import relations, staging
+from mv_pipeline.schema import relations, roles, staging
 
 REVISIONS = Path(__file__).parent / "revisions"
 
@@ -38,6 +39,7 @@ class Migration:
         changed: relations by what was done to them.
         dropped: relations dropped, to be made again or for good.
         reference: rows changed in reference tables.
+        access: what changed in who may what.
     """
 
     revision_before: str | None
@@ -45,22 +47,26 @@ class Migration:
     changed: dict[str, relations.Action] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
     reference: dict[str, int] = field(default_factory=dict)
+    access: roles.Changes = field(default_factory=roles.Changes)
 
 
-def migrate(database: Database, catalog: Catalog, progress: Callable[[str], None] | None = None) -> Migration:
+def migrate(
+    database: Database, catalog: Catalog, progress: Callable[[str], None] | None = None, *, with_roles: bool = False
+) -> Migration:
     """Create what is missing and rebuild what changed, all or nothing.
 
     Args:
         database: PostgreSQL 16 or later.
         catalog: the views and materialized views to have.
         progress: called with the name of each step as it begins.
+        with_roles: create the roles and hand everything over to them; a database that has been handed over stays so.
 
     Raises:
         MigrateError: the server is too old, or it refuses a statement.
     """
     say = progress or (lambda _: None)
     # SQLAlchemy lends Alembic the connection; it is ours, with one transaction for everything.
-    engine = create_engine("postgresql+psycopg://", creator=database.open, poolclass=NullPool)
+    engine = create_engine("postgresql+psycopg://", creator=partial(database.open, "migrate"), poolclass=NullPool)
     try:
         with engine.begin() as bind:
             connection = cast(Connection, bind.connection.dbapi_connection)
@@ -70,6 +76,11 @@ def migrate(database: Database, catalog: Catalog, progress: Callable[[str], None
                 )
             lock_for_transaction(connection, "migrate")
             say("tables")
+            uses_roles = with_roles or roles.in_use(connection)
+            created = roles.prepare(connection) if with_roles else []
+            owners = roles.hand_over(connection, catalog) if uses_roles else {}
+            if uses_roles:
+                roles.act_as_owner(connection)
             before = _revision(connection)
             config = alembic.config.Config()
             config.set_main_option("script_location", str(REVISIONS))
@@ -78,12 +89,16 @@ def migrate(database: Database, catalog: Catalog, progress: Callable[[str], None
             staging.create_staging(connection)
             say("views")
             migration = _relations_and_data(connection, catalog, before)
+            if uses_roles:
+                say("privileges")
+                owners |= roles.hand_over(connection, catalog)
+                migration = replace(migration, access=roles.Changes(created, owners, *roles.grant(connection, catalog)))
     except (psycopg.Error, RelationError) as error:
         raise MigrateError(f"Nothing was changed: {error}") from error
     finally:
         engine.dispose()
     say("refresh")
-    with database.connect() as connection:
+    with database.connect("migrate") as connection:
         # What was created in the transaction above can't tell that transaction's own changes from later ones.
         for name in migration.changed:
             view = catalog.relations[name]

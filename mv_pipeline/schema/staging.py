@@ -6,7 +6,7 @@ rollup. Everything else that is a table stands in the Alembic revisions.
 
 from psycopg import sql
 
-from mv_pipeline.catalog.kinds import KINDS, Kind
+from mv_pipeline.catalog.kinds import KINDS, LISTS, Kind
 from mv_pipeline.catalog.tables import ROLLUP, ROLLUPS, TABLES
 from mv_pipeline.database import Connection, identifier
 
@@ -15,6 +15,9 @@ _TRANSITION_TABLES = {
     "UPDATE": "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows",
     "DELETE": "REFERENCING OLD TABLE AS old_rows",
 }
+# Flash and final rows of a list draw their ids from one sequence, as existing clients expect.
+_ID_SEQUENCE = {csv_list.csv_type: f"stg.shogun_flash_{csv_list.csv_type}_id_seq" for csv_list in LISTS}
+ID_SEQUENCES = tuple(_ID_SEQUENCE.values())
 
 
 def create_staging(connection: Connection) -> None:
@@ -42,11 +45,10 @@ def _create_raw_table(connection: Connection, kind: Kind) -> None:
 
 
 def _create_stg_table(connection: Connection, kind: Kind) -> None:
-    # Flash and final rows of a list draw their ids from one sequence, as existing clients expect.
-    sequence = f"shogun_flash_{kind.list.csv_type}_id_seq"
-    connection.execute(sql.SQL("CREATE SEQUENCE IF NOT EXISTS {}").format(sql.Identifier("stg", sequence)))
+    sequence = _ID_SEQUENCE[kind.list.csv_type]
+    connection.execute(sql.SQL("CREATE SEQUENCE IF NOT EXISTS {}").format(identifier(sequence)))
     columns = [
-        sql.SQL("id bigint PRIMARY KEY DEFAULT nextval({})").format(sql.Literal(f"stg.{sequence}")),
+        sql.SQL("id bigint PRIMARY KEY DEFAULT nextval({})").format(sql.Literal(sequence)),
         *(sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.pg_type)) for column in kind.columns),
         sql.SQL("upload_file_id integer"),
         sql.SQL("source_row_no integer"),
