@@ -15,6 +15,7 @@ import psutil
 import psycopg
 from psycopg import sql
 
+from mv_pipeline.database import APPLICATION
 from mv_pipeline.errors import OperatorError
 from mv_pipeline.settings import Settings
 
@@ -60,13 +61,22 @@ def _look_before_starting(server_dir: Path) -> None:
                 )
 
 
+def _look_at_socket_folder(server_dir: Path) -> None:
+    """The socket trusts whoever reaches it, so its folder has to keep everyone out but the server's own user."""
+    if server_dir.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise EmbeddedServerError(
+            f"Others than its owner can enter {server_dir}, and the server in it asks nobody for a password. "
+            f"Close it: chmod 700 {server_dir}"
+        )
+
+
 def _forget_dead_holders(server_dir: Path) -> None:
     holders = DiskList(server_dir / ".handle_pids.json")
     holders.put([pid for pid in holders.get() if psutil.pid_exists(pid)])
 
 
 def _create_databases(server: PostgresServer, names: tuple[str, ...]) -> None:
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+    with psycopg.connect(server.get_uri(), autocommit=True, application_name=f"{APPLICATION} start") as connection:
         existing = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
         for name in names:
             if name not in existing:
@@ -90,5 +100,6 @@ def running_server(settings: Settings) -> Iterator[None]:
     if settings.server_dir.exists():
         _forget_dead_holders(settings.server_dir)
     with get_server(settings.server_dir) as server:
+        _look_at_socket_folder(settings.server_dir)
         _create_databases(server, ("mv_pipeline", "dagster"))
         yield

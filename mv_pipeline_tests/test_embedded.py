@@ -3,11 +3,13 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -62,6 +64,43 @@ def test_only_its_owner_can_enter_the_folder_of_its_socket(home):
     with running_server(settings):
         assert settings.server_dir.stat().st_mode & 0o077 == 0
         assert (settings.server_dir / ".s.PGSQL.5432").is_socket()
+
+
+def test_the_folder_belongs_to_the_user_that_the_server_runs_under(home):
+    settings = settings_for(home)
+
+    with running_server(settings):
+        server = psutil.Process(int((settings.server_dir / "postmaster.pid").read_text().split()[0]))
+        owners = {server.uids().real, settings.server_dir.stat().st_uid}
+
+    assert len(owners) == 1
+    assert os.geteuid() != 0 or owners != {0}
+
+
+@as_root
+def test_another_user_does_not_reach_the_socket(home):
+    settings = settings_for(home)
+    nobody = 65534
+
+    with running_server(settings), socket.socket(socket.AF_UNIX) as client:
+        os.seteuid(nobody)
+        try:
+            with pytest.raises(PermissionError):
+                client.connect(str(settings.server_dir / ".s.PGSQL.5432"))
+        finally:
+            os.seteuid(0)
+
+
+def test_a_folder_that_others_can_enter_is_refused(home):
+    settings = settings_for(home)
+    with running_server(settings):
+        pass
+    settings.server_dir.chmod(0o750)  # as open as PostgreSQL itself lets it be
+
+    with pytest.raises(EmbeddedServerError, match="chmod 700"), running_server(settings):
+        pass
+
+    assert not is_running(settings)
 
 
 def test_it_listens_on_no_network_address(home):
