@@ -9,7 +9,7 @@ UV := $(VENV)/uv/bin/uv
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo dev test test-long check bench refresh-all-mv clean
+.PHONY: help install demo dev test test-long check audit bench refresh-all-mv clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,12 +37,16 @@ test-long: install ## Over a thousand random histories against full recomputes; 
 bench: install ## Ours against the rivals, in ratios; ARGS="--quick" for a short run
 	$(UV) run --frozen --group bench python -m bench $(ARGS)
 
-check: install ## Format, lint, types, and whether the definitions load
+check: install ## Format, lint, types, secrets, and whether the definitions load
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/mypy
+	git ls-files -z | xargs -0 $(RUN)/detect-secrets-hook --no-verify
 	@mkdir -p $(VENV)/validate && touch $(VENV)/validate/dagster.yaml
 	DAGSTER_HOME="$(CURDIR)/$(VENV)/validate" $(RUN)/dagster definitions validate -w workspace.yaml
+
+audit: install ## Known vulnerabilities in the pinned packages; asks osv.dev, so it needs the network
+	$(UV) audit --frozen --preview-features audit-command
 
 refresh-all-mv: install ## Refresh every materialized view now
 	$(RUN)/mv-pipeline refresh --all

@@ -339,6 +339,7 @@ class TestChanges:
         assert changes.tick().run_requests
 
     def test_a_database_that_is_away_is_said_and_not_raised(self, changes, monkeypatch):
+        # pragma: allowlist nextline secret
         monkeypatch.setenv("MV_PIPELINE_DATABASE_URL", "postgresql://u:canary@127.0.0.1:1/plant")
 
         message = changes.tick().skip_message

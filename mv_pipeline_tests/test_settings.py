@@ -82,6 +82,7 @@ def test_an_empty_variable_counts_as_unset(monkeypatch):
             "mysql://db/plant",
             "MV_PIPELINE_DATABASE_URL: a URL that begins with postgresql:// is needed",
         ),
+        # pragma: allowlist nextline secret
         ("DAGSTER_URL", "postgresql://u:canary@db:x y/p", "MV_PIPELINE_DAGSTER_URL: PostgreSQL can't read this URL"),
     ],
 )

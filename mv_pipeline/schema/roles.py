@@ -34,6 +34,7 @@ _LOG: dict[str, tuple[str, ...]] = {
     "log.upload_file": ("INSERT", "UPDATE"),
     "log.change_note": ("INSERT", "DELETE"),
     "log.view_refresh": ("INSERT",),
+    "log.refresh_failure": ("INSERT",),
     "log.relation": (),
     "log.mv_pipeline_version": (),
 }
