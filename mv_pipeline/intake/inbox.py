@@ -3,13 +3,14 @@
 Nothing here opens a file or a connection. A file is told by its folder: `inbox/<kind>/<name>.csv`.
 """
 
+import contextlib
 import errno
 import itertools
 import os
 import shutil
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +22,8 @@ from mv_pipeline.settings import TIME_ZONE, Settings
 
 _UNFINISHED = (".part", ".tmp", ".crdownload", ".filepart")
 _NAME_BYTES = 255
+# What the system says where a file can't have a second name: another file system, or one without hard links.
+_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
 @dataclass(frozen=True)
@@ -155,22 +158,41 @@ def rejected_folder(settings: Settings, kind: str) -> Path:
 def move_into(path: Path, folder: Path) -> Path:
     """Move a file into a folder, under a readable name that is free there; nothing is ever overwritten.
 
+    A crash leaves the file in its place, or a second name of it that the next try takes away; never half a file.
+
     Returns:
         The file's new path.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    target = reserve(folder, readable_name(path.name))
-    try:
-        path.replace(target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        # Another file system: copy beside the reserved name first, so that a crash leaves no half file under it.
-        copy = hidden(target)
-        shutil.copy2(path, copy, follow_symlinks=False)
-        copy.replace(target)
-        path.unlink()
+    for target in _names(folder, readable_name(path.name)):
+        if os.path.lexists(target) and target.samefile(path):
+            break
+        with contextlib.suppress(FileExistsError):
+            _link(path, target)
+            break
+    path.unlink()
     return target
+
+
+def _link(path: Path, target: Path) -> None:
+    """Give a file a second name, or a copy on another file system.
+
+    Raises:
+        FileExistsError: the name is taken.
+    """
+    try:
+        os.link(path, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        copy = hidden(target)
+        try:
+            shutil.copy2(path, copy, follow_symlinks=False)
+            copy.replace(target)
+        finally:
+            copy.unlink(missing_ok=True)
 
 
 def hidden(path: Path) -> Path:
@@ -186,16 +208,24 @@ def reserve(folder: Path, name: str, ending: str = "") -> Path:
         name: of the file.
         ending: is put behind the name and never cut; without one, the name's own suffix isn't.
     """
+    for path in _names(folder, name, ending):
+        with contextlib.suppress(FileExistsError):
+            path.touch(exist_ok=False)
+            break
+    return path
+
+
+def free_name(folder: Path, name: str) -> str:
+    """The readable name that a file of that name would get in the folder now."""
+    return next(path.name for path in _names(folder, readable_name(name)) if not os.path.lexists(path))
+
+
+def _names(folder: Path, name: str, ending: str = "") -> Iterator[Path]:
+    """The paths to try one after the other: the name, then the name with a number."""
     stem, dot, suffix = (name, "", ending) if ending else name.rpartition(".")
     for number in itertools.count(1):
         end = f"{f'-{number}' if number > 1 else ''}{dot}{suffix}"
-        path = folder / _cut(stem, end)
-        try:
-            path.touch(exist_ok=False)
-        except FileExistsError:
-            continue
-        return path
-    raise AssertionError("unreachable: the count never ends")
+        yield folder / _cut(stem, end)
 
 
 def _cut(stem: str, end: str) -> str:

@@ -56,13 +56,19 @@ def _load_and_move(connection: Connection, settings: Settings, kind: Kind, path:
             if not facts.sha256 and error.problems[0].code is not Code.TOO_LARGE:
                 facts = replace(facts, sha256=hash_file(file))
             upload = log_rejection(connection, kind, name, facts, error, uploaded_by)
-            target = inbox.move_into(path, inbox.rejected_folder(settings, kind.name))
-            write_report(inbox.reserve(target.parent, target.name, ".errors.csv"), error)
+            _reject(path, inbox.rejected_folder(settings, kind.name), error)
             return upload
     # It is loaded, whoever took the file away meanwhile.
     with suppress(FileNotFoundError):
         inbox.move_into(path, inbox.archive_folder(settings, kind.name))
     return upload
+
+
+def _reject(path: Path, folder: Path, error: RejectedFileError) -> None:
+    """Write the report, then move the file beside it: until the file has gone, the next try does all of it again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_report(inbox.reserve(folder, inbox.free_name(folder, path.name), ".errors.csv"), error)
+    inbox.move_into(path, folder)
 
 
 def _raise_if_changed(path: Path, before: os.stat_result) -> None:
