@@ -8,7 +8,7 @@ from functools import partial
 
 import dagster as dg
 
-from mv_pipeline.assets.describe import asset_key
+from mv_pipeline.assets.describe import LAST, asset_key
 from mv_pipeline.catalog.kinds import KINDS
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.tables import ROLLUPS
@@ -17,8 +17,6 @@ from mv_pipeline.probes import Probe, last_upload_probe, notes_probe, upload_pro
 from mv_pipeline.proof import Difference, prove_rollup, prove_view
 
 PROOF = "full_recompute"
-# Readers wait for views, nobody waits for a check: within a run, the checks come last.
-_AFTER_THE_VIEWS = {"dagster/priority": "-1"}
 _SHOWN = 10
 
 
@@ -30,7 +28,7 @@ def build_check(*, name: str, probes: list[Probe]) -> dg.AssetChecksDefinition:
         name=f"{key.to_python_identifier()}__checks",
         specs=[dg.AssetCheckSpec(probe.name, asset=key, description=probe.description) for probe in probes],
         can_subset=True,
-        op_tags=_AFTER_THE_VIEWS,
+        op_tags=LAST,
     )
     def checks(
         context: dg.AssetCheckExecutionContext, database: dg.ResourceParam[Database]
@@ -59,7 +57,7 @@ def build_proof(*, name: str, prove: Callable[[Database, str], Difference]) -> d
         name=PROOF,
         asset=asset_key(name),
         description="Every row is what a full recompute from the staging lines gives. Repairs what differs.",
-        op_tags=_AFTER_THE_VIEWS,
+        op_tags=LAST,
     )
     def proof(context: dg.AssetCheckExecutionContext, database: dg.ResourceParam[Database]) -> dg.AssetCheckResult:
         difference = prove(database, context.run.run_id)

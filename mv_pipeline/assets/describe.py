@@ -7,6 +7,9 @@ import dagster as dg
 from mv_pipeline.database import Connection
 
 OWNER = "team:data-platform"
+# Within a run, what readers wait for comes first: the way to the materialized views, then plain views, then checks.
+FIRST = {"dagster/priority": "1"}
+LAST = {"dagster/priority": "-1"}
 GROUP_INTAKE = "intake"
 GROUP_STAGING = "staging"
 GROUP_ROLLUP = "rollup"

@@ -8,6 +8,7 @@ import dagster as dg
 import psycopg
 
 from mv_pipeline.assets.describe import (
+    FIRST,
     GROUP_MATERIALIZED,
     asset_key,
     asset_keys,
@@ -55,6 +56,7 @@ def build_materialized_view_asset(*, catalog: Catalog, relation: Relation) -> dg
         code_version=relation.definition_hash[:12],
         freshness_policy=FRESH_BY,
         retry_policy=RETRIES,
+        op_tags=FIRST,
         output_required=relation.header.criticality == "critical",
     )
     def materialized_view(

@@ -4,6 +4,7 @@ import dagster as dg
 from psycopg import sql
 
 from mv_pipeline.assets.describe import (
+    FIRST,
     GROUP_ROLLUP,
     OWNER,
     asset_key,
@@ -43,6 +44,7 @@ def build_rollup_asset(*, catalog: Catalog, csv_type: str) -> dg.AssetsDefinitio
         description=bilingual(table.description, table.description_en),
         metadata=table_metadata(table.name),
         retry_policy=RETRIES,
+        op_tags=FIRST,
     )
     def rollup(config: RollupConfig, database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
         with (

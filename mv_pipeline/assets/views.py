@@ -7,6 +7,7 @@ import dagster as dg
 from psycopg import sql
 
 from mv_pipeline.assets.describe import (
+    FIRST,
     GROUP_REFERENCE,
     GROUP_ROLLUP,
     GROUP_STAGING,
@@ -34,6 +35,7 @@ def build_view_asset(*, catalog: Catalog, relation: Relation) -> dg.AssetsDefini
         description=bilingual(relation.header.description, relation.header.description_en),
         metadata=table_metadata(relation.name),
         code_version=relation.definition_hash[:12],
+        op_tags=FIRST if _feeds_a_materialized_view(catalog, relation) else None,
     )
     def view(database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
         with database.connect(f"view {relation.name}") as connection:
@@ -52,6 +54,10 @@ def build_view_asset(*, catalog: Catalog, relation: Relation) -> dg.AssetsDefini
             )
 
     return view
+
+
+def _feeds_a_materialized_view(catalog: Catalog, relation: Relation) -> bool:
+    return any(relation.name in catalog.upstream(view.name) for view in catalog.materialized_views)
 
 
 def _group(catalog: Catalog, relation: Relation) -> str:

@@ -92,12 +92,14 @@ def test_all_checks_pass_after_a_good_file(run, receive):
     }
 
 
-def test_no_view_waits_for_a_check(run, receive):
-    events = [event.event_type for event in run("ingest", [receive()]).all_events]
+def test_what_readers_wait_for_comes_first(run, receive, catalog):
+    result = run("ingest", [receive()])
 
-    last_view = max(i for i, kind in enumerate(events) if kind is dg.DagsterEventType.ASSET_MATERIALIZATION)
-    first_check = events.index(dg.DagsterEventType.ASSET_CHECK_EVALUATION)
-    assert last_view < first_check
+    steps = [event.step_key for event in result.all_events if event.event_type is dg.DagsterEventType.STEP_START]
+    last_refresh = max(i for i, step in enumerate(steps) if "__mv_" in step and not step.endswith("__checks"))
+    first_check = min(i for i, step in enumerate(steps) if step.endswith("__checks"))
+    assert last_refresh < steps.index("mart__v_receive_weekly") < first_check
+    assert steps.index("ref__v_customer") > last_refresh
 
 
 def test_a_refresh_reports_rows_seconds_changes_and_bytes(run, receive):
