@@ -1,0 +1,123 @@
+"""What a daemon's run does, in a process of its own that can be told where to die.
+
+Boundaries are named here; that a process dies is nothing that the pipeline's code knows of.
+"""
+
+import importlib
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mv_pipeline.catalog.kinds import find_kind
+from mv_pipeline.catalog.relations import Catalog, load_catalog
+from mv_pipeline.catalog.tables import ROLLUPS
+from mv_pipeline.database import Database
+from mv_pipeline.intake.inbox import look_into
+from mv_pipeline.intake.upload import take_file
+from mv_pipeline.refresh import last_refresh, prune_notes, refresh_view
+from mv_pipeline.rollup import update_rollup
+from mv_pipeline.settings import Settings, load_settings
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """A place between two steps.
+
+    Args:
+        name: what has just happened, or is about to.
+        module: the module whose function is called there.
+        function: the function's name, as that module calls it.
+        side: before or after the call.
+    """
+
+    name: str
+    module: str
+    function: str
+    side: Literal["before", "after"]
+
+
+INTAKE = (
+    Boundary("file opened", "mv_pipeline.intake.upload", "open_file", "after"),
+    Boundary("file inspected", "mv_pipeline.intake.upload", "inspect_file", "after"),
+    Boundary("upload logged", "mv_pipeline.intake.load", "_log_upload", "after"),
+    Boundary("lines copied into raw", "mv_pipeline.intake.load", "_copy", "after"),
+    Boundary("lines typed into stg", "mv_pipeline.intake.load", "_insert_typed", "after"),
+    Boundary("cells counted", "mv_pipeline.intake.load", "_all_read", "after"),
+    Boundary("earlier lines soft-deleted", "mv_pipeline.intake.load", "_delete_earlier", "after"),
+    Boundary("log finished", "mv_pipeline.intake.load", "_finish_log", "after"),
+    Boundary("file loaded, not committed", "mv_pipeline.intake.upload", "load_file", "after"),
+    Boundary("file committed, not moved", "mv_pipeline.intake.inbox", "move_into", "before"),
+    Boundary("file linked, old name there", "mv_pipeline.intake.inbox", "_link", "after"),
+    Boundary("file moved", "mv_pipeline.intake.inbox", "move_into", "after"),
+    Boundary("rejection logged", "mv_pipeline.intake.upload", "log_rejection", "after"),
+    Boundary("report begun", "mv_pipeline.intake.upload", "write_report", "before"),
+    Boundary("report written", "mv_pipeline.intake.upload", "write_report", "after"),
+)
+ROLLUP = (
+    Boundary("rollup locked", "mv_pipeline.rollup", "lock_for_transaction", "after"),
+    Boundary("days recomputed", "mv_pipeline.rollup", "_recompute", "after"),
+    Boundary("rolled up, not committed", __name__, "update_rollup", "after"),
+    Boundary("notes pruned, not committed", __name__, "prune_notes", "after"),
+)
+REFRESH = (
+    Boundary("staleness known", __name__, "last_refresh", "after"),
+    Boundary("refresh about to begin", "mv_pipeline.refresh", "_rows_written", "before"),
+    Boundary("view refreshed, not logged", "mv_pipeline.refresh", "log_refresh", "before"),
+    Boundary("refresh logged, not committed", "mv_pipeline.refresh", "log_refresh", "after"),
+    Boundary("refresh committed", __name__, "refresh_view", "after"),
+)
+BOUNDARIES = (*INTAKE, *ROLLUP, *REFRESH)
+
+
+def tick(settings: Settings, catalog: Catalog) -> None:
+    """Take every file, roll up, refresh what is stale: the steps of one run."""
+    with Database(url=settings.resolved_database_url()).connect("test") as connection:
+        for file in look_into(settings.inbox_dir).at_rest({}, 0):
+            take_file(connection, settings, find_kind(file.kind), file.path, "test")
+        for csv_type in ROLLUPS:
+            with connection.transaction():
+                update_rollup(connection, csv_type)
+                prune_notes(connection, catalog)
+        for view in catalog.materialized_views:
+            last = last_refresh(connection, catalog, view)
+            if last is None or not last.fresh:
+                refresh_view(connection, view)
+
+
+def run(environment: dict[str, str], boundary: Boundary | None, call: int, started: Any) -> None:
+    """Run one tick; with a boundary, die of SIGKILL there.
+
+    Args:
+        environment: the plant's settings.
+        boundary: where to die; None: nowhere by itself.
+        call: at which call of the boundary's function; 1 is the first.
+        started: an event that is set when the work begins.
+    """
+    os.environ.update(environment)
+    settings = load_settings()
+    catalog = load_catalog(settings.sql_dir)
+    if boundary:
+        _die_at(boundary, call)
+    started.set()
+    tick(settings, catalog)
+
+
+def _die_at(boundary: Boundary, call: int) -> None:
+    module = importlib.import_module(boundary.module)
+    # A spawned process has this module under its own name; tick's names are looked up there.
+    function: Callable[..., Any] = getattr(module, boundary.function)
+    calls = 0
+
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call and boundary.side == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = function(*args, **kwargs)
+        if calls == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(module, boundary.function, dying)
