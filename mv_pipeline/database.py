@@ -109,8 +109,19 @@ def session_lock(connection: Connection, *key: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if not connection.closed:
+        # A connection that was lost has taken the lock with it.
+        with contextlib.suppress(psycopg.OperationalError):
             connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
+
+
+def is_locked(connection: Connection, *key: str) -> bool:
+    """True if some session holds the advisory lock of that key.
+
+    Args:
+        connection: in autocommit mode.
+        key: as given to `session_lock`.
+    """
+    return not scalar(connection, "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [_lock_name(key)])
 
 
 def _lock_name(key: tuple[str, ...]) -> str:

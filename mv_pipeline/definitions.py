@@ -4,7 +4,7 @@ import dagster as dg
 
 from mv_pipeline import assets, checks, jobs, schedules, sensors
 from mv_pipeline.catalog.relations import load_catalog
-from mv_pipeline.database import Database
+from mv_pipeline.resources import database_resource
 from mv_pipeline.settings import load_settings
 
 
@@ -18,6 +18,6 @@ def defs() -> dg.Definitions:
         jobs=jobs.build_jobs(catalog),
         sensors=sensors.build_sensors(catalog),
         schedules=[schedules.nightly_schedule],
-        resources={"database": Database()},
+        resources={"database": database_resource},
         executor=dg.in_process_executor,
     )

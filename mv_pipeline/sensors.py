@@ -21,6 +21,7 @@ from mv_pipeline.database import Database
 from mv_pipeline.intake.inbox import InboxFile, InboxLook, look_into
 from mv_pipeline.jobs import INGEST, NIGHTLY, REFRESH_ALL, REFRESH_CHANGED, downstream_keys, intake_keys
 from mv_pipeline.refresh import read_staleness
+from mv_pipeline.resources import is_alive
 from mv_pipeline.settings import load_settings
 
 _LOOK_S = 0.25
@@ -30,6 +31,7 @@ _LONGEST_WAIT_S = 600
 _SHOWN = 5
 _QUIET_S = 1.0
 _LONGEST_BURST_S = 30.0
+_FIRST_SIGN_S = 10.0
 _UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -173,11 +175,29 @@ def build_sensors(catalog: Catalog) -> list[dg.SensorDefinition]:
 
 
 def _run_under_way(context: dg.SensorEvaluationContext, *jobs: str) -> str | None:
-    """The id of a run of one of the jobs that hasn't ended, if there is one."""
-    for record in context.instance.get_run_records(dg.RunsFilter(statuses=_UNDER_WAY)):
-        if record.dagster_run.job_name in jobs:
+    """The id of a run of one of the jobs that hasn't ended, if there is one; runs whose process is gone are ended."""
+    records = context.instance.get_run_records(dg.RunsFilter(statuses=_UNDER_WAY))
+    for record in records:
+        if record.dagster_run.job_name in jobs and not _end_if_dead(context.instance, record):
             return record.dagster_run.run_id
     return None
+
+
+def _end_if_dead(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
+    """Mark a run as failed if its process died without a word: at a SIGKILL, or with the machine.
+
+    A run that hasn't begun to work is left to Dagster's own time limit.
+    """
+    if record.start_time is None or time.time() - record.start_time < _FIRST_SIGN_S:
+        return False
+    try:
+        with Database().connect("sensors") as connection:
+            alive = is_alive(connection, record.dagster_run.run_id)
+    except psycopg.OperationalError:
+        return False
+    if not alive:
+        instance.report_run_failed(record.dagster_run, "The process of this run is gone; the next run goes on.")
+    return not alive
 
 
 def _wait_s(tries: int) -> float:

@@ -18,6 +18,8 @@ RETRIES = dg.RetryPolicy(max_retries=3, delay=1, backoff=dg.Backoff.EXPONENTIAL,
 def failing_at_once(what: str) -> Iterator[None]:
     """Let transient errors of the database out for `RETRIES`; turn the others into a failure that isn't retried.
 
+    So are errors of the file system: the sensor comes again anyway, and by then a share may be back.
+
     Args:
         what: what could not be done, for the message.
 
@@ -26,7 +28,7 @@ def failing_at_once(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except psycopg.Error as error:
-        if is_transient(error):
+    except (psycopg.Error, OSError) as error:
+        if isinstance(error, psycopg.Error) and is_transient(error):
             raise
         raise dg.Failure(f"{what}: {str(error).strip()}", allow_retries=False) from error

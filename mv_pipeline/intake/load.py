@@ -49,13 +49,18 @@ def load_file(
 ) -> Upload:
     """Load a file in the caller's transaction.
 
+    A file that was loaded before and only couldn't be moved away is not loaded again, whatever came after it.
+
     Raises:
         RejectedFileError: something in the file is wrong; the caller rolls back.
     """
+    taken = _logged(connection, kind, facts, "success")
+    if taken is not None:
+        return Upload(taken, file_name, "duplicate")
     original = _active_upload(connection, kind, facts)
     upload_id = _log_upload(connection, kind, file_name, facts, "processing", uploaded_by)
     if original is not None:
-        _finish_log(connection, upload_id, 0, {"duplicate_of": original})
+        _finish_log(connection, upload_id, 0, {"duplicate_of": original, "file": facts.identity})
         return Upload(upload_id, file_name, "duplicate")
     with _reading(file, facts, kind) as reader:
         doubtful = _load_lines(connection, kind, reader, upload_id)
@@ -77,6 +82,7 @@ def load_file(
         "last_day": max(days).isoformat(),
         "encoding": facts.encoding,
         "unknown_headers": reader.unknown_headers,
+        "file": facts.identity,
     }
     _finish_log(connection, upload_id, reader.data_lines, facts_of_upload)
     return Upload(upload_id, file_name, "loaded", reader.data_lines, days, reader.blank_lines, reader.total_lines)
@@ -90,7 +96,10 @@ def log_rejection(
     error: RejectedFileError,
     uploaded_by: str,
 ) -> Upload:
-    """Log that a file was rejected, and why."""
+    """Log that a file was rejected, and why; once, however often it can't be moved away."""
+    taken = _logged(connection, kind, facts, "failed")
+    if taken is not None:
+        return Upload(taken, file_name, "rejected", message=str(error))
     with connection.transaction():
         upload_id = _log_upload(connection, kind, file_name, facts, "failed", uploaded_by)
         codes: dict[str, int] = {}
@@ -98,7 +107,7 @@ def log_rejection(
             codes[problem.code] = codes.get(problem.code, 0) + 1
         connection.execute(
             "UPDATE log.upload_file SET error_message = %s, metadata = %s WHERE id = %s",
-            [str(error), json.dumps({"problems": error.count, "codes": codes}), upload_id],
+            [str(error), json.dumps({"problems": error.count, "codes": codes, "file": facts.identity}), upload_id],
         )
     return Upload(upload_id, file_name, "rejected", message=str(error))
 
@@ -129,6 +138,16 @@ def _finish_log(connection: Connection, upload_id: int, rows: int, metadata: dic
         "UPDATE log.upload_file SET processing_status = 'success', row_count = %s, metadata = %s WHERE id = %s",
         [rows, json.dumps(metadata, ensure_ascii=False), upload_id],
     )
+
+
+def _logged(connection: Connection, kind: Kind, facts: FileFacts, status: str) -> int | None:
+    """The log row of this very file, if a run that couldn't move it away has left it behind."""
+    row = connection.execute(
+        "SELECT id FROM log.upload_file WHERE file_hash = %s AND file_type = %s AND csv_type = %s "
+        "AND processing_status = %s AND metadata->>'file' = %s ORDER BY id DESC LIMIT 1",
+        [facts.sha256, kind.version.upper(), kind.list.csv_type, status, facts.identity],
+    ).fetchone()
+    return row[0] if row else None
 
 
 def _active_upload(connection: Connection, kind: Kind, facts: FileFacts) -> int | None:

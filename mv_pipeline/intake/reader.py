@@ -53,11 +53,19 @@ class NotAFileError(Exception):
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What a first pass over a file tells: its size in bytes, its SHA-256 and its encoding."""
+    """What is known of a file before its lines are read.
+
+    Args:
+        size: bytes.
+        sha256: in hex.
+        encoding: as Python names it.
+        identity: tells this very file from another with the same content, until somebody moves or changes it.
+    """
 
     size: int
     sha256: str
     encoding: str
+    identity: str = ""
 
 
 def open_file(path: Path) -> BufferedReader:

@@ -41,9 +41,10 @@ def _load_and_move(connection: Connection, settings: Settings, kind: Kind, path:
     name = inbox.readable_name(path.name)
     with open_file(path) as file:
         before = os.fstat(file.fileno())
-        facts = FileFacts(before.st_size, "", "")
+        identity = f"{before.st_dev}-{before.st_ino}-{before.st_ctime_ns}"
+        facts = FileFacts(before.st_size, "", "", identity)
         try:
-            facts = inspect_file(file, settings.max_file_mb * 1_000_000)
+            facts = replace(inspect_file(file, settings.max_file_mb * 1_000_000), identity=identity)
             with connection.transaction():
                 upload = load_file(connection, kind, name, file, facts, uploaded_by)
                 _raise_if_changed(path, before)
