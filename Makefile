@@ -31,8 +31,8 @@ dev: install ## Server, web UI, sensor and schedule on 127.0.0.1:3000 until Ctrl
 test: install ## The whole test suite, on a real PostgreSQL
 	$(RUN)/pytest
 
-test-long: install ## Over a thousand random histories against full recomputes; takes long
-	MV_PIPELINE_TESTS_PROFILE=long $(RUN)/pytest mv_pipeline_tests/test_histories.py
+test-long: install ## Over a thousand random histories, and hundreds of kills at random moments; takes long
+	MV_PIPELINE_TESTS_PROFILE=long $(RUN)/pytest mv_pipeline_tests/test_histories.py mv_pipeline_tests/faults
 
 bench: install ## Ours against the rivals, in ratios; ARGS="--quick" for a short run
 	$(UV) run --frozen --group bench python -m bench $(ARGS)

@@ -20,6 +20,7 @@ from mv_pipeline.embedded import running_server
 from mv_pipeline.intake.inbox import prepare_folders
 from mv_pipeline.schema.migrate import REVISIONS, migrate
 from mv_pipeline.settings import PROJECT_ROOT, Settings
+from mv_pipeline_tests.processes import free_port
 
 TODAY = "2025-12-11"
 NEWEST_REVISION = max(path.name[:4] for path in (REVISIONS / "versions").glob("*.py"))
@@ -107,3 +108,12 @@ def connection(database: Database) -> Iterator[Connection]:
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as instance:
         yield instance
+
+
+@pytest.fixture
+def home() -> Iterator[tuple[Settings, Path]]:
+    """The settings of a home of the test's own with a free port, and the path of a log beside it."""
+    with tempfile.TemporaryDirectory(prefix="mvp-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        port = free_port()
+        yield Settings(home=Path(folder) / "home", database_url=None, dagster_url=None, port=port), Path(folder) / "log"

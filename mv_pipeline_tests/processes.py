@@ -1,11 +1,22 @@
-"""What the tests with processes of their own share: ports, patience, and where a process listens."""
+"""What the tests with processes of their own share: ports, patience, where a process listens, and a real daemon."""
 
+import contextlib
+import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 import time
-from collections.abc import Callable
-from typing import TypeVar
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
 import psutil
+
+from mv_pipeline.settings import Settings
 
 PATIENCE_S = 180
 Found = TypeVar("Found")
@@ -37,3 +48,66 @@ def listening_addresses(pid: int) -> set[tuple[str, int]]:
         for connection in process.net_connections(kind="tcp")
         if connection.status == psutil.CONN_LISTEN
     }
+
+
+@dataclass
+class Dev:
+    """`mv-pipeline dev` at work.
+
+    Args:
+        settings: of its home.
+        process: the command.
+        log: where it writes to.
+    """
+
+    settings: Settings
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def graphql(self, query: str) -> Any:
+        """Ask the web server; None while it doesn't answer yet."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.settings.port}/graphql",
+            json.dumps({"query": query}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return json.load(answer)["data"]
+        except OSError:
+            assert self.process.poll() is None, self.log.read_text()
+            return None
+
+    def runs(self, *statuses: str) -> list[dict[str, Any]]:
+        """The runs with one of the statuses, or all of them, the newest first."""
+        answer = self.graphql("{ runsOrError { ... on Runs { results { runId jobName status tags { key value } } } } }")
+        found = answer["runsOrError"]["results"] if answer else []
+        return [run for run in found if not statuses or run["status"] in statuses]
+
+    def family(self) -> list[psutil.Process]:
+        """The command and every process that it or its children started; the embedded server isn't among them."""
+        parent = psutil.Process(self.process.pid)
+        return [parent, *(child for child in parent.children(recursive=True) if child.name() != "postgres")]
+
+
+@contextlib.contextmanager
+def running_dev(settings: Settings, log: Path) -> Iterator[Dev]:
+    """Run `mv-pipeline dev` in a home, and stop it by Ctrl-C if it still runs at the end."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MV_PIPELINE", "DAGSTER"))}
+    environment |= {"MV_PIPELINE_HOME": str(settings.home), "MV_PIPELINE_PORT": str(settings.port)}
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            [str(Path(sys.executable).with_name("mv-pipeline")), "dev"],
+            env=environment,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    dev = Dev(settings, process, log)
+    try:
+        wait_for("the UI answers", lambda: dev.graphql("{ version }"))
+        yield dev
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
