@@ -119,7 +119,11 @@ def look_into(inbox: Path) -> InboxLook:
             if folder.name.startswith("."):
                 continue
             if folder.name in kinds and folder.is_dir(follow_symlinks=False):
-                _look_into_folder(folder, files, left_alone)
+                try:
+                    _look_into_folder(folder, files, left_alone)
+                except OSError as error:
+                    # One folder that can't be read must not keep the other kinds' files from being taken.
+                    left_alone[folder.name] = f"the folder can't be read: {error.strerror}"
             else:
                 left_alone[readable_name(folder.name)] = "no folder of a CSV kind"
     files.sort(key=lambda file: (file.mtime_ns, file.key))

@@ -16,7 +16,7 @@ from psycopg import sql
 from mv_pipeline.catalog.kinds import Column, Kind
 from mv_pipeline.database import Connection, one_row, scalar
 from mv_pipeline.intake import cells
-from mv_pipeline.intake.problems import REPORT_LIMIT, Code, Problem, RejectedFileError
+from mv_pipeline.intake.problems import REPORT_LIMIT, VALUE_LIMIT, Code, Problem, RejectedFileError
 from mv_pipeline.intake.reader import Block, CsvReader, FileFacts
 
 
@@ -289,7 +289,7 @@ def _bad_cells(
         ]
     rows = connection.execute(
         sql.SQL(
-            "SELECT source_row_no, code, cell, count(*) OVER () FROM ("
+            "SELECT source_row_no, code, left(cell, {shown}), count(*) OVER () FROM ("
             "SELECT r.source_row_no, r.cell, CASE {conditions} END AS code FROM {stg} AS s "
             "JOIN (SELECT source_row_no, {name} AS cell, {held} AS held FROM {raw} WHERE upload_file_id = {id}) AS r "
             "USING (source_row_no), "
@@ -303,6 +303,8 @@ def _bad_cells(
             held=cells.trimmed(name),
             id=upload_id,
             limit=REPORT_LIMIT,
+            # One character more than is shown, so that it is seen to be cut.
+            shown=VALUE_LIMIT + 1,
         )
     ).fetchall()
     for position, row in enumerate(rows):

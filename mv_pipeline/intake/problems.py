@@ -12,8 +12,8 @@ from pathlib import Path
 
 from mv_pipeline.intake.readable import readable
 
-REPORT_LIMIT = 100_000
-_VALUE_LIMIT = 200
+REPORT_LIMIT = 10_000
+VALUE_LIMIT = 200
 _FORMULA_STARTS = frozenset("=+-−@\t\r\n")
 
 
@@ -145,7 +145,7 @@ def write_report(path: Path, error: RejectedFileError) -> None:
 
 
 def _shorten(value: str) -> str:
-    return value if len(value) <= _VALUE_LIMIT else value[:_VALUE_LIMIT] + "…"
+    return value if len(value) <= VALUE_LIMIT else value[:VALUE_LIMIT] + "…"
 
 
 def _harmless(value: str) -> str:

@@ -153,6 +153,16 @@ def test_no_connection_is_free_for_a_while(plant, instance, monkeypatch):
     plant.connection.execute(sql.SQL("DROP ROLE {0}").format(sql.Identifier(user)))
 
 
+def test_a_reader_idle_in_its_transaction_blocks_nothing(plant, database):
+    plant.outage()
+    with database.open() as reader:
+        reader.execute("SELECT count(*) FROM mart.mv_receive_daily")
+        plant.tick()
+        reader.rollback()
+
+    assert plant.losses() == []
+
+
 def test_the_clock_passes_midnight_between_two_refreshes(plant):
     plant.outage()
     process = plant.start(boundary("refresh committed"))

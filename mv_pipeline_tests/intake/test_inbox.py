@@ -305,3 +305,24 @@ def test_a_file_is_moved_to_another_file_system(tmp_path: Path, monkeypatch: pyt
 
     assert [entry.name for entry in (tmp_path / "to").iterdir()] == ["a.csv"]
     assert (target.read_bytes(), target.stat().st_mtime_ns, path.exists()) == (b"1", HOUR_NS, False)
+
+
+def test_a_folder_that_cannot_be_read_keeps_no_other_from_being_looked_into(tmp_path, monkeypatch):
+    inbox = tmp_path / "inbox"
+    for kind in ("shogun_final_receive", "shogun_final_yard"):
+        (inbox / kind).mkdir(parents=True)
+        (inbox / kind / "a.csv").touch()
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("receive"):
+            # Root may read everything, so the refusal is made up.
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+    look = look_into(inbox)
+
+    assert [file.key for file in look.files] == ["shogun_final_yard/a.csv"]
+    assert look.left_alone == {"shogun_final_receive": "the folder can't be read: Permission denied"}

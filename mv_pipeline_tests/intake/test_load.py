@@ -201,7 +201,7 @@ def test_the_log_says_what_was_loaded(settings: Settings, connection: Connection
             *(None, False, None),
         )
     ]
-    assert one(connection, "SELECT metadata FROM log.upload_file") == {
+    assert one(connection, "SELECT metadata - 'file' FROM log.upload_file") == {
         "lines": 6,
         "blank_lines": 3,
         "total_lines": 1,
@@ -270,7 +270,7 @@ def test_every_bad_cell_and_line_is_reported_in_the_order_of_lines(settings: Set
         (12, "伝票日付", "2027/01/01", "date_out_of_range"),
         (12, "金額", "'--5", "bad_number"),
     ]
-    assert one(connection, "SELECT metadata FROM log.upload_file") == {
+    assert one(connection, "SELECT metadata - 'file' FROM log.upload_file") == {
         "problems": 10,
         "codes": {
             "bad_number": 2,
@@ -399,7 +399,7 @@ def test_the_same_content_again_is_logged_and_not_loaded(settings: Settings, con
     second = take(connection, settings, yard_days(1, 2), YARD, "b.csv")
 
     assert second == Upload(second.id, "b.csv", "duplicate")
-    query = "SELECT processing_status, row_count, metadata FROM log.upload_file WHERE id = %s"
+    query = "SELECT processing_status, row_count, metadata - 'file' FROM log.upload_file WHERE id = %s"
     assert connection.execute(query, [second.id]).fetchone() == ("success", 0, {"duplicate_of": first.id})
     assert active_days(connection) == {1: first.id, 2: first.id}
     assert one(connection, f"SELECT count(*) FROM raw.{YARD}") == 2
