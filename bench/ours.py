@@ -6,10 +6,10 @@ from bench.rivals import OUR_VIEW, BenchError
 from bench.stage import RECEIVE_KIND, Stage
 from mv_pipeline.catalog.kinds import find_kind
 from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.database import Connection
+from mv_pipeline.database import Connection, limit_waits
 from mv_pipeline.intake.load import Upload
 from mv_pipeline.intake.upload import take_file
-from mv_pipeline.refresh import last_refresh, prune_notes, refresh_view
+from mv_pipeline.refresh import last_refresh, refresh_view
 from mv_pipeline.rollup import update_rollup
 
 CSV_TYPE = "receive"
@@ -27,11 +27,11 @@ def take(stage: Stage, connection: Connection, path: Path) -> Upload:
     return upload
 
 
-def roll_up(catalog: Catalog, connection: Connection) -> None:
+def roll_up(connection: Connection) -> None:
     """What the rollup's step does."""
     with connection.transaction():
+        limit_waits(connection, synchronous_commit="off")
         update_rollup(connection, CSV_TYPE)
-        prune_notes(connection, catalog)
 
 
 def refresh(catalog: Catalog, connection: Connection, view: Relation) -> bool:
@@ -53,7 +53,7 @@ def refresh_receive_daily(catalog: Catalog, connection: Connection) -> bool:
     Returns:
         True if there was anything to refresh.
     """
-    roll_up(catalog, connection)
+    roll_up(connection)
     return refresh(catalog, connection, catalog.relations[OUR_VIEW])
 
 

@@ -76,18 +76,19 @@ def is_transient(error: psycopg.Error) -> bool:
     return lost or isinstance(error, _TRANSIENT)
 
 
-def limit_waits(connection: Connection) -> None:
-    """Bound how long each statement of this transaction may wait for a lock, and how long it may take."""
+def limit_waits(connection: Connection, **more: str) -> None:
+    """Bound how long each statement of this transaction may wait for a lock, and how long it may take.
+
+    Args:
+        connection: in a transaction.
+        more: other settings of the server for this transaction.
+    """
     settings = load_settings()
-    set_for_transaction(
-        connection,
-        lock_timeout=f"{settings.lock_timeout_seconds}s",
-        statement_timeout=f"{settings.statement_timeout_seconds}s",
-    )
-
-
-def set_for_transaction(connection: Connection, **values: str) -> None:
-    """Set server settings until the end of the transaction."""
+    values = {
+        "lock_timeout": f"{settings.lock_timeout_seconds}s",
+        "statement_timeout": f"{settings.statement_timeout_seconds}s",
+        **more,
+    }
     connection.execute("SELECT set_config(key, value, true) FROM jsonb_each_text(%s)", [Jsonb(values)])
 
 

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.sources import SOURCES
-from mv_pipeline.database import Connection, identifier, limit_waits, one_row, scalar, set_for_transaction
+from mv_pipeline.database import Connection, identifier, limit_waits, one_row, scalar
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,18 @@ class Refresh:
     size_bytes: int
 
 
+_CONCURRENT_INDEX = (
+    "EXISTS (SELECT FROM pg_index WHERE indrelid = %(name)s::regclass AND indisunique AND indisvalid "
+    "AND indpred IS NULL AND indexprs IS NULL)"
+)
+_ROWS_WRITTEN = (
+    "pg_stat_get_xact_tuples_inserted(%(name)s::regclass), pg_stat_get_xact_tuples_deleted(%(name)s::regclass)"
+)
+
+
 def has_concurrent_index(connection: Connection, relation: Relation) -> bool:
     """True if the view has a unique index without WHERE, on columns only, as CONCURRENTLY needs."""
-    return bool(
-        scalar(
-            connection,
-            "SELECT EXISTS (SELECT FROM pg_index WHERE indrelid = %s::regclass AND indisunique AND indisvalid "
-            "AND indpred IS NULL AND indexprs IS NULL)",
-            [relation.name],
-        )
-    )
+    return bool(scalar(connection, sql.SQL("SELECT " + _CONCURRENT_INDEX), {"name": relation.name}))
 
 
 def refresh_view(connection: Connection, relation: Relation, run_id: str | None = None) -> Refresh:
@@ -57,15 +59,22 @@ def refresh_view(connection: Connection, relation: Relation, run_id: str | None 
         run_id: the Dagster run, for the log.
     """
     with connection.transaction():
-        limit_waits(connection)
         # CONCURRENTLY analyzes the new rows before it compares them; it needs their number, not their distribution.
         # A refresh that a crash takes back takes its log row with it, so the view is known to be stale.
-        set_for_transaction(connection, default_statistics_target="1", synchronous_commit="off")
-        # Taken before the refresh: what commits in between counts as news, so nothing is ever missed.
-        snapshot = scalar(connection, "SELECT pg_current_snapshot()::text")
-        populated = scalar(connection, "SELECT relispopulated FROM pg_class WHERE oid = %s::regclass", [relation.name])
-        concurrently = bool(populated) and has_concurrent_index(connection, relation)
-        before = _rows_written(connection, relation)
+        limit_waits(connection, default_statistics_target="1", synchronous_commit="off")
+        # The snapshot is taken before the refresh: what commits in between counts as news, so nothing is ever missed.
+        # Counters of earlier transactions of this session may not have been flushed yet, so they are compared.
+        snapshot, concurrently, *before = one_row(
+            connection,
+            sql.SQL(
+                "SELECT pg_current_snapshot()::text, relispopulated AND "
+                + _CONCURRENT_INDEX
+                + ", "
+                + _ROWS_WRITTEN
+                + " FROM pg_class WHERE oid = %(name)s::regclass"
+            ),
+            {"name": relation.name},
+        )
         started = time.perf_counter()
         connection.execute(
             sql.SQL("REFRESH MATERIALIZED VIEW {} {}").format(
@@ -73,23 +82,10 @@ def refresh_view(connection: Connection, relation: Relation, run_id: str | None 
             )
         )
         seconds = time.perf_counter() - started
-        # Counters of earlier transactions of this session may not have been flushed yet.
-        inserted, deleted = (
-            after - earlier for after, earlier in zip(_rows_written(connection, relation), before, strict=True)
-        )
+        after = one_row(connection, sql.SQL("SELECT " + _ROWS_WRITTEN), {"name": relation.name})
         mode = "concurrently" if concurrently else "plain"
-        written = (inserted, deleted) if concurrently else None
+        written = (after[0] - before[0], after[1] - before[1]) if concurrently else None
         return log_refresh(connection, relation, mode, seconds, snapshot, run_id, written)
-
-
-def _rows_written(connection: Connection, relation: Relation) -> tuple[int, int]:
-    inserted, deleted = one_row(
-        connection,
-        "SELECT pg_stat_get_xact_tuples_inserted(%(name)s::regclass), "
-        "pg_stat_get_xact_tuples_deleted(%(name)s::regclass)",
-        {"name": relation.name},
-    )
-    return inserted, deleted
 
 
 def log_refresh(
@@ -215,16 +211,23 @@ def read_staleness(connection: Connection, catalog: Catalog) -> Staleness:
 
 
 def prune_notes(connection: Connection, catalog: Catalog) -> int:
-    """Delete the notes that every view has seen; those on the sources' days are the rollup's to clear.
+    """Delete the notes that every view downstream has seen; those on the sources' days are the rollup's to clear.
 
     Returns:
         The number of notes deleted.
     """
-    views = [view.name for view in catalog.materialized_views]
+    reads = [(view.name, name) for view in catalog.materialized_views for name in sorted(catalog.upstream(view.name))]
     return connection.execute(
-        "WITH newest AS MATERIALIZED (SELECT last.snapshot FROM unnest(%s::text[]) AS view CROSS JOIN LATERAL ("
-        "SELECT snapshot FROM log.view_refresh WHERE relation = view ORDER BY id DESC LIMIT 1) AS last) "
-        "DELETE FROM log.change_note AS n WHERE relation <> ALL (%s) AND "
-        "(SELECT count(*) FROM newest WHERE pg_visible_in_snapshot(n.xid, snapshot)) = %s",
-        [views, [source.table for source in SOURCES], len(views)],
+        "WITH reads AS (SELECT * FROM unnest(%s::text[], %s::text[]) AS reads (view, relation)), "
+        "newest AS MATERIALIZED (SELECT view, last.snapshot FROM (SELECT DISTINCT view FROM reads) AS views "
+        "LEFT JOIN LATERAL (SELECT snapshot FROM log.view_refresh WHERE relation = view ORDER BY id DESC LIMIT 1) "
+        "AS last ON true) "
+        "DELETE FROM log.change_note AS n WHERE relation <> ALL (%s) AND NOT EXISTS ("
+        "SELECT FROM reads JOIN newest USING (view) WHERE reads.relation = n.relation "
+        "AND pg_visible_in_snapshot(n.xid, newest.snapshot) IS NOT TRUE)",
+        [
+            [view for view, _ in reads],
+            [name for _, name in reads],
+            [source.table for source in SOURCES],
+        ],
     ).rowcount

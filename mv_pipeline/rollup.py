@@ -9,7 +9,7 @@ from datetime import date
 from psycopg import sql
 
 from mv_pipeline.catalog.sources import SOURCES, Source
-from mv_pipeline.database import Connection, identifier, limit_waits, lock_for_transaction, scalar
+from mv_pipeline.database import Connection, identifier, lock_for_transaction, scalar
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,6 @@ def update_rollup(connection: Connection, csv_type: str) -> RollupResult:
     Runs in the caller's transaction, under an advisory lock, so that two updates never overlap. A note that is
     added meanwhile survives: its row isn't among those that were deleted here.
     """
-    limit_waits(connection)
     lock_for_transaction(connection, "rollup", csv_type)
     sources = [source for source in SOURCES if source.csv_type == csv_type]
     notes = connection.execute(

@@ -20,7 +20,7 @@ from mv_pipeline.checks import quick_check_keys
 from mv_pipeline.database import Database
 from mv_pipeline.intake.inbox import InboxFile, InboxLook, look_into
 from mv_pipeline.jobs import INGEST, NIGHTLY, REFRESH_ALL, REFRESH_CHANGED, downstream_keys, intake_keys
-from mv_pipeline.refresh import read_staleness
+from mv_pipeline.refresh import prune_notes, read_staleness
 from mv_pipeline.resources import is_alive
 from mv_pipeline.settings import load_settings
 
@@ -139,6 +139,8 @@ def build_changes_sensor(catalog: Catalog) -> dg.SensorDefinition:
         try:
             with Database().connect("sensor changes") as connection:
                 stale = read_staleness(connection, catalog)
+                if not stale.views and stale.newest_note:
+                    prune_notes(connection, catalog)
         except psycopg.OperationalError as error:
             return dg.SensorResult(skip_reason=f"The database can't be reached: {str(error).strip()}")
         if not stale.views:

@@ -276,6 +276,15 @@ class TestChanges:
     def test_a_fresh_database_needs_nothing(self, changes):
         assert changes.tick().skip_message == "Every view is fresh."
 
+    def test_notes_that_every_view_has_seen_are_pruned_when_all_are_fresh(self, changes, later, connection):
+        connection.execute("INSERT INTO stg.shogun_final_yard (slip_date, net_weight) VALUES ('2025-12-01', 5000)")
+        (request,) = changes.tick().run_requests
+        changes.run(request, "refresh_changed")
+        assert connection.execute("SELECT count(*) FROM log.change_note").fetchone() != (0,)
+
+        assert changes.tick().skip_message == "Every view is fresh."
+        assert connection.execute("SELECT count(*) FROM log.change_note").fetchone() == (0,)
+
     def test_hand_made_sql_leads_to_one_refresh_of_what_is_downstream(self, changes, later, connection):
         connection.execute("INSERT INTO stg.shogun_final_yard (slip_date, net_weight) VALUES ('2025-12-01', 5000)")
 

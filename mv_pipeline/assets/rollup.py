@@ -16,8 +16,7 @@ from mv_pipeline.assets.describe import (
 from mv_pipeline.assets.failures import RETRIES, failing_at_once
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS
-from mv_pipeline.database import Database, identifier, scalar
-from mv_pipeline.refresh import prune_notes
+from mv_pipeline.database import Database, identifier, limit_waits, scalar
 from mv_pipeline.rollup import note_every_day, update_rollup
 
 
@@ -51,10 +50,11 @@ def build_rollup_asset(*, catalog: Catalog, csv_type: str) -> dg.AssetsDefinitio
             failing_at_once(f"{table.name} could not be brought up to date"),
             database.transaction(f"roll up {table.name}") as connection,
         ):
+            # A crash that takes the commit back brings the notes back too, so it needn't wait for the disk.
+            limit_waits(connection, synchronous_commit="off")
             if config.full:
                 note_every_day(connection, csv_type)
             result = update_rollup(connection, csv_type)
-            prune_notes(connection, catalog)
             return dg.MaterializeResult(
                 metadata={
                     "dagster/row_count": scalar(

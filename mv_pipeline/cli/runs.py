@@ -10,7 +10,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from mv_pipeline.catalog.relations import load_catalog
 from mv_pipeline.checks import quick_check_keys
 from mv_pipeline.cli.session import errors
+from mv_pipeline.database import Database
 from mv_pipeline.definitions import defs
+from mv_pipeline.refresh import prune_notes
 from mv_pipeline.settings import load_settings
 
 
@@ -62,10 +64,14 @@ def run_job(
                 bar.update(task, completed=(date.fromisoformat(event.partition) - first).days)
 
         instance.add_event_listener(run_id, advance)
-        return job.execute_in_process(
+        result = job.execute_in_process(
             instance=instance,
             run_config=config,
             tags=dict(tags or {}),
             raise_on_error=False,
             run_id=run_id,
         )
+    # Without a daemon no sensor does it.
+    with Database().connect("prune notes") as connection:
+        prune_notes(connection, load_catalog(load_settings().sql_dir))
+    return result

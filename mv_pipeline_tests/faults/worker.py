@@ -59,11 +59,11 @@ ROLLUP = (
     Boundary("rollup locked", "mv_pipeline.rollup", "lock_for_transaction", "after"),
     Boundary("days recomputed", "mv_pipeline.rollup", "_recompute", "after"),
     Boundary("rolled up, not committed", __name__, "update_rollup", "after"),
-    Boundary("notes pruned, not committed", __name__, "prune_notes", "after"),
+    Boundary("notes pruned", __name__, "prune_notes", "after"),
 )
 REFRESH = (
     Boundary("staleness known", __name__, "last_refresh", "after"),
-    Boundary("refresh about to begin", "mv_pipeline.refresh", "_rows_written", "before"),
+    Boundary("refresh about to begin", "mv_pipeline.refresh", "limit_waits", "after"),
     Boundary("view refreshed, not logged", "mv_pipeline.refresh", "log_refresh", "before"),
     Boundary("refresh logged, not committed", "mv_pipeline.refresh", "log_refresh", "after"),
     Boundary("refresh committed", __name__, "refresh_view", "after"),
@@ -79,11 +79,11 @@ def tick(settings: Settings, catalog: Catalog) -> None:
         for csv_type in ROLLUPS:
             with connection.transaction():
                 update_rollup(connection, csv_type)
-                prune_notes(connection, catalog)
         for view in catalog.materialized_views:
             last = last_refresh(connection, catalog, view)
             if last is None or not last.fresh:
                 refresh_view(connection, view)
+        prune_notes(connection, catalog)
 
 
 def run(environment: dict[str, str], boundary: Boundary | None, call: int, started: Any) -> None:

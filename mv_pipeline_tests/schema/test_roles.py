@@ -13,11 +13,11 @@ from unittest.mock import PropertyMock, patch
 import dagster as dg
 import psycopg
 import pytest
-from mv_pipeline.cli.dev import check_migrated
 from psycopg import sql
 
 from mv_pipeline.catalog.kinds import KINDS, find_kind
 from mv_pipeline.catalog.relations import Catalog, Header, Relation
+from mv_pipeline.cli.services import check_migrated
 from mv_pipeline.cli.session import CommandError
 from mv_pipeline.database import Database
 from mv_pipeline.definitions import defs

@@ -11,11 +11,13 @@ WITH marked AS (
         c.iso_year,
         c.iso_week,
         c.iso_dow,
-        EXISTS (SELECT 1 FROM ref.holiday_jp AS h WHERE h.hdate = c.ddate) AS is_holiday,
+        h.hdate IS NOT NULL AS is_holiday,
         c.iso_dow = 7 AND extract(day FROM c.ddate) BETWEEN 8 AND 14 AS is_second_sunday,
-        EXISTS (SELECT 1 FROM ref.v_closure_days AS d WHERE d.ddate = c.ddate) AS is_company_closed,
+        d.ddate IS NOT NULL AS is_company_closed,
         e.override_type
     FROM ref.calendar_day AS c
+    LEFT JOIN ref.holiday_jp AS h ON h.hdate = c.ddate
+    LEFT JOIN (SELECT DISTINCT ddate FROM ref.v_closure_days) AS d ON d.ddate = c.ddate
     LEFT JOIN ref.calendar_exception AS e ON e.ddate = c.ddate
 ),
 classified AS (
