@@ -56,7 +56,8 @@ def load_file(
     """
     taken = _logged(connection, kind, facts, "success")
     if taken is not None:
-        return Upload(taken, file_name, "duplicate")
+        # The run that loaded it may have died before it could say which days it brought.
+        return Upload(taken, file_name, "duplicate", days=_days_of(connection, kind, taken))
     original = _active_upload(connection, kind, facts)
     upload_id = _log_upload(connection, kind, file_name, facts, "processing", uploaded_by)
     if original is not None:

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from threading import Event
 from zoneinfo import ZoneInfo
@@ -326,8 +326,23 @@ def test_a_file_is_archived_as_a_duplicate_if_the_process_ended_between_commit_a
     again = take_file(connection, settings, find_kind(RECEIVE), settings.inbox_dir / RECEIVE / "a.csv", "tester")
 
     assert again.status == "duplicate"
+    # Nobody has said yet which days came.
+    assert again.days == {date(2025, 12, 1): 1}
     assert names(settings.archive_dir) == ["a.csv"]
     assert count(connection, f"stg.{RECEIVE}") == 1
+
+
+def test_an_archived_file_that_somebody_moves_back_is_loaded_again_once_its_days_are_replaced(
+    settings: Settings, connection: Connection
+):
+    take(connection, settings, GOOD, name="old.csv")
+    take(connection, settings, [line(net_weight=7)], name="new.csv")
+    (archived,) = settings.archive_dir.rglob("old.csv")
+    archived.rename(settings.inbox_dir / RECEIVE / "old.csv")
+
+    again = take_file(connection, settings, find_kind(RECEIVE), settings.inbox_dir / RECEIVE / "old.csv", "tester")
+
+    assert (again.status, again.rows) == ("loaded", 1)
 
 
 def test_an_error_of_the_program_leaves_the_file_and_logs_nothing(
