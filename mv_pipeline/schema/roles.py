@@ -35,6 +35,7 @@ _LOG: dict[str, tuple[str, ...]] = {
     "log.change_note": ("INSERT", "DELETE"),
     "log.view_refresh": ("INSERT",),
     "log.refresh_failure": ("INSERT",),
+    "log.incident": ("INSERT", "UPDATE"),
     "log.relation": (),
     "log.mv_pipeline_version": (),
 }
