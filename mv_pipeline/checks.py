@@ -114,6 +114,15 @@ def quick_check_keys(catalog: Catalog, keys: Collection[dg.AssetKey]) -> list[dg
     ]
 
 
+def check_keys(catalog: Catalog) -> list[dg.AssetCheckKey]:
+    """The keys of all checks, the proofs among them."""
+    quick = [
+        dg.AssetCheckKey(asset_key(name), probe.name) for name, probes in _probes(catalog).items() for probe in probes
+    ]
+    proved = [*(table.name for table in ROLLUPS.values()), *(view.name for view in catalog.materialized_views)]
+    return [*quick, *(dg.AssetCheckKey(asset_key(name), PROOF) for name in proved)]
+
+
 def _probes(catalog: Catalog) -> dict[str, list[Probe]]:
     """Every probe by the name of what it looks at."""
     return {

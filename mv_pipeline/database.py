@@ -110,9 +110,25 @@ def session_lock(connection: Connection, *key: str) -> Iterator[None]:
     try:
         yield
     finally:
-        # A connection that was lost has taken the lock with it.
-        with contextlib.suppress(psycopg.OperationalError):
-            connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
+        _unlock(connection, name)
+
+
+@contextlib.contextmanager
+def session_lock_if_free(connection: Connection, *key: str) -> Iterator[bool]:
+    """Hold the advisory lock of that key during the block if nobody else holds it, and say whether it is held."""
+    name = _lock_name(key)
+    taken: bool = scalar(connection, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name])
+    try:
+        yield taken
+    finally:
+        if taken:
+            _unlock(connection, name)
+
+
+def _unlock(connection: Connection, name: str) -> None:
+    # A connection that was lost has taken the lock with it.
+    with contextlib.suppress(psycopg.OperationalError):
+        connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
 
 
 def is_locked(connection: Connection, *key: str) -> bool:

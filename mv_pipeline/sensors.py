@@ -1,4 +1,4 @@
-"""The sensors: one watches the inbox, the other what changes in the database without us.
+"""The sensors: one watches the inbox, one what changes in the database without us; the third is `alerts`' own.
 
 What a file is and when it rests is `intake.inbox`'s business; that a file is taken once is the database's; whether a
 view is stale, `refresh` says. The cursors only remember what the last look saw, and how often something was tried.
@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 import psycopg
 
+from mv_pipeline.alerts.sensor import build_alerts_sensor
 from mv_pipeline.assets.describe import asset_key
 from mv_pipeline.assets.intake import intake_step_name
 from mv_pipeline.catalog.kinds import find_kind
@@ -173,7 +174,7 @@ def changed_request(catalog: Catalog, views: list[str]) -> dg.RunRequest:
 
 def build_sensors(catalog: Catalog) -> list[dg.SensorDefinition]:
     """Make all sensors."""
-    return [build_inbox_sensor(catalog), build_changes_sensor(catalog)]
+    return [build_inbox_sensor(catalog), build_changes_sensor(catalog), build_alerts_sensor(catalog)]
 
 
 def _run_under_way(context: dg.SensorEvaluationContext, *jobs: str) -> str | None:

@@ -3,6 +3,7 @@
 Nothing else in the package reads the environment. What a setting does stands where it is used.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
@@ -45,11 +46,30 @@ def _misread(url: str) -> bool:
     return authority.count("@") > 1 or "@" in path or any(port and not port.isdecimal() for port in ports)
 
 
+def _alert_urls(value: str) -> str:
+    if not all(re.match(r"[a-z][a-z0-9+.-]*://\S", url, re.IGNORECASE) for url in _split_urls(value)):
+        raise ValueError("URLs as apprise takes them are needed, as in mailto://… or slack://…, separated by blanks")
+    return value
+
+
+def _split_urls(value: str) -> list[str]:
+    # A comma inside a URL, as between two mail addresses, isn't followed by a scheme.
+    return re.split(r"[\s,]+(?=[a-z][a-z0-9+.-]*://)", value.strip(" ,\t\n"), flags=re.IGNORECASE)
+
+
+def _web_url(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("a URL that begins with http:// or https:// is needed")
+    return value.rstrip("/")
+
+
 def _absolute(value: Path) -> Path:
     return value.expanduser().absolute()
 
 
 PostgresUrl = Annotated[str, AfterValidator(_postgres_url)]
+AlertUrls = Annotated[str, AfterValidator(_alert_urls)]
+WebUrl = Annotated[str, AfterValidator(_web_url)]
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 
 
@@ -86,6 +106,21 @@ class Settings(BaseSettings):
     )
     port: int = Field(3000, ge=1, le=65535, description="the port of the web UI on 127.0.0.1")
     viewer_port: int = Field(3001, ge=1, le=65535, description="the port of the read-only web UI on 127.0.0.1")
+    ui_url: WebUrl | None = Field(
+        None, description="where people reach the web UI, for links in messages; default: its port on 127.0.0.1"
+    )
+    alert_urls: AlertUrls | None = Field(
+        None, repr=False, description="who is told of trouble: apprise URLs; default: nobody, it is only logged"
+    )
+    alert_office_urls: AlertUrls | None = Field(
+        None, repr=False, description="who is told of rejected files and missing days; default: as other trouble"
+    )
+    slow_refresh_seconds: float = Field(
+        600.0, gt=0, description="a refresh that has run for longer than this (s) is reported while it still runs"
+    )
+    data_due_hour: int = Field(
+        10, ge=0, le=23, description="by this hour (Asia/Tokyo) a business day's files are expected on the next day"
+    )
 
     @property
     def embedded(self) -> bool:
@@ -128,6 +163,18 @@ class Settings(BaseSettings):
         base, mark, query = self.resolved_database_url().partition("?")
         server = base.rsplit("/", 1)[0] if base.count("/") > 2 else base
         return f"{server}/dagster{mark}{query}"
+
+    def resolved_ui_url(self) -> str:
+        """The URL of the web UI, without a slash at its end."""
+        return self.ui_url or f"http://127.0.0.1:{self.port}"
+
+    def operator_alert_urls(self) -> list[str]:
+        """The apprise URLs of those who operate the pipeline."""
+        return _split_urls(self.alert_urls) if self.alert_urls else []
+
+    def office_alert_urls(self) -> list[str]:
+        """The apprise URLs of those who drop files."""
+        return _split_urls(self.alert_office_urls) if self.alert_office_urls else self.operator_alert_urls()
 
     def environment(self) -> dict[str, str]:
         """The environment variables that give a child process these very settings."""

@@ -60,6 +60,33 @@ def test_a_relative_path_is_relative_to_where_it_was_said(monkeypatch, tmp_path)
     assert load_settings().home == tmp_path / "here"
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "slack://a/b/c mailto://u@x?to=a@x,b@x",
+        "slack://a/b/c,mailto://u@x?to=a@x,b@x",
+        " slack://a/b/c , mailto://u@x?to=a@x,b@x,",
+    ],
+)
+def test_alert_urls_are_separated_by_blanks_or_commas(value):
+    settings = Settings(alert_urls=value)
+
+    assert settings.operator_alert_urls() == ["slack://a/b/c", "mailto://u@x?to=a@x,b@x"]
+    assert settings.office_alert_urls() == settings.operator_alert_urls()
+
+
+def test_the_office_may_have_receivers_of_its_own():
+    settings = Settings(alert_urls="json://a", alert_office_urls="json://b")
+
+    assert (settings.operator_alert_urls(), settings.office_alert_urls()) == (["json://a"], ["json://b"])
+    assert "json" not in f"{settings!r} {settings}"
+
+
+def test_links_lead_to_the_ui_by_default_on_its_port():
+    assert Settings(port=4000).resolved_ui_url() == "http://127.0.0.1:4000"
+    assert Settings(ui_url="https://plant.internal/").resolved_ui_url() == "https://plant.internal"
+
+
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_the_readme_names_every_setting(name):
     assert f"| `MV_PIPELINE_{name.upper()}` |" in (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
@@ -82,6 +109,8 @@ def test_an_empty_variable_counts_as_unset(monkeypatch):
             "mysql://db/plant",
             "MV_PIPELINE_DATABASE_URL: a URL that begins with postgresql:// is needed",
         ),
+        ("UI_URL", "plant.internal", "MV_PIPELINE_UI_URL: a URL that begins with http:// or https:// is needed"),
+        ("ALERT_URLS", "canary", "MV_PIPELINE_ALERT_URLS: URLs as apprise takes them are needed"),
         # pragma: allowlist nextline secret
         ("DAGSTER_URL", "postgresql://u:canary@db:x y/p", "MV_PIPELINE_DAGSTER_URL: PostgreSQL can't read this URL"),
     ],

@@ -264,6 +264,10 @@ class Catalog:
         direct = self.inputs(name)
         return set(direct).union(*(self.upstream(other) for other in direct))
 
+    def downstream(self, name: str) -> list[str]:
+        """The views and materialized views that read a relation or table, directly or through others, in order."""
+        return [other for other in self.relations if name in self.upstream(other)]
+
     def reads_business_date(self, name: str) -> bool:
         """True if the relation's rows depend on today's date, directly or through what it reads."""
         return any(
