@@ -115,6 +115,14 @@ def test_a_refused_connection_does_not_tell(cli, command):
     assert CANARY not in text
 
 
+@pytest.mark.parametrize("url", ["json://u:{}@127.0.0.1:1/", "slack://{}/{}/{}"])
+def test_a_receiver_that_is_away_does_not_tell(cli, url):
+    code, text = cli("watch", MV_PIPELINE_ALERT_URLS=url.format(*[CANARY] * 3))
+
+    assert (code, "Not reached: 1" in text) == (1, True)
+    assert CANARY not in text
+
+
 def test_storage_that_is_away_does_not_tell(cli):
     code, text = cli("refresh", "--all", MV_PIPELINE_DAGSTER_URL=REFUSED)
 
@@ -161,7 +169,8 @@ def test_a_failed_migration_does_not_tell(settings, with_password, catalog):
 
 
 def test_settings_and_database_do_not_show_it():
-    settings = Settings(database_url=REFUSED, dagster_url=REFUSED)
+    alerts = f"json://u:{CANARY}@127.0.0.1:1/"
+    settings = Settings(database_url=REFUSED, dagster_url=REFUSED, alert_urls=alerts, alert_office_urls=alerts)
 
     assert CANARY not in f"{settings!r} {settings} {Database(url=REFUSED)!r} {Database(url=REFUSED)}"
 
@@ -186,7 +195,7 @@ def away(settings, monkeypatch):
     return load_settings()
 
 
-@pytest.mark.parametrize("name", ["inbox", "changes"])
+@pytest.mark.parametrize("name", ["inbox", "changes", "alerts"])
 def test_a_tick_while_the_database_is_away_does_not_tell(away, instance, name):
     definitions = defs()
     with dg.build_sensor_context(instance=instance, definitions=definitions) as context:

@@ -243,6 +243,20 @@ def doctor_command(as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+@app.command("watch")
+def watch_command(as_json: Json = False) -> None:
+    """Look for trouble once, from outside the daemon, and tell whoever is to know. Exit code 1 if there is any."""
+    from mv_pipeline.cli.watch import watch
+
+    look = watch(load_settings())
+    if as_json:
+        _print_json([{"title": i.title, "message": i.message, "since": i.opened_at.isoformat()} for i in look.standing])
+    else:
+        console.print(str(look), highlight=False, markup=False, soft_wrap=True)
+    if look.standing or look.failed:
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Run the command line; what is the user's to mend is told in one line."""
     try:

@@ -36,7 +36,15 @@ def test_the_proxys_unit_runs_the_shipped_file():
     assert PROJECT_ROOT / Path(command[command.index("--config") + 1]).relative_to(INSTALLED) == CADDYFILE
 
 
-@pytest.mark.parametrize("name", ["mv-pipeline@.service", "mv-pipeline-proxy.service"])
+def test_the_watch_is_started_by_its_timer():
+    command = shlex.split(unit("mv-pipeline-watch.service")["Service"]["ExecStart"])
+
+    assert command == [str(INSTALLED / ".venv/bin/mv-pipeline"), "watch"]
+    assert unit("mv-pipeline-watch.timer")["Install"]["WantedBy"] == "timers.target"
+    assert "mv-pipeline-watch.timer" in (PROJECT_ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["mv-pipeline@.service", "mv-pipeline-proxy.service", "mv-pipeline-watch.service"])
 def test_a_unit_has_neither_root_nor_the_disk(name):
     service = unit(name)["Service"]
 

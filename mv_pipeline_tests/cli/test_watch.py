@@ -1,0 +1,98 @@
+"""`watch` as a timer runs it: a process of its own, one look, and no daemon anywhere."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mv_pipeline_tests.alerts.conftest import Receiver
+from mv_pipeline_tests.conftest import create_database, drop_database
+
+REFUSED = "postgresql://nobody@127.0.0.1:1/plant"
+
+
+@pytest.fixture(scope="module")
+def storage(server):
+    url = create_database(server)
+    yield url
+    drop_database(server, url)
+
+
+@pytest.fixture
+def receiver():
+    made = Receiver()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def watch(settings, storage, receiver):
+    def run(*arguments, **variables):
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("DAGSTER")},
+            "MV_PIPELINE_DAGSTER_URL": storage,
+            "MV_PIPELINE_ALERT_URLS": receiver.url,
+        }
+        return subprocess.run(
+            [str(Path(sys.executable).with_name("mv-pipeline")), "watch", *arguments],
+            env={**environment, **variables},
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+def test_without_a_daemon_it_says_so_once_and_exits_1(watch, receiver):
+    first, second = watch("--json"), watch()
+
+    assert (first.returncode, second.returncode) == (1, 1), first.stderr
+    assert [incident["title"] for incident in json.loads(first.stdout)] == ["The daemon is gone"]
+    assert second.stdout == "1 incidents are open: The daemon is gone. 0 messages sent.\n"
+    assert receiver.take() == [("failure", "The daemon is gone")]
+
+
+def test_before_migrate_it_says_so(watch, server):
+    url = create_database(server)
+
+    done = watch(MV_PIPELINE_DATABASE_URL=url)
+
+    drop_database(server, url)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "mv-pipeline: There is no table for incidents yet. Run `mv-pipeline migrate`.\n",
+    )
+
+
+def test_dagsters_storage_away(watch, receiver):
+    done = watch(MV_PIPELINE_DAGSTER_URL=REFUSED)
+
+    assert done.returncode == 1
+    assert receiver.take() == [("failure", "The database of Dagster can't be reached")]
+
+
+def test_the_database_away_is_told_once_if_it_lasts_and_its_return_too(watch, receiver, settings):
+    file = settings.home / "database-away.json"
+
+    done = watch(MV_PIPELINE_DATABASE_URL=REFUSED)
+    assert (done.returncode, "refused" in done.stderr, receiver.take()) == (1, True, [])
+
+    long_ago = {**json.loads(file.read_text(encoding="utf-8")), "since": "2025-12-11T01:02:03+09:00"}
+    file.write_text(json.dumps(long_ago), encoding="utf-8")
+    for _ in range(2):
+        watch(MV_PIPELINE_DATABASE_URL=REFUSED)
+    (message,) = receiver.messages
+    assert message["title"] == "The database can't be reached"
+    assert "Since: 2025-12-11 01:02 (Asia/Tokyo)" in message["message"]
+
+    receiver.messages.clear()
+    for _ in range(2):
+        watch()
+    assert [title for _, title in receiver.take()] == [
+        "解決 Resolved: The database can't be reached",
+        "The daemon is gone",
+    ]
+    assert not file.exists()
