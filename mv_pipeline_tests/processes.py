@@ -91,10 +91,16 @@ class Dev:
 
 
 @contextlib.contextmanager
-def running_dev(settings: Settings, log: Path) -> Iterator[Dev]:
-    """Run `mv-pipeline dev` in a home, and stop it by Ctrl-C if it still runs at the end."""
+def running_dev(settings: Settings, log: Path, **variables: str) -> Iterator[Dev]:
+    """Run `mv-pipeline dev` in a home, and stop it by Ctrl-C if it still runs at the end.
+
+    Args:
+        settings: of its home.
+        log: where it writes to.
+        variables: more of its environment.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MV_PIPELINE", "DAGSTER"))}
-    environment |= {"MV_PIPELINE_HOME": str(settings.home), "MV_PIPELINE_PORT": str(settings.port)}
+    environment |= {"MV_PIPELINE_HOME": str(settings.home), "MV_PIPELINE_PORT": str(settings.port), **variables}
     with log.open("ab") as file:
         process = subprocess.Popen(
             [str(Path(sys.executable).with_name("mv-pipeline")), "dev"],
