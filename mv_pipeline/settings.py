@@ -5,7 +5,7 @@ Nothing else in the package reads the environment. What a setting does stands wh
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from psycopg import ProgrammingError
@@ -17,6 +17,8 @@ from mv_pipeline.errors import OperatorError
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 TIME_ZONE = ZoneInfo("Asia/Tokyo")
+# What listens, listens here only; who else may reach it is the proxy's business.
+HOST = "127.0.0.1"
 
 _PREFIX = "MV_PIPELINE_"
 _UNREADABLE = "PostgreSQL can't read this URL; write special characters in it as %xx"
@@ -121,6 +123,9 @@ class Settings(BaseSettings):
     data_due_hour: int = Field(
         10, ge=0, le=23, description="by this hour (Asia/Tokyo) a business day's files are expected on the next day"
     )
+    metrics_port: int = Field(9130, ge=1, le=65535, description="the port of the metrics on 127.0.0.1")
+    log_days: int = Field(400, ge=1, description="for how many days the log of refreshes and their failures is kept")
+    log_format: Literal["text", "json"] = Field("text", description="how services write their logs")
 
     @property
     def embedded(self) -> bool:
@@ -188,6 +193,9 @@ class Settings(BaseSettings):
         values["DAGSTER_HOME"] = str(self.dagster_home)
         # The name of every connection that doesn't give itself one: those of Dagster's storage.
         values["PGAPPNAME"] = "mv_pipeline dagster"
+        if self.log_format == "json":
+            # The option --log-format of `dagster api grpc`, which Dagster starts by itself.
+            values["DAGSTER_CLI_API_GRPC_LOG_FORMAT"] = "json"
         # A backfill marks thousands of days; written one by one they cost more than deriving them.
         values["DAGSTER_EVENT_BATCH_SIZE"] = "1000"
         return values

@@ -16,9 +16,10 @@ import typer
 from rich import box
 from rich.table import Table
 
+from mv_pipeline import logs
 from mv_pipeline.catalog.kinds import LISTS, find_kind
 from mv_pipeline.catalog.relations import Catalog, load_catalog
-from mv_pipeline.cli.services import HOST, Service, check_migrated, serve
+from mv_pipeline.cli.services import Service, check_migrated, serve
 from mv_pipeline.cli.session import (
     CommandError,
     console,
@@ -31,7 +32,7 @@ from mv_pipeline.cli.session import (
 from mv_pipeline.database import Database
 from mv_pipeline.errors import OperatorError
 from mv_pipeline.schema.roles import may_migrate
-from mv_pipeline.settings import Settings, load_settings
+from mv_pipeline.settings import HOST, Settings, load_settings
 
 if TYPE_CHECKING:
     from mv_pipeline.schema.migrate import Migration
@@ -187,11 +188,17 @@ def dev_command() -> None:
 
 @app.command("serve")
 def serve_command(service: Annotated[Service, typer.Argument(help="What to run.")]) -> None:
-    """Run the daemon, the web UI or the read-only web UI alone, as a service manager does. It never migrates."""
+    """Run the daemon, the web UI, the read-only web UI or the metrics alone, for a service manager; never migrate."""
     with migrated_session() as (settings, _):
         code = serve(settings, [service])
     if code:
         raise CommandError(f"The {service} ended by itself; its last lines stand above.")
+
+
+@app.command("metrics")
+def metrics_command() -> None:
+    """Serve Prometheus metrics on 127.0.0.1 until Ctrl-C; the same as `serve metrics`."""
+    serve_command(Service.METRICS)
 
 
 @app.command("demo")
@@ -262,7 +269,10 @@ def main() -> None:
     try:
         app()
     except (OperatorError, psycopg.OperationalError, psycopg.errors.InsufficientPrivilege) as error:
-        errors.print(f"mv-pipeline: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        if logs.in_json():
+            logs.logger.critical(str(error))
+        else:
+            errors.print(f"mv-pipeline: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -1,6 +1,6 @@
-"""`dev` and `serve`: Dagster's daemon and web servers as child processes, stopped in order.
+"""`dev` and `serve`: Dagster's daemon and web servers, and the metrics, as child processes, stopped in order.
 
-A web server listens on the loopback address only, whatever the environment says; who else may reach it is the
+A server listens on the loopback address only, whatever the environment says; who else may reach it is the
 proxy's business.
 """
 
@@ -18,11 +18,11 @@ from types import FrameType
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.cli.session import CommandError
 from mv_pipeline.database import Connection
+from mv_pipeline.logs import relay
 from mv_pipeline.schema.relations import decide, read_existing
 from mv_pipeline.schema.roles import OWNER
-from mv_pipeline.settings import PROJECT_ROOT, Settings
+from mv_pipeline.settings import HOST, PROJECT_ROOT, Settings
 
-HOST = "127.0.0.1"
 _STOP_S = 15
 
 
@@ -46,6 +46,7 @@ class Service(StrEnum):
     DAEMON = "daemon"
     WEB = "web"
     VIEWER = "viewer"
+    METRICS = "metrics"
 
 
 def serve(settings: Settings, services: Sequence[Service]) -> int:
@@ -67,10 +68,7 @@ def serve(settings: Settings, services: Sequence[Service]) -> int:
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     # Sessions of their own: Ctrl-C reaches only this process, which then stops them in order.
-    children = [
-        subprocess.Popen([sys.executable, "-m", *command], cwd=PROJECT_ROOT, start_new_session=True)  # noqa: S603
-        for command in commands
-    ]
+    children = [_start(settings, command) for command in commands]
     try:
         while not stop.wait(0.5):
             if any(child.poll() is not None for child in children):
@@ -83,17 +81,33 @@ def serve(settings: Settings, services: Sequence[Service]) -> int:
     return 0 if asked.is_set() else 1
 
 
+def _start(settings: Settings, command: list[str]) -> subprocess.Popen[bytes]:
+    """Start a child; if JSON is asked for, what it and its own children write passes through here."""
+    output = subprocess.PIPE if settings.log_format == "json" else None
+    child = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", *command], cwd=PROJECT_ROOT, start_new_session=True, stdout=output, stderr=output
+    )
+    for source, target, severity in ((child.stdout, sys.stdout, "INFO"), (child.stderr, sys.stderr, "WARNING")):
+        if source:
+            threading.Thread(target=relay, args=(source, target, severity), daemon=True).start()
+    return child
+
+
 def _command(settings: Settings, service: Service) -> list[str]:
-    workspace = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
+    log = ["--log-format", "json"] if settings.log_format == "json" else []
+    dagster = [*log, "-w", str(PROJECT_ROOT / "workspace.yaml")]
     match service:
         case Service.DAEMON:
-            return ["dagster._daemon", "run", *workspace]
+            return ["dagster._daemon", "run", *dagster]
         case Service.WEB:
             _refuse_taken(settings.port, "MV_PIPELINE_PORT")
-            return ["dagster_webserver", "-h", HOST, "-p", str(settings.port), *workspace]
+            return ["dagster_webserver", "-h", HOST, "-p", str(settings.port), *dagster]
         case Service.VIEWER:
             _refuse_taken(settings.viewer_port, "MV_PIPELINE_VIEWER_PORT")
-            return ["dagster_webserver", "-h", HOST, "-p", str(settings.viewer_port), "--read-only", *workspace]
+            return ["dagster_webserver", "-h", HOST, "-p", str(settings.viewer_port), "--read-only", *dagster]
+        case Service.METRICS:
+            _refuse_taken(settings.metrics_port, "MV_PIPELINE_METRICS_PORT")
+            return ["mv_pipeline.metrics"]
 
 
 def _refuse_taken(port: int, variable: str) -> None:

@@ -17,6 +17,7 @@ from mv_pipeline.database import APPLICATION, Database, scalar
 from mv_pipeline.embedded import running_server
 from mv_pipeline.errors import OperatorError
 from mv_pipeline.intake.inbox import prepare_folders
+from mv_pipeline.logs import configure_logs
 from mv_pipeline.schema.roles import PIPELINE
 from mv_pipeline.settings import PROJECT_ROOT, Settings, load_settings
 
@@ -33,6 +34,7 @@ class CommandError(OperatorError):
 def session() -> Iterator[Settings]:
     """Prepare the home, hold the embedded server if there is one, and set the environment for Dagster."""
     settings = load_settings()
+    configure_logs(settings)
     prepare_folders(settings)
     prepare_dagster_home(settings)
     os.environ.update(settings.environment())

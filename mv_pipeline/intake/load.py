@@ -4,6 +4,7 @@ Moving files is not done here; see `upload`.
 """
 
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -54,6 +55,7 @@ def load_file(
     Raises:
         RejectedFileError: something in the file is wrong; the caller rolls back.
     """
+    started = time.perf_counter()
     taken = _logged(connection, kind, facts, "success")
     if taken is not None:
         # The run that loaded it may have died before it could say which days it brought.
@@ -84,6 +86,7 @@ def load_file(
         "encoding": facts.encoding,
         "unknown_headers": reader.unknown_headers,
         "file": facts.identity,
+        "seconds": round(time.perf_counter() - started, 6),
     }
     _finish_log(connection, upload_id, reader.data_lines, facts_of_upload)
     return Upload(upload_id, file_name, "loaded", reader.data_lines, days, reader.blank_lines, reader.total_lines)

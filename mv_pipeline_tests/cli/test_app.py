@@ -259,7 +259,8 @@ def test_the_demo_refuses_a_database_that_is_not_the_embedded_one(cli):
 
 
 @pytest.mark.parametrize(
-    "command", ["migrate", "ingest", "refresh", "backfill", "status", "url", "serve", "dev", "demo", "doctor", "watch"]
+    "command",
+    ["migrate", "ingest", "refresh", "backfill", "status", "url", "serve", "metrics", "dev", "demo", "doctor", "watch"],
 )
 def test_every_command_has_help(command):
     done = CliRunner().invoke(app, [command, "--help"])

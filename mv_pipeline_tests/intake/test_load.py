@@ -201,7 +201,8 @@ def test_the_log_says_what_was_loaded(settings: Settings, connection: Connection
             *(None, False, None),
         )
     ]
-    assert one(connection, "SELECT metadata - 'file' FROM log.upload_file") == {
+    assert 0 < one(connection, "SELECT (metadata->>'seconds')::float FROM log.upload_file") < 60
+    assert one(connection, "SELECT metadata - 'file' - 'seconds' FROM log.upload_file") == {
         "lines": 6,
         "blank_lines": 3,
         "total_lines": 1,
