@@ -29,6 +29,7 @@ _HEAD = re.compile(
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # Lines that belong together, as those of a traceback, come together.
 _PAUSE_S = 0.2
+_MOST_LINES = 1_000
 
 
 def configure_logs(settings: Settings) -> None:
@@ -107,7 +108,7 @@ def _entries(lines: "queue.Queue[str | None]", severity: str) -> Iterator[dict[s
             line = lines.get(timeout=_PAUSE_S if pending else None)
         except queue.Empty:
             line = ""
-        if pending and (not line or _begins(line, pending[0])):
+        if pending and (not line or _begins(line, pending[0]) or len(pending) == _MOST_LINES):
             yield as_entry("\n".join(pending), severity)
             pending = []
         if line is None:

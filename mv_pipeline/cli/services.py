@@ -69,6 +69,7 @@ def serve(settings: Settings, services: Sequence[Service]) -> int:
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     # Sessions of their own: Ctrl-C reaches only this process, which then stops them in order.
     children = [_start(settings, command) for command in commands]
+    relays = [thread for child in children for thread in _relays(child)]
     try:
         while not stop.wait(0.5):
             if any(child.poll() is not None for child in children):
@@ -76,6 +77,8 @@ def serve(settings: Settings, services: Sequence[Service]) -> int:
     finally:
         for child in children:
             _stop(child)
+        for thread in relays:
+            thread.join(_STOP_S)
         for number, handler in before.items():
             signal.signal(number, handler)
     return 0 if asked.is_set() else 1
@@ -84,13 +87,18 @@ def serve(settings: Settings, services: Sequence[Service]) -> int:
 def _start(settings: Settings, command: list[str]) -> subprocess.Popen[bytes]:
     """Start a child; if JSON is asked for, what it and its own children write passes through here."""
     output = subprocess.PIPE if settings.log_format == "json" else None
-    child = subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", *command], cwd=PROJECT_ROOT, start_new_session=True, stdout=output, stderr=output
     )
-    for source, target, severity in ((child.stdout, sys.stdout, "INFO"), (child.stderr, sys.stderr, "WARNING")):
-        if source:
-            threading.Thread(target=relay, args=(source, target, severity), daemon=True).start()
-    return child
+
+
+def _relays(child: subprocess.Popen[bytes]) -> list[threading.Thread]:
+    """Begin to pass on what a child writes, if its output comes here."""
+    ways = ((child.stdout, sys.stdout, "INFO"), (child.stderr, sys.stderr, "WARNING"))
+    threads = [threading.Thread(target=relay, args=way, daemon=True) for way in ways if way[0]]
+    for thread in threads:
+        thread.start()
+    return threads
 
 
 def _command(settings: Settings, service: Service) -> list[str]:
