@@ -91,7 +91,7 @@ def test_good_and_failed_runs_leave_it_nowhere(cli, settings, storage, connectio
 
     outputs = [cli("migrate"), cli("ingest", "--kind", KIND, path, bad)]
     connection.execute("DROP INDEX mart.mv_yard_daily_key")
-    connection.execute("ALTER MATERIALIZED VIEW mart.mv_shipment_daily RENAME TO hidden")
+    connection.execute("ALTER MATERIALIZED VIEW mart.mv_target_card_per_day RENAME TO hidden")
     outputs += [cli("refresh", "--all"), cli("status"), cli("doctor")]
 
     assert [code for code, _ in outputs] == [0, 1, 1, 1, 1]

@@ -12,14 +12,11 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.database import Database, set_for_transaction
+from mv_pipeline.database import Database
 from mv_pipeline.logs import logger
 from mv_pipeline.metrics.storage import read_storage
 from mv_pipeline.metrics.uploads import read_uploads
 from mv_pipeline.metrics.views import read_views
-
-# Shorter than the ten seconds after which Prometheus gives a scrape up.
-_LONGEST_STATEMENT = "5s"
 
 
 class PlantCollector(Collector):
@@ -69,7 +66,8 @@ class PlantCollector(Collector):
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             # As itself, not as a role that it takes, a user sees since when its own other sessions have been working.
             connection.execute("SET LOCAL ROLE NONE")
-            set_for_transaction(connection, statement_timeout=_LONGEST_STATEMENT)
+            # Shorter than the ten seconds after which Prometheus gives a scrape up.
+            connection.execute("SET LOCAL statement_timeout = '5s'")
             return [*read_views(connection, self._catalog), *read_uploads(connection)]
 
     def _read_dagster(self) -> list[Metric]:
