@@ -7,17 +7,18 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Annotated
 
 import psycopg
 import typer
-from rich import box
-from rich.table import Table
+from rich.markup import escape
 
 from mv_pipeline import logs
-from mv_pipeline.catalog.kinds import LISTS, find_kind
+from mv_pipeline.catalog.kinds import KINDS, LISTS, find_kind
 from mv_pipeline.catalog.relations import Catalog, load_catalog
 from mv_pipeline.cli.services import Service, check_migrated, serve
 from mv_pipeline.cli.session import (
@@ -29,7 +30,8 @@ from mv_pipeline.cli.session import (
     migrated_session,
     session,
 )
-from mv_pipeline.database import Database
+from mv_pipeline.cli.tables import new_table
+from mv_pipeline.database import Database, scalar
 from mv_pipeline.errors import OperatorError
 from mv_pipeline.schema.roles import may_migrate
 from mv_pipeline.settings import HOST, Settings, load_settings
@@ -48,15 +50,37 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
+def _kind_names() -> list[str]:
+    return [kind.name for kind in KINDS]
+
+
+def _list_names() -> list[str]:
+    return [csv_list.csv_type for csv_list in LISTS]
+
+
+def _view_names() -> list[str]:
+    return [view.name for view in load_catalog(load_settings().sql_dir).materialized_views]
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+    """Keep the plant's materialized views fresh."""
+    sys.excepthook = sys.__excepthook__ if debug else _tell
+
+
 @app.command("migrate")
 def migrate_command(
     with_roles: Annotated[
         bool, typer.Option("--roles", help="Create the roles owner, pipeline and reader, and hand everything over.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Create or update everything in the database; running it again changes nothing."""
     with session() as settings:
         result = _migrate(settings, load_catalog(settings.sql_dir), with_roles=with_roles)
+    if as_json:
+        _print_json(asdict(result))
+        return
     done = [f"{name}: {action}" for name, action in result.changed.items()]
     done += [f"{name}: drop" for name in result.dropped if name not in result.changed]
     done += [f"{name}: {rows} rows" for name, rows in result.reference.items() if rows]
@@ -71,7 +95,7 @@ def migrate_command(
 
 @app.command("ingest")
 def ingest_command(
-    kind: Annotated[str, typer.Option(help="The CSV kind, as in shogun_flash_receive.")],
+    kind: Annotated[str, typer.Option(help="The CSV kind, as in shogun_flash_receive.", autocompletion=_kind_names)],
     files: Annotated[list[Path], typer.Argument(help="CSV files; they stay where they are.")],
     as_json: Json = False,
 ) -> None:
@@ -95,22 +119,28 @@ def ingest_command(
 
 @app.command("refresh")
 def refresh_command(
-    names: Annotated[list[str] | None, typer.Argument(help="Views, as in mart.mv_receive_daily.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Views, as in mart.mv_receive_daily.", autocompletion=_view_names)
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every materialized view.")] = False,
     csv_type: Annotated[
-        str | None, typer.Option(help="Every view downstream of this list: receive, shipment or yard.")
+        str | None,
+        typer.Option(help="Every view downstream of this list: receive, shipment or yard.", autocompletion=_list_names),
     ] = None,
     full: Annotated[bool, typer.Option(help="Recompute the rollups from the staging lines first.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Refresh materialized views, in the graph's order, after rolling up what changed upstream of them."""
+    import dagster as dg
+
     from mv_pipeline.cli.refresh import refresh_selection
     from mv_pipeline.cli.runs import run_job
     from mv_pipeline.jobs import REFRESH_ALL, REFRESH_CHANGED
 
     if sum(map(bool, (names, every or (full and not names and not csv_type), csv_type))) != 1:
         raise CommandError("Say what to refresh: names, --all, --csv-type, or --full for all from the staging lines.")
-    if csv_type and csv_type not in [csv_list.csv_type for csv_list in LISTS]:
-        raise CommandError(f"There is no list “{csv_type}”. The lists are: {', '.join(c.csv_type for c in LISTS)}.")
+    if csv_type:
+        _check_list(csv_type)
     with migrated_session() as (_, catalog):
         selection, config = refresh_selection(catalog, names or [], csv_type, full)
         # A job's own configuration names all of its steps, so a part of them runs as the job that has none.
@@ -120,12 +150,20 @@ def refresh_command(
         raise CommandError(
             f"These steps failed: {', '.join(map(str, failed))}. Run {result.run_id} in the UI says why."
         )
-    console.print(f"Done: run {result.run_id}.", highlight=False)
+    refreshed = [
+        ".".join(event.asset_key.path)
+        for event in result.get_asset_materialization_events()
+        if event.asset_key and event.materialization.metadata.get("refreshed") == dg.BoolMetadataValue(True)
+    ]
+    if as_json:
+        _print_json({"run_id": result.run_id, "refreshed": refreshed})
+    else:
+        console.print(f"Done: {len(refreshed)} views refreshed by run {result.run_id}.", highlight=False)
 
 
 @app.command("backfill")
 def backfill_command(
-    kind: Annotated[str, typer.Option(help="The CSV kind, as in shogun_final_receive.")],
+    kind: Annotated[str, typer.Option(help="The CSV kind, as in shogun_final_receive.", autocompletion=_kind_names)],
     first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")],
     last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day, included.")],
     as_json: Json = False,
@@ -161,10 +199,67 @@ def status_command(as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+@app.command("uploads")
+def uploads_command(
+    kind: Annotated[str | None, typer.Option(help="Only this CSV kind's.", autocompletion=_kind_names)] = None,
+    rejected: Annotated[bool, typer.Option("--rejected", help="Only those that were rejected.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show the newest files: what became of each, and why one was rejected."""
+    from mv_pipeline.cli.uploads import uploads_table
+    from mv_pipeline.uploads import read_uploads
+
+    found = find_kind(kind) if kind else None
+    with migrated_session(), Database().connect("uploads") as connection:
+        files = read_uploads(connection, limit, found, rejected=rejected)
+    if as_json:
+        _print_json([asdict(file) for file in files])
+    else:
+        console.print(uploads_table(files))
+
+
+@app.command("calendar")
+def calendar_command(
+    month: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m"], help="As in 2025-12; without it, the business date's month.")
+    ] = None,
+    csv_type: Annotated[
+        str | None, typer.Option(help="Only this list: receive, shipment or yard.", autocompletion=_list_names)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show per day and kind which upload counts, its lines and kg, and which business days nothing has come for."""
+    from mv_pipeline.cli.uploads import calendar_tables, missing_sentence
+    from mv_pipeline.uploads import read_calendar
+
+    if csv_type:
+        _check_list(csv_type)
+    lists = [csv_list for csv_list in LISTS if csv_type in (None, csv_list.csv_type)]
+    with migrated_session(), Database().connect("calendar") as connection:
+        first = (month.date() if month else scalar(connection, "SELECT ref.business_date()")).replace(day=1)
+        last = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+        days = read_calendar(connection, first, last)
+    if as_json:
+        names = [kind.name for kind in KINDS if kind.list in lists]
+        _print_json([asdict(day) for day in days if day.kind in names])
+        return
+    for table in calendar_tables(days, lists):
+        console.print(table)
+    for csv_list in lists:
+        sentence = missing_sentence(days, csv_list)
+        if sentence:
+            console.print(sentence, highlight=False)
+
+
 @app.command("url")
-def url_command() -> None:
+def url_command(as_json: Json = False) -> None:
     """Print the database's URL, for psql and dashboards. The embedded server only answers while something holds it."""
-    sys.stdout.write(load_settings().resolved_database_url() + "\n")
+    url = load_settings().resolved_database_url()
+    if as_json:
+        _print_json({"url": url})
+    else:
+        sys.stdout.write(url + "\n")
 
 
 @app.command("dev")
@@ -202,10 +297,10 @@ def metrics_command() -> None:
 
 
 @app.command("demo")
-def demo_command() -> None:
+def demo_command(as_json: Json = False) -> None:
     """Fill the embedded database with made-up data through the real path and show every view."""
     from mv_pipeline.cli.demo import run_demo
-    from mv_pipeline.cli.status import as_table, read_status
+    from mv_pipeline.cli.status import as_records, as_table, read_status
 
     with session() as settings:
         catalog = load_catalog(settings.sql_dir)
@@ -216,18 +311,21 @@ def demo_command() -> None:
     counts = {
         status: sum(outcome.status == status for outcome in outcomes) for status in ("success", "duplicate", "failed")
     }
-    console.print(
-        f"{len(outcomes)} files: {counts['success']} loaded ({sum(outcome.rows for outcome in outcomes):,} lines), "
-        f"{counts['duplicate']} known already, {counts['failed']} rejected.",
-        highlight=False,
-    )
-    console.print(as_table(statuses))
-    console.print(
-        f"Next: `make dev`, then open http://127.0.0.1:{settings.port} and drop a CSV file into "
-        f"{settings.inbox_dir}/<kind>/.",
-        highlight=False,
-        soft_wrap=True,
-    )
+    if as_json:
+        _print_json({"uploads": [asdict(outcome) for outcome in outcomes], "views": as_records(statuses)})
+    else:
+        console.print(
+            f"{len(outcomes)} files: {counts['success']} loaded ({sum(outcome.rows for outcome in outcomes):,} lines), "
+            f"{counts['duplicate']} known already, {counts['failed']} rejected.",
+            highlight=False,
+        )
+        console.print(as_table(statuses))
+        console.print(
+            f"Next: `make dev`, then open http://127.0.0.1:{settings.port} and drop a CSV file into "
+            f"{settings.inbox_dir}/<kind>/.",
+            highlight=False,
+            soft_wrap=True,
+        )
     if counts["failed"] or any(status.checks_failed for status in statuses):
         raise typer.Exit(1)
 
@@ -241,11 +339,17 @@ def doctor_command(as_json: Json = False) -> None:
         found = examine(settings, load_catalog(settings.sql_dir))
     if as_json:
         _print_json([asdict(diagnosis) for diagnosis in found])
-    else:
-        marks = {"ok": "[green]ok[/green]", "warning": "[yellow]warning[/yellow]", "error": "[red]error[/red]"}
+    elif console.is_terminal:
+        styles = {"ok": "green", "warning": "yellow", "error": "red"}
+        table = new_table("Diagnosis", "", "")
+        table.show_header = False
         for diagnosis in found:
-            console.print(marks[diagnosis.level], end=": ")
-            console.print(diagnosis.sentence, highlight=False, markup=False, soft_wrap=True)
+            style = styles[diagnosis.level]
+            table.add_row(f"[{style}]{diagnosis.level}[/{style}]", escape(diagnosis.sentence))
+        console.print(table)
+    else:
+        for diagnosis in found:
+            console.print(f"{diagnosis.level}: {diagnosis.sentence}", highlight=False, markup=False, soft_wrap=True)
     if any(diagnosis.level == "error" for diagnosis in found):
         raise typer.Exit(1)
 
@@ -265,15 +369,24 @@ def watch_command(as_json: Json = False) -> None:
 
 
 def main() -> None:
-    """Run the command line; what is the user's to mend is told in one line."""
-    try:
-        app()
-    except (OperatorError, psycopg.OperationalError, psycopg.errors.InsufficientPrivilege) as error:
-        if logs.in_json():
-            logs.logger.critical(str(error))
-        else:
-            errors.print(f"mv-pipeline: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(1)
+    """Run the command line; an error is told in one line."""
+    app()
+
+
+def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:  # noqa: ARG001  # the signature is the system's
+    """Say an error in one line: what the user can mend as it is, anything else as what it is, a fault of ours."""
+    message = " ".join(str(error).split())
+    if not isinstance(error, OperatorError | psycopg.OperationalError | psycopg.errors.InsufficientPrivilege):
+        message = f"unexpected {kind.__name__}: {message} (mv-pipeline --debug … shows where; please report it)"
+    if logs.in_json():
+        logs.logger.critical(message)
+    else:
+        errors.print(f"mv-pipeline: {message}", style="red", highlight=False, markup=False, soft_wrap=True)
+
+
+def _check_list(csv_type: str) -> None:
+    if csv_type not in _list_names():
+        raise CommandError(f"There is no list “{csv_type}”. The lists are: {', '.join(_list_names())}.")
 
 
 def _migrate(settings: Settings, catalog: Catalog, *, with_roles: bool = False) -> "Migration":
@@ -291,13 +404,16 @@ def _print_records(records: Sequence[dict[str, object]], as_json: bool, title: s
     if as_json:
         _print_json(records)
         return
-    table = Table(title=title, box=box.SIMPLE)
-    for heading in records[0] if records else []:
-        table.add_column(heading)
+    table = new_table(title, *(records[0] if records else ()))
     for record in records:
-        table.add_row(*("" if value is None else str(value) for value in record.values()))
+        table.add_row(*("" if value is None else escape(str(value)) for value in record.values()))
     console.print(table)
 
 
 def _print_json(data: object) -> None:
-    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2, default=_plain) + "\n")
+
+
+def _plain(value: object) -> object:
+    """What JSON has no word for: weights as numbers, days as ISO text."""
+    return float(value) if isinstance(value, Decimal) else str(value)

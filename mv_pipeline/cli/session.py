@@ -21,8 +21,8 @@ from mv_pipeline.logs import configure_logs
 from mv_pipeline.schema.roles import PIPELINE
 from mv_pipeline.settings import PROJECT_ROOT, Settings, load_settings
 
-# Piped output has no width of its own; tables must not be cut there.
-console = Console(width=None if sys.stdout.isatty() else 200)
+# Piped output has no width of its own; a record must stay on one line there.
+console = Console(width=None if sys.stdout.isatty() else 10_000)
 errors = Console(stderr=True)
 
 

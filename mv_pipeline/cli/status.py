@@ -4,10 +4,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from psycopg import sql
-from rich import box
 from rich.table import Table
 
 from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.cli.tables import new_table
 from mv_pipeline.database import Connection, identifier, one_row
 from mv_pipeline.probes import view_probes
 from mv_pipeline.refresh import last_refresh
@@ -51,10 +51,13 @@ def as_records(statuses: list[ViewStatus]) -> list[dict[str, object]]:
 
 def as_table(statuses: list[ViewStatus]) -> Table:
     """The statuses as a table for the terminal."""
-    table = Table(title="Materialized views (times in Asia/Tokyo)", box=box.SIMPLE)
-    for heading in ("view", "rows", "size", "newest day", "last refresh", "seconds", "checks"):
-        right = heading in ("rows", "size", "seconds")
-        table.add_column(heading, justify="right" if right else "left", no_wrap=heading != "checks")
+    table = new_table(
+        "Materialized views (times in Asia/Tokyo)",
+        *("view", "rows", "size", "newest day", "last refresh", "seconds", "checks"),
+        right=("rows", "size", "seconds"),
+    )
+    for column in table.columns[:-1]:
+        column.no_wrap = True
     for status in statuses:
         total = len(status.checks_passed) + len(status.checks_failed)
         table.add_row(

@@ -115,12 +115,31 @@ def test_ingest_twice_is_a_duplicate(cli, csv_file):
         (("refresh",), "Say what to refresh: names, --all, --csv-type, or --full"),
         (("refresh", "mart.mv_nowhere"), "No materialized view: mart.mv_nowhere. There are: mart.mv_"),
         (("refresh", "--csv-type", "king"), "There is no list “king”. The lists are: receive, shipment, yard."),
+        (("calendar", "--csv-type", "king"), "There is no list “king”. The lists are: receive, shipment, yard."),
+        (("uploads", "--kind", "king"), "There is no CSV kind “king”. The kinds are: shogun_flash_receive"),
     ],
 )
 def test_an_error_is_one_line_with_the_way_out(cli, arguments, message):
     done = cli(*arguments, code=1)
 
     assert done.stderr.startswith("mv-pipeline: " + message)
+    assert done.stderr.count("\n") == 1
+
+
+def test_debug_shows_where_an_error_came_from(cli):
+    done = cli("--debug", "refresh", code=1)
+
+    assert "Traceback (most recent call last)" in done.stderr
+    assert "CommandError: Say what to refresh" in done.stderr
+
+
+def test_a_fault_of_ours_is_one_line_too_and_names_debug(cli, connection):
+    connection.execute("DROP TABLE log.upload_file CASCADE")
+
+    done = cli("uploads", code=1)
+
+    assert done.stderr.startswith('mv-pipeline: unexpected UndefinedTable: relation "log.upload_file" does not exist')
+    assert "mv-pipeline --debug" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -197,6 +216,69 @@ def test_backfill_derives_days_and_refreshes(cli, csv_file, connection):
     ).fetchone() == (5,)
 
 
+def test_uploads_shows_what_became_of_each_file_and_why(cli, csv_file):
+    cli("ingest", "--kind", KIND, csv_file("good.csv", net_weight=5000))
+    cli("ingest", "--kind", KIND, csv_file("bad.csv", net_weight="x"), code=1)
+
+    bad, good = json.loads(cli("uploads", "--json").stdout)
+
+    assert (bad["file_name"], bad["state"], bad["lines"]) == ("bad.csv", "rejected", 0)
+    assert "数値として読めません" in bad["reason"]
+    assert (good["file_name"], good["state"], good["lines"], good["net_weight_kg"]) == ("good.csv", "loaded", 1, 5000)
+    assert (good["first_day"], good["last_day"], good["reason"]) == ("2025-12-01", "2025-12-01", None)
+    piped = cli("uploads", "--rejected").stdout.splitlines()
+    assert len(piped) == 2
+    assert "bad.csv" in piped[1]
+
+
+def test_calendar_shows_the_uploads_of_a_month_and_what_is_missing(cli, csv_file):
+    cli("ingest", "--kind", KIND, csv_file(net_weight=5000))
+
+    days = json.loads(cli("calendar", "--month", "2025-12", "--csv-type", "receive", "--json").stdout)
+    done = cli("calendar")
+
+    assert len(days) == 31 * 2
+    (first,) = [day for day in days if day["status"] == "loaded"]
+    assert (first["ddate"], first["kind"], first["lines"], first["net_weight_kg"]) == ("2025-12-01", KIND, 1, 5000)
+    # Sunday the 14th is the month's second; today is the 11th.
+    assert "receive: 9 business days without a file: 2025-12-02, 2025-12-03" in done.stdout
+    assert "yard: 10 business days without a file" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "keys"),
+    [
+        (("migrate", "--json"), {"revision_before", "revision_after", "changed", "dropped", "reference", "access"}),
+        (("refresh", "mart.mv_yard_daily", "--json"), {"run_id", "refreshed"}),
+        (("url", "--json"), {"url"}),
+    ],
+)
+def test_whatever_has_an_answer_gives_it_as_json(cli, arguments, keys):
+    assert json.loads(cli(*arguments).stdout).keys() == keys
+
+
+def test_refresh_names_what_it_refreshed(cli):
+    assert json.loads(cli("refresh", "mart.mv_yard_daily", "--json").stdout)["refreshed"] == ["mart.mv_yard_daily"]
+
+
+def test_piped_a_table_is_plain_and_a_record_is_a_line(cli, catalog):
+    lines = cli("status").stdout.splitlines()
+
+    assert len(lines) == 1 + len(catalog.materialized_views)
+    assert lines[0].split()[0] == "view"
+    assert all(line.isascii() for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [("mv-pipeline ingest --kind shogun_final_r", KIND), ("mv-pipeline refresh mart.mv_yard", "mart.mv_yard_daily")],
+)
+def test_the_shell_completes_kinds_and_views(cli, typed, expected):
+    done = cli(_MV_PIPELINE_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=str(len(typed.split()) - 1))
+
+    assert done.stdout.split() == [expected]
+
+
 def test_migrate_says_what_it_did_or_that_there_was_nothing_to_do(cli, server):
     url = create_database(server)
 
@@ -260,7 +342,10 @@ def test_the_demo_refuses_a_database_that_is_not_the_embedded_one(cli):
 
 @pytest.mark.parametrize(
     "command",
-    ["migrate", "ingest", "refresh", "backfill", "status", "url", "serve", "metrics", "dev", "demo", "doctor", "watch"],
+    [
+        *("migrate", "ingest", "refresh", "backfill", "status", "uploads", "calendar", "url", "serve", "metrics"),
+        *("dev", "demo", "doctor", "watch"),
+    ],
 )
 def test_every_command_has_help(command):
     done = CliRunner().invoke(app, [command, "--help"])
