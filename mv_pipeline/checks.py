@@ -8,13 +8,14 @@ from functools import partial
 
 import dagster as dg
 
-from mv_pipeline.assets.describe import LAST, asset_key
-from mv_pipeline.catalog.kinds import KINDS
+from mv_pipeline.assets.describe import LAST, UPLOAD_CALENDAR, asset_key
+from mv_pipeline.catalog.kinds import KINDS, LISTS
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database import Database
-from mv_pipeline.probes import Probe, last_upload_probe, notes_probe, upload_probes, view_probes
+from mv_pipeline.probes import Probe, last_upload_probe, missing_file_probe, notes_probe, upload_probes, view_probes
 from mv_pipeline.proof import Difference, prove_rollup, prove_view
+from mv_pipeline.settings import load_settings
 
 PROOF = "full_recompute"
 _SHOWN = 10
@@ -100,7 +101,7 @@ def _prove_view(catalog: Catalog, view: Relation, database: Database, run_id: st
 
 
 def build_checks(catalog: Catalog) -> list[dg.AssetChecksDefinition]:
-    """Make the checks of every CSV kind, rollup and materialized view."""
+    """Make the checks of every CSV kind, rollup and materialized view, and of the upload calendar."""
     return [build_check(name=name, probes=probes) for name, probes in _probes(catalog).items()]
 
 
@@ -130,4 +131,7 @@ def _probes(catalog: Catalog) -> dict[str, list[Probe]]:
         **{f"stg.{kind.name}": upload_probes(kind) for kind in KINDS},
         **{table.name: [notes_probe(csv_type)] for csv_type, table in ROLLUPS.items()},
         **{view.name: view_probes(catalog, view) for view in catalog.materialized_views},
+        UPLOAD_CALENDAR: [
+            missing_file_probe(csv_list, load_settings().files_due_hour) for csv_list in LISTS if csv_list.daily
+        ],
     }

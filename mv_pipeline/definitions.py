@@ -17,7 +17,7 @@ def defs() -> dg.Definitions:
         asset_checks=[*checks.build_checks(catalog), *checks.build_proofs(catalog)],
         jobs=jobs.build_jobs(catalog),
         sensors=sensors.build_sensors(catalog),
-        schedules=[schedules.nightly_schedule],
+        schedules=[schedules.nightly_schedule, schedules.build_overview_schedule(catalog)],
         resources={"database": database_resource},
         executor=dg.in_process_executor,
     )

@@ -5,7 +5,7 @@ from collections.abc import Container
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from mv_pipeline.assets.describe import asset_key
+from mv_pipeline.assets.describe import GROUP_OVERVIEW, asset_key
 from mv_pipeline.catalog.kinds import KINDS, Kind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS, TABLES
@@ -15,6 +15,7 @@ INGEST = "ingest"
 REFRESH_ALL = "refresh_all"
 REFRESH_CHANGED = "refresh_changed"
 NIGHTLY = "nightly"
+OVERVIEW = "overview"
 
 
 def intake_keys(kind: Kind) -> list[dg.AssetKey]:
@@ -51,7 +52,7 @@ def refresh_config(
 
 
 def build_jobs(catalog: Catalog) -> list[UnresolvedAssetJobDefinition]:
-    """Make the jobs: ingest, refresh_all, refresh_changed, nightly."""
+    """Make the jobs: ingest, refresh_all, refresh_changed, nightly, overview."""
     intake = [key for kind in KINDS for key in intake_keys(kind)]
     derived = [asset_key(name) for name in (*(table.name for table in ROLLUPS.values()), *catalog.relations)]
     kept_up = [
@@ -81,6 +82,11 @@ def build_jobs(catalog: Catalog) -> list[UnresolvedAssetJobDefinition]:
             selection=dg.AssetSelection.assets(*kept_up, *derived) | dg.AssetSelection.checks_for_assets(*intake),
             config=refresh_config(catalog),
             description="After midnight in Tokyo: extends the calendar, refreshes, checks and proves everything.",
+        ),
+        dg.define_asset_job(
+            OVERVIEW,
+            selection=dg.AssetSelection.groups(GROUP_OVERVIEW),
+            description="Renews what people look at; no upload waits for it.",
         ),
     ]
 

@@ -4,22 +4,28 @@ A finding says what was found, what was expected and what to do. Nothing is repa
 known: the asset checks and the command line look through the same probes.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 from psycopg import sql
 
-from mv_pipeline.catalog.kinds import Kind
-from mv_pipeline.catalog.relations import Balance, Catalog, Relation
+from mv_pipeline.catalog.kinds import KINDS, CsvList, Kind
+from mv_pipeline.catalog.relations import Anomaly, Balance, Catalog, Relation
 from mv_pipeline.catalog.sources import SOURCES
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database import Connection, identifier, one_row, scalar
 from mv_pipeline.intake import cells
 from mv_pipeline.refresh import has_concurrent_index, last_refresh
+from mv_pipeline.uploads import missing_days
 
 _SHOWN = 10
 _UPLOADS = 20
+_UNUSUAL_Z = 3.0
+_LEAST_DAYS = 3
+_MISSING_SINCE_DAYS = 14
 _REFRESH_HINT = "Materialize the view again; if it stays so, run `mv-pipeline doctor`."
 
 
@@ -71,6 +77,15 @@ def view_probes(catalog: Catalog, view: Relation) -> list[Probe]:
         )
     if header.equals:
         probes.append(Probe("equals_live_view", f"Holds the same rows as {header.equals}.", _equals(view)))
+    if header.anomaly:
+        probes.append(
+            Probe(
+                "yesterday_usual",
+                f"Yesterday's tons lie within {_UNUSUAL_Z:g} σ of the mean of the same ISO week and weekday before.",
+                _yesterday_usual(view, header.anomaly),
+                "WARN",
+            )
+        )
     for name, check in header.checks.items():
         probes.append(Probe(name, check.description, _no_rows(check.sql)))
     return probes
@@ -251,6 +266,65 @@ def _equals(view: Relation) -> Callable[[Connection], Finding]:
     return look
 
 
+def _yesterday_usual(view: Relation, anomaly: Anomaly) -> Callable[[Connection], Finding]:
+    query = sql.SQL(
+        "SELECT ddate, {tons}, ave, sigma, n, quality FROM {days} JOIN {view} USING ({key}) "
+        "WHERE ddate = ref.business_date() - 1 AND ({where})"
+    ).format(
+        tons=sql.Identifier(anomaly.tons),
+        days=identifier(anomaly.days),
+        view=identifier(view.name),
+        key=sql.SQL(", ").join(map(sql.Identifier, view.header.key)),
+        where=sql.SQL(anomaly.where),  # the header's own SQL
+    )
+
+    def look(connection: Connection) -> Finding:
+        row = connection.execute(query).fetchone()
+        if row is None:
+            return Finding(True, "Yesterday isn't one of the profile's days, or nothing has come for it yet.", {})
+        ddate, tons, mean, sigma, count, quality = row
+        # Yesterday itself is among the profile's few days; with it no z could ever exceed (n - 1) / √n.
+        others = without(float(tons), float(mean), float(sigma or 0), count)
+        if quality == "LOW_SAMPLE" or others is None:
+            return Finding(True, f"{count} days of this ISO week and weekday are too few to judge {ddate}.", {})
+        expected, deviation = others
+        distance = abs(float(tons) - expected)
+        passed = distance <= _UNUSUAL_Z * deviation
+        z = (float(tons) - expected) / deviation if deviation else None
+        advice = "" if passed else " Look at the day's uploads (`mv-pipeline calendar`): twice, in part, or a real day?"
+        return Finding(
+            passed,
+            f"{ddate}: {float(tons):,.1f} tons found, {expected:,.1f} ± {deviation:,.1f} expected from {count - 1} "
+            f"days before{'' if z is None else f', z = {z:+.1f}'}.{advice}",
+            {
+                "found": float(tons),
+                "expected": expected,
+                "sigma": deviation,
+                "days": count - 1,
+                **({} if z is None else {"z": z}),
+            },
+        )
+
+    return look
+
+
+def without(value: float, mean: float, sigma: float, count: int) -> tuple[float, float] | None:
+    """Mean and sample standard deviation of a sample after one of its values is taken out; None: too few are left.
+
+    Args:
+        value: the value to take out.
+        mean: of the whole sample.
+        sigma: of the whole sample.
+        count: its size.
+    """
+    if count - 1 < _LEAST_DAYS:
+        return None
+    rest = count - 1
+    squares = (count - 1) * sigma**2 - (value - mean) ** 2 * count / rest
+    # The profile is rounded, so that a sum of squares of nothing may come out below zero.
+    return (count * mean - value) / rest, math.sqrt(max(squares, 0) / (rest - 1))
+
+
 def _no_rows(query: str) -> Callable[[Connection], Finding]:
     def look(connection: Connection) -> Finding:
         cursor = connection.execute(sql.SQL(query))  # the header's own SQL
@@ -362,6 +436,39 @@ def notes_probe(csv_type: str) -> Probe:
         )
 
     return Probe("notes_read", "No change waits to be rolled up.", look, "WARN")
+
+
+def missing_file_probe(csv_list: CsvList, due_hour: int) -> Probe:
+    """Whether a file has come for each of the last business days by the next morning.
+
+    Args:
+        csv_list: the list.
+        due_hour: the hour of the next day (Asia/Tokyo) at which a day's file has to be there.
+    """
+
+    def look(connection: Connection) -> Finding:
+        today, hour = one_row(connection, "SELECT ref.business_date(), extract(hour FROM localtime)::int")
+        last = today - timedelta(days=1 if hour >= due_hour else 2)
+        missing = missing_days(connection, csv_list.csv_type, last - timedelta(days=_MISSING_SINCE_DAYS - 1), last)
+        folders = " か ".join(f"inbox/{kind.name}" for kind in KINDS if kind.list == csv_list)
+        advice = (
+            f"{csv_list.title}のCSVを {folders} に置いてください。 Export the list for these days and drop it; "
+            "if the plant was closed, say so in ref.calendar_exception."
+        )
+        return Finding(
+            not missing,
+            f"{len(missing)} of the business days up to {last} have no {csv_list.csv_type} file"
+            f"{': ' + ', '.join(map(str, missing)) if missing else ''}; 0 expected. {advice if missing else ''}",
+            {"missing": len(missing), "days": ", ".join(map(str, missing)) or "none"},
+        )
+
+    return Probe(
+        f"{csv_list.csv_type}_files_complete",
+        f"Each business day of the last {_MISSING_SINCE_DAYS} has a {csv_list.csv_type} file by {due_hour}:00 the next "
+        "morning.",
+        look,
+        "WARN",
+    )
 
 
 def _hint(passed: bool) -> str:

@@ -1,9 +1,12 @@
-"""The nightly schedule. What the night's run does is the job's business."""
+"""The schedules: the night, and the overview. What their runs do is the jobs' business."""
 
 import dagster as dg
+import psycopg
 
-from mv_pipeline.jobs import NIGHTLY
-from mv_pipeline.settings import TIME_ZONE
+from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.database import Database, one_row
+from mv_pipeline.jobs import NIGHTLY, OVERVIEW
+from mv_pipeline.settings import TIME_ZONE, load_settings
 
 nightly_schedule = dg.ScheduleDefinition(
     name="nightly",
@@ -13,3 +16,32 @@ nightly_schedule = dg.ScheduleDefinition(
     default_status=dg.DefaultScheduleStatus.RUNNING,
     description="00:10 Asia/Tokyo: the business date has moved.",
 )
+
+
+def build_overview_schedule(catalog: Catalog) -> dg.ScheduleDefinition:
+    """Make the schedule that renews what people look at, once for each state of the database."""
+
+    @dg.schedule(
+        name="overview",
+        job_name=OVERVIEW,
+        cron_schedule="*/5 * * * *",
+        execution_timezone=str(TIME_ZONE),
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Renews upload calendar, previews and pictures after a change, and when yesterday's files are due.",
+    )
+    def overview() -> dg.RunRequest | dg.SkipReason:
+        try:
+            with Database().connect("schedule overview") as connection:
+                state = one_row(
+                    connection,
+                    "SELECT ref.business_date(), extract(hour FROM localtime) >= %s, "
+                    "(SELECT coalesce(max(id), 0) FROM log.upload_file), (SELECT coalesce(max(id), 0) "
+                    "FROM log.view_refresh WHERE relation = ANY (%s) AND rows_inserted + rows_deleted > 0)",
+                    [load_settings().files_due_hour, [view.name for view in catalog.materialized_views]],
+                )
+        except psycopg.OperationalError as error:
+            return dg.SkipReason(f"The database can't be reached: {str(error).strip()}")
+        # A key is launched once, so a state that has been shown starts no other run.
+        return dg.RunRequest(run_key=" ".join(map(str, state)))
+
+    return overview

@@ -106,6 +106,9 @@ class Settings(BaseSettings):
     statement_timeout_seconds: float = Field(
         1800.0, gt=0, description="a statement of a rollup or refresh that takes longer (s) is cancelled"
     )
+    files_due_hour: int = Field(
+        9, ge=0, le=24, description="the hour (Asia/Tokyo) by which a business day's files are there, on the next day"
+    )
     port: int = Field(3000, ge=1, le=65535, description="the port of the web UI on 127.0.0.1")
     viewer_port: int = Field(3001, ge=1, le=65535, description="the port of the read-only web UI on 127.0.0.1")
     ui_url: WebUrl | None = Field(

@@ -1,5 +1,7 @@
 """Each check on a real database: it passes when all is well, and fails, saying so, when what it guards is broken."""
 
+import statistics
+
 import dagster as dg
 import pytest
 
@@ -7,7 +9,7 @@ from mv_pipeline.catalog.kinds import find_kind
 from mv_pipeline.catalog.relations import Check, Relation
 from mv_pipeline.checks import build_checks
 from mv_pipeline.intake.upload import take_file
-from mv_pipeline.probes import view_probes
+from mv_pipeline.probes import view_probes, without
 from mv_pipeline.refresh import refresh_view
 from mv_pipeline.rollup import update_rollup
 from mv_pipeline_tests.factory import csv_text, drop, line
@@ -175,3 +177,105 @@ def test_a_rejected_file_warns_until_a_good_one_comes(settings, loaded, look):
         evaluation = look(f"raw.{KIND}")["last_upload_accepted"]
 
         assert (evaluation.passed, evaluation.severity) == (passed, dg.AssetCheckSeverity.WARN)
+
+
+PROFILE = "mart.mv_inb_avg5y_day_biz"
+# The Wednesdays of ISO week 50; the last of them is yesterday.
+WEDNESDAYS = ("2021-12-15", "2022-12-14", "2023-12-13", "2024-12-11", "2025-12-10")
+BEFORE = (100, 110, 90, 104)
+
+
+@pytest.fixture
+def wednesdays(connection, catalog):
+    """Receive these tons on the Wednesdays of ISO week 50, and bring the views up to date."""
+
+    def receive(*tons):
+        for day, value in zip(WEDNESDAYS, tons, strict=False):
+            connection.execute(f"INSERT INTO stg.{KIND} (slip_date, net_weight) VALUES (%s, %s)", [day, value * 1000])
+        update_rollup(connection, "receive")
+        for view in catalog.materialized_views:
+            refresh_view(connection, view)
+
+    return receive
+
+
+@pytest.mark.parametrize(("tons", "passed"), [(103, True), (126, True), (127, False), (75, False), (76, True)])
+def test_yesterday_is_held_against_the_same_weekday_of_the_years_before(wednesdays, look, tons, passed):
+    wednesdays(*BEFORE, tons)
+
+    evaluation = look(PROFILE)["yesterday_usual"]
+
+    mean, sigma = statistics.mean(BEFORE), statistics.stdev(BEFORE)
+    assert (evaluation.passed, evaluation.severity) == (passed, dg.AssetCheckSeverity.WARN)
+    assert evaluation.metadata["found"].value == tons
+    assert evaluation.metadata["expected"].value == pytest.approx(mean, abs=1e-3)
+    assert evaluation.metadata["sigma"].value == pytest.approx(sigma, abs=1e-3)
+    assert evaluation.metadata["z"].value == pytest.approx((tons - mean) / sigma, abs=1e-3)
+    assert f"2025-12-10: {tons:.1f} tons found, 101.0 ± 8.4 expected from 4 days before" in evaluation.description
+    assert ("mv-pipeline calendar" in evaluation.description) is not passed
+
+
+def test_a_day_for_which_nothing_has_come_is_not_called_unusual(wednesdays, look):
+    wednesdays(*BEFORE)
+
+    evaluation = look(PROFILE)["yesterday_usual"]
+
+    assert evaluation.passed
+    assert "nothing has come for it yet" in evaluation.description
+
+
+@pytest.mark.parametrize("closed", [WEDNESDAYS[:3], WEDNESDAYS[:2]])
+def test_a_profile_of_too_few_days_stays_silent(connection, wednesdays, look, closed):
+    for day in closed:
+        connection.execute(
+            "INSERT INTO ref.calendar_exception (ddate, override_type) VALUES (%s, 'FORCE_CLOSED')", [day]
+        )
+    wednesdays(*BEFORE, 900)
+
+    evaluation = look(PROFILE)["yesterday_usual"]
+
+    assert evaluation.passed
+    assert "too few to judge 2025-12-10" in evaluation.description
+
+
+@pytest.mark.parametrize("sample", [(5, 1, 2, 9), (4, 4, 4, 4), (0, 1000, 1001, 1002, 1003)])
+def test_a_value_is_taken_out_of_mean_and_deviation(sample):
+    value, *others = sample
+
+    found = without(value, statistics.mean(sample), statistics.stdev(sample), len(sample))
+
+    assert found == pytest.approx((statistics.mean(others), statistics.stdev(others)))
+
+
+def test_too_few_values_are_left():
+    assert without(1, 1, 0, 3) is None
+
+
+CALENDAR = "overview.upload_calendar"
+
+
+@pytest.fixture
+def filed(connection):
+    """Receive something on each day of December 2025 up to the given one."""
+
+    def receive(last):
+        connection.execute(
+            f"INSERT INTO stg.{KIND} (slip_date, net_weight) SELECT d, 1 "
+            f"FROM generate_series(DATE '2025-11-01', DATE '2025-12-{last:02}', '1 day') AS d"
+        )
+        update_rollup(connection, "receive")
+
+    return receive
+
+
+@pytest.mark.parametrize(("last", "due_hour", "missing"), [(10, 0, 0), (9, 0, 1), (9, 24, 0), (8, 24, 1), (8, 0, 2)])
+def test_a_business_day_without_a_receive_file_warns_once_it_is_due(monkeypatch, filed, look, last, due_hour, missing):
+    monkeypatch.setenv("MV_PIPELINE_FILES_DUE_HOUR", str(due_hour))
+    filed(last)
+
+    evaluation = look(CALENDAR)["receive_files_complete"]
+
+    assert (evaluation.passed, evaluation.severity) == (not missing, dg.AssetCheckSeverity.WARN)
+    assert evaluation.metadata["missing"].value == missing
+    assert evaluation.description.startswith(f"{missing} of the business days up to 2025-12-")
+    assert ("inbox/shogun_flash_receive" in evaluation.description) is bool(missing)

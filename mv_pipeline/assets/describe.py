@@ -17,6 +17,10 @@ GROUP_VIEWS = "views"
 GROUP_MATERIALIZED = "materialized_views"
 GROUP_REFERENCE = "reference"
 GROUP_INPUTS = "inputs"
+GROUP_DASHBOARDS = "dashboards"
+GROUP_OVERVIEW = "overview"
+
+UPLOAD_CALENDAR = "overview.upload_calendar"
 
 
 def asset_key(name: str) -> dg.AssetKey:

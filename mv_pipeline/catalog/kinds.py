@@ -56,6 +56,7 @@ class CsvList:
         title: the list's name in Japanese.
         slip_number: the column that numbers slips; distinct values are counted per day.
         columns: in the order of the stg table.
+        daily: a file is expected for every business day.
         raw_last: columns that stand at the end of the raw table, after all others.
         raw_unused_after: a column of the raw table and the unused columns that follow it there.
     """
@@ -64,6 +65,7 @@ class CsvList:
     title: str
     slip_number: str
     columns: tuple[Column, ...]
+    daily: bool = False
     raw_last: tuple[str, ...] = ()
     raw_unused_after: tuple[str, tuple[str, ...]] = ("", ())
 
@@ -126,6 +128,7 @@ RECEIVE = CsvList(
     csv_type="receive",
     title="受入",
     slip_number="receive_no",
+    daily=True,
     columns=(
         Column("伝票日付", "slip_date", "date", required=True, key=True),
         Column("売上日付", "sales_date", "date"),

@@ -7,7 +7,7 @@ and of counted sources are made from the CSV kinds in the same form. Nothing her
 
 import graphlib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.scope import traverse_scope
 
+from mv_pipeline.catalog.dashboards import Dashboard, read_dashboards
 from mv_pipeline.catalog.kinds import KINDS, Kind
 from mv_pipeline.catalog.sources import SOURCES
 from mv_pipeline.catalog.tables import ROLLUPS, TABLES
@@ -50,10 +51,23 @@ class Balance(BaseModel):
     tons: str
 
 
+class Anomaly(BaseModel):
+    """Which days a profile's means and deviations were made of, so that yesterday can be held against them.
+
+    The profile has the columns ave, sigma, n and quality; the days have ddate and the columns of its key.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    days: str
+    tons: str
+    where: str
+
+
 class Header(BaseModel):
     """What a SQL file says of its relation.
 
-    `key`, `indexes`, `criticality`, `days`, `equals`, `balance` and `checks` are for materialized views.
+    `key`, `indexes`, `criticality`, `days`, `equals`, `balance`, `anomaly` and `checks` are for materialized views.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,6 +83,7 @@ class Header(BaseModel):
     )
     equals: str | None = Field(None, description="a relation with the same columns that must hold the same rows")
     balance: Balance | None = None
+    anomaly: Anomaly | None = None
     checks: dict[str, Check] = {}
 
     @model_validator(mode="after")
@@ -212,19 +227,26 @@ class Catalog:
 
     Args:
         relations: every view and materialized view.
+        dashboards: what reads them, by name.
 
     Raises:
-        RelationError: a relation reads something that doesn't exist, or relations read each other in a circle.
+        RelationError: something that is read doesn't exist, or relations read each other in a circle.
     """
 
-    def __init__(self, relations: Iterable[Relation]) -> None:
+    def __init__(self, relations: Iterable[Relation], dashboards: Mapping[str, Dashboard] | None = None) -> None:
+        self.dashboards = dashboards or {}
         by_name = {relation.name: relation for relation in relations}
         tables = {f"{layer}.{kind.name}" for layer in ("raw", "stg") for kind in KINDS} | {t.name for t in TABLES}
         for relation in by_name.values():
-            referred = relation.dependencies | ({relation.header.equals} if relation.header.equals else set())
-            unknown = referred - by_name.keys() - tables
+            header = relation.header
+            named = (header.equals, header.anomaly.days if header.anomaly else None)
+            unknown = {*relation.dependencies, *filter(None, named)} - by_name.keys() - tables
             if unknown:
                 raise RelationError(f"{relation.name} refers to what doesn't exist: {', '.join(sorted(unknown))}.")
+        for name, dashboard in self.dashboards.items():
+            unknown = {*dashboard.reads} - by_name.keys() - tables
+            if unknown:
+                raise RelationError(f"The dashboard {name} reads what doesn't exist: {', '.join(sorted(unknown))}.")
         self._inputs: dict[str, frozenset[str]] = {
             **{table.name: _rollup_inputs(csv_type) for csv_type, table in ROLLUPS.items()},
             **{name: relation.dependencies for name, relation in sorted(by_name.items())},
@@ -285,6 +307,7 @@ def load_catalog(sql_dir: Path) -> Catalog:
 
     Raises:
         RelationError: a file can't be used.
+        DashboardError: the file of dashboards can't be used.
     """
     files = sorted(sql_dir.glob("*/*.sql"))
     if not files:
@@ -294,5 +317,6 @@ def load_catalog(sql_dir: Path) -> Catalog:
             *(read_relation(path) for path in files),
             *(active_view(kind) for kind in KINDS),
             *(source_view(csv_type) for csv_type in ROLLUPS),
-        ]
+        ],
+        read_dashboards(sql_dir),
     )

@@ -84,12 +84,27 @@ def test_every_asset_says_what_it_is(graph):
             "materialized_views",
             "views",
             "reference",
+            "dashboards",
+            "overview",
         }, asset
         assert node.owners, asset
         assert node.kinds, asset
         assert node.description, asset
         assert any("぀" <= letter <= "鿿" for letter in node.description), asset
-        assert node.metadata["dagster/table_name"] == ".".join(asset.path), asset
+        if node.group_name not in ("dashboards", "overview"):
+            assert node.metadata["dagster/table_name"] == ".".join(asset.path), asset
+
+
+def test_the_graph_ends_where_people_read(graph):
+    ends = {asset.to_user_string() for asset in graph.get_all_asset_keys() if not graph.get(asset).child_keys}
+
+    assert ends == {
+        *(f"dashboards/{name}" for name in ("target_card", "inbound", "shipment_and_yard", "sales_tree")),
+        "dashboards/inbound_forecast",
+        "overview/upload_calendar",
+        "ref/closure_membership",
+    }
+    assert parents(graph, "dashboards/target_card") == {"mart/mv_target_card_per_day"}
 
 
 def test_only_staging_is_partitioned_by_day(graph):

@@ -57,6 +57,23 @@ def test_dependencies_are_read_from_the_sql(tmp_path, query, expected):
     assert relation(tmp_path, query).dependencies == expected
 
 
+def test_a_dashboard_that_reads_nothing_that_exists_is_refused(tmp_path):
+    write(tmp_path, "mart.mv_x", HEADER + "SELECT ddate FROM ref.calendar_day")
+    text = "card: {title: t, description: d, description_en: e, owner: team:x, reads: [mart.mv_x, mart.mv_gone]}"
+    (tmp_path / "dashboards.yaml").write_text(text, encoding="utf-8")
+
+    with pytest.raises(RelationError, match=r"The dashboard card reads what doesn't exist: mart\.mv_gone\."):
+        load_catalog(tmp_path)
+
+
+def test_an_anomaly_names_days_that_exist(tmp_path):
+    header = HEADER.replace("criticality", "anomaly: {days: mart.v_gone, tons: t, where: 'true'}\ncriticality")
+    write(tmp_path, "mart.mv_x", header + "SELECT ddate FROM ref.calendar_day")
+
+    with pytest.raises(RelationError, match=r"mart\.mv_x refers to what doesn't exist: mart\.v_gone\."):
+        load_catalog(tmp_path)
+
+
 def test_a_relation_without_schema_is_refused(tmp_path):
     with pytest.raises(RelationError, match="write “calendar_day” with its schema"):
         _ = relation(tmp_path, "SELECT ddate FROM calendar_day").dependencies

@@ -4,6 +4,7 @@ description_en: Mean tons per ISO week and weekday over five years of business d
 owner: team:data-platform
 key: [iso_week, iso_dow]
 criticality: critical
+anomaly: {days: mart.v_inb5y_days, tons: receive_net_ton, where: is_biz AND changed_at IS NOT NULL}
 */
 WITH profile AS (
     SELECT
