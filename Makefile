@@ -35,7 +35,7 @@ test-long: install ## Over a thousand random histories, and hundreds of kills at
 	MV_PIPELINE_TESTS_PROFILE=long $(RUN)/pytest mv_pipeline_tests/test_histories.py mv_pipeline_tests/faults
 
 bench: install ## Ours against the rivals, in ratios; ARGS="--quick" for a short run
-	$(UV) run --frozen --group bench python -m bench $(ARGS)
+	$(UV) run --frozen python -m bench $(ARGS)
 
 check: install ## Format, lint, types, secrets, and whether the definitions load
 	$(RUN)/ruff format --check .

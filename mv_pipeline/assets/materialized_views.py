@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import dagster as dg
 import psycopg
+from psycopg import sql
 
 from mv_pipeline.assets.describe import (
     FIRST,
@@ -18,13 +19,14 @@ from mv_pipeline.assets.describe import (
 )
 from mv_pipeline.assets.failures import RETRIES
 from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.database import Connection, Database, is_transient, scalar
+from mv_pipeline.database import Connection, Database, identifier, is_transient, one_row, scalar
 from mv_pipeline.refresh import last_refresh, log_failure, refresh_view
 
 # The nightly run is due at 00:10; by 01:00 every view has to have been looked at.
 FRESH_BY = dg.FreshnessPolicy.cron(
     deadline_cron="0 1 * * *", lower_bound_delta=timedelta(hours=1), timezone="Asia/Tokyo"
 )
+_PREVIEW_ROWS = 10
 
 
 class RefreshConfig(dg.Config):
@@ -77,7 +79,7 @@ def build_materialized_view_asset(*, catalog: Catalog, relation: Relation) -> dg
 
 def _refresh_if_due(
     context: dg.AssetExecutionContext, connection: Connection, catalog: Catalog, relation: Relation, *, always: bool
-) -> dict[str, str | int | float | dg.TableSchema]:
+) -> dict[str, str | int | float | dg.TableSchema | dg.TableMetadataValue]:
     """Refresh a view that has news, and return what its materialization says."""
     last = last_refresh(connection, catalog, relation)
     if last and last.fresh and not always:
@@ -93,9 +95,47 @@ def _refresh_if_due(
         "rows_deleted": refresh.deleted,
         "rows_changed": max(refresh.inserted, refresh.deleted),
         "bytes": refresh.size_bytes,
+        **_newest_day(connection, relation),
         "business_date": str(scalar(connection, "SELECT ref.business_date()")),
+        "preview": _preview(connection, relation),
         "dagster/column_schema": column_schema(connection, relation.name),
     }
+
+
+def _preview(connection: Connection, relation: Relation) -> dg.TableMetadataValue:
+    """The latest days that are over, newest first; of a view without days, the first rows by key."""
+    key = sql.SQL(", ").join(map(sql.Identifier, relation.header.key))
+    latest = sql.SQL("WHERE {day} < ref.business_date() ORDER BY {day} DESC").format(day=key)
+    cursor = connection.execute(
+        sql.SQL("SELECT * FROM {} {} LIMIT {}").format(
+            identifier(relation.name),
+            latest if relation.header.days else sql.SQL("ORDER BY {}").format(key),
+            _PREVIEW_ROWS,
+        )
+    )
+    names = [column.name for column in cursor.description or ()]
+    records = [
+        dg.TableRecord({name: _cell(value) for name, value in zip(names, row, strict=True)})
+        for row in cursor.fetchall()
+    ]
+    return dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name) for name in names]))
+
+
+def _cell(value: object) -> str | int | bool | None:
+    return value if value is None or isinstance(value, bool | int) else str(value)
+
+
+def _newest_day(connection: Connection, relation: Relation) -> dict[str, str | int]:
+    """The newest day that is over, and its age: days plot as text, their age as a line."""
+    if not relation.header.days:
+        return {}
+    newest, age = one_row(
+        connection,
+        sql.SQL(
+            "SELECT max({day})::text, ref.business_date() - max({day}) FROM {view} WHERE {day} < ref.business_date()"
+        ).format(day=sql.Identifier(relation.header.key[0]), view=identifier(relation.name)),
+    )
+    return {"newest_day": newest, "newest_day_age": age} if newest else {}
 
 
 def _report(context: dg.AssetExecutionContext, database: Database, relation: Relation, error: str) -> None:

@@ -1,16 +1,26 @@
-"""What people look at in the UI: the upload calendar.
+"""What people look at in the UI: the upload calendar, and the pictures of views.
 
-No view waits for it: the job `overview` makes it beside the other runs, soon after something has changed.
+No view waits for them: the job `overview` makes them beside the other runs, soon after something has changed.
 """
 
+import base64
 from collections.abc import Sequence
 from datetime import timedelta
 
 import dagster as dg
 
-from mv_pipeline.assets.describe import GROUP_OVERVIEW, OWNER, UPLOAD_CALENDAR, asset_key, asset_keys, bilingual
+from mv_pipeline.assets.describe import (
+    GROUP_OVERVIEW,
+    OWNER,
+    UPLOAD_CALENDAR,
+    asset_key,
+    asset_keys,
+    bilingual,
+)
 from mv_pipeline.catalog.kinds import KINDS, LISTS, CsvList
+from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.database import Database, scalar
+from mv_pipeline.pictures import draw_picture
 from mv_pipeline.uploads import UploadDay, read_calendar
 
 _CALENDAR_DAYS = 35
@@ -61,3 +71,33 @@ def _calendar_table(days: Sequence[UploadDay], csv_list: CsvList) -> dg.TableMet
 def _missing(days: Sequence[UploadDay], csv_list: CsvList) -> int:
     names = {kind.name for kind in KINDS if kind.list == csv_list}
     return len({day.ddate for day in days if day.kind in names and day.status == "missing"})
+
+
+def build_picture_asset(*, relation: Relation, picture: str) -> dg.AssetsDefinition:
+    """Make the asset of one picture; it hangs on the view that it shows, and its page shows it."""
+
+    @dg.asset(
+        key=dg.AssetKey(["pictures", picture]),
+        deps=[asset_key(relation.name)],
+        group_name=GROUP_OVERVIEW,
+        owners=[relation.header.owner],
+        kinds={"matplotlib"},
+        description=bilingual(f"図：{relation.header.description}", f"Picture. {relation.header.description_en}"),
+    )
+    def drawn(database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
+        with database.connect(f"picture {picture}") as connection:
+            png = draw_picture(connection, picture)
+        # Within the text itself, so that the UI shows it without any file to be served.
+        embedded = f"![{picture}](data:image/png;base64,{base64.b64encode(png).decode()})"
+        return dg.MaterializeResult(metadata={"picture": dg.MetadataValue.md(embedded), "bytes": len(png)})
+
+    return drawn
+
+
+def build_picture_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """Make the assets of all pictures that SQL headers name."""
+    return [
+        build_picture_asset(relation=view, picture=view.header.picture)
+        for view in catalog.materialized_views
+        if view.header.picture
+    ]

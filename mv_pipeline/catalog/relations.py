@@ -25,6 +25,7 @@ from mv_pipeline.catalog.kinds import KINDS, Kind
 from mv_pipeline.catalog.sources import SOURCES
 from mv_pipeline.catalog.tables import ROLLUPS, TABLES
 from mv_pipeline.errors import OperatorError
+from mv_pipeline.pictures import picture_names
 
 RelationKind = Literal["view", "materialized view"]
 
@@ -67,7 +68,8 @@ class Anomaly(BaseModel):
 class Header(BaseModel):
     """What a SQL file says of its relation.
 
-    `key`, `indexes`, `criticality`, `days`, `equals`, `balance`, `anomaly` and `checks` are for materialized views.
+    `key`, `indexes`, `criticality`, `days`, `equals`, `balance`, `anomaly`, `picture` and `checks` are for materialized
+    views.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -84,6 +86,7 @@ class Header(BaseModel):
     equals: str | None = Field(None, description="a relation with the same columns that must hold the same rows")
     balance: Balance | None = None
     anomaly: Anomaly | None = None
+    picture: str | None = Field(None, description="the picture on the view's page; a file of `pictures`")
     checks: dict[str, Check] = {}
 
     @model_validator(mode="after")
@@ -182,6 +185,10 @@ def read_relation(path: Path) -> Relation:
     relation = Relation(name, header, query.strip().rstrip(";"))
     if relation.materialized and not (header.key and header.criticality):
         raise RelationError(f"{name}: a materialized view's header states its `key` and its `criticality`.")
+    if header.picture not in (None, *picture_names()):
+        raise RelationError(
+            f"{name}: there is no picture “{header.picture}”. The pictures are: {', '.join(picture_names())}."
+        )
     return relation
 
 

@@ -102,6 +102,7 @@ def test_the_graph_ends_where_people_read(graph):
         *(f"dashboards/{name}" for name in ("target_card", "inbound", "shipment_and_yard", "sales_tree")),
         "dashboards/inbound_forecast",
         "overview/upload_calendar",
+        *(f"pictures/{name}" for name in ("target_card", "week_profile", "receive_tons")),
         "ref/closure_membership",
     }
     assert parents(graph, "dashboards/target_card") == {"mart/mv_target_card_per_day"}

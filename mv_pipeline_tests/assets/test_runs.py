@@ -110,6 +110,30 @@ def test_a_refresh_reports_rows_seconds_changes_and_bytes(run, receive):
     assert (metadata["dagster/row_count"], metadata["rows_changed"], metadata["mode"]) == (1805, 2, "concurrently")
     assert metadata["seconds"] > 0
     assert metadata["bytes"] > 0
+    assert (metadata["newest_day"], metadata["newest_day_age"]) == ("2025-12-10", 1)
+    days = [record.data["ddate"] for record in event.materialization.metadata["preview"].records]
+    assert days == [f"2025-12-{day:02}" for day in range(10, 0, -1)]
+
+
+def test_the_overview_shows_calendar_and_pictures_and_warns(run, receive):
+    run("ingest", [receive()])
+
+    result = run("overview")
+
+    assert result.success
+    assert materialized(result) == {
+        "overview/upload_calendar",
+        *(f"pictures/{name}" for name in ("receive_tons", "target_card", "week_profile")),
+    }
+    assert failed_checks(result) == {"overview/upload_calendar:receive_files_complete"}
+    shown = {
+        event.asset_key.path[-1]: event.materialization.metadata for event in result.get_asset_materialization_events()
+    }
+    assert shown["target_card"]["picture"].value.startswith("![target_card](data:image/png;base64,")
+    first = shown["upload_calendar"]["receive"].records[0].data
+    assert (first["day"], first["final_status"]) == ("2025-12-11 Thu", "awaited")
+    (loaded,) = [r.data for r in shown["upload_calendar"]["receive"].records if r.data["day"] == "2025-12-03 Wed"]
+    assert (loaded["final_lines"], loaded["final_kg"], loaded["flash_status"]) == (1, 1000, "covered")
 
 
 def test_a_rejected_file_warns_and_the_rest_goes_on(run, receive, settings, connection):

@@ -4,6 +4,7 @@ description_en: Mean tons of normal and of reservation days per ISO week over fi
 owner: team:data-platform
 key: [iso_week]
 criticality: critical
+picture: week_profile
 */
 WITH normal AS (
     SELECT

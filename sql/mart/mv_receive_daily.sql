@@ -5,6 +5,7 @@ owner: team:data-platform
 key: [ddate]
 indexes: [[iso_year, iso_week]]
 criticality: critical
+picture: receive_tons
 days: until_yesterday
 balance: {csv_type: receive, tons: receive_net_ton}
 */

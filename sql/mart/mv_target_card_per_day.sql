@@ -5,6 +5,7 @@ owner: team:data-platform
 key: [ddate]
 indexes: [[iso_year, iso_week]]
 criticality: critical
+picture: target_card
 days: calendar
 equals: mart.v_target_card_per_day
 */
