@@ -153,7 +153,7 @@ def _up_to_date(catalog: Catalog, view: Relation) -> Callable[[Connection], Find
     def look(connection: Connection) -> Finding:
         last = last_refresh(connection, catalog, view)
         if last is None:
-            return Finding(False, "Never refreshed. Run `mv-pipeline migrate`.", {})
+            return Finding(False, "0 refreshes found, at least 1 expected. Run `mv-pipeline migrate`.", {})
         reasons = [
             *(f"{name} changed" for name in last.news),
             *(["the business date moved"] if last.date_moved else []),
@@ -172,7 +172,10 @@ def _concurrent_index(view: Relation) -> Callable[[Connection], Finding]:
     def look(connection: Connection) -> Finding:
         passed = has_concurrent_index(connection, view)
         message = (
-            "Found." if passed else f"None found. CREATE UNIQUE INDEX ON {view.name} ({', '.join(view.header.key)})."
+            "A fitting index found, at least 1 expected."
+            if passed
+            else f"0 fitting indexes found, at least 1 expected. CREATE UNIQUE INDEX ON {view.name} "
+            f"({', '.join(view.header.key)})."
         )
         return Finding(passed, message, {})
 
