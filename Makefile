@@ -9,7 +9,7 @@ UV := $(VENV)/uv/bin/uv
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo dev test test-long check audit bench refresh-all-mv clean
+.PHONY: help install demo dev test test-long docs check audit bench refresh-all-mv clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test: install ## The whole test suite, on a real PostgreSQL
 
 test-long: install ## Over a thousand random histories, and hundreds of kills at random moments; takes long
 	MV_PIPELINE_TESTS_PROFILE=long $(RUN)/pytest mv_pipeline_tests/test_histories.py mv_pipeline_tests/faults
+
+docs: install ## Write what docs/ takes from the code: graph, settings, reasons for a rejection
+	$(RUN)/python -m mv_pipeline_tests.docs.generated
 
 bench: install ## Ours against the rivals, in ratios; ARGS="--quick" for a short run
 	$(UV) run --frozen python -m bench $(ARGS)
