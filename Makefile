@@ -9,7 +9,7 @@ UV := $(VENV)/uv/bin/uv
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo dev test test-long docs check audit bench refresh-all-mv clean
+.PHONY: help install demo dev test test-long docs screenshots check audit bench refresh-all-mv clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test-long: install ## Over a thousand random histories, and hundreds of kills at
 
 docs: install ## Write what docs/ takes from the code: graph, settings, reasons for a rejection
 	$(RUN)/python -m mv_pipeline_tests.docs.generated
+
+screenshots: install ## Take the pictures of the UI in docs/ anew, in a real browser
+	MV_PIPELINE_TESTS_SCREENSHOTS="$(CURDIR)/docs" $(RUN)/pytest mv_pipeline_tests/browser
 
 bench: install ## Ours against the rivals, in ratios; ARGS="--quick" for a short run
 	$(UV) run --frozen python -m bench $(ARGS)
