@@ -128,7 +128,7 @@ def failed_views(connection: Connection, catalog: Catalog, settings: Settings) -
 
 def missing_days(connection: Connection, catalog: Catalog, settings: Settings, now: datetime) -> list[Condition]:
     """The lists whose newest business days have no line although they are due; a list without any line isn't used."""
-    due = time(settings.data_due_hour)
+    due = time(settings.files_due_hour)
     waits = now.astimezone(TIME_ZONE).time() < due
     found = []
     for csv_list in LISTS:

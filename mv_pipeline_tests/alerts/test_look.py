@@ -151,7 +151,7 @@ def test_a_missing_day(plant, receiver, connection, settings):
 
 @pytest.mark.parametrize(("hour", "missing"), [("9", True), ("11", False)])
 def test_a_day_is_missing_when_its_hour_has_come(plant, receiver, connection, settings, monkeypatch, hour, missing):
-    monkeypatch.setenv("MV_PIPELINE_DATA_DUE_HOUR", hour)
+    monkeypatch.setenv("MV_PIPELINE_FILES_DUE_HOUR", hour)
     plant.now = datetime(2025, 12, 11, 10, 0, tzinfo=TIME_ZONE)
     take(connection, settings, [line(KIND, slip_date="2025/12/09")])
     update_rollup(connection, "receive")
