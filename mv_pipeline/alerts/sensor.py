@@ -5,9 +5,6 @@ from datetime import datetime
 import dagster as dg
 import psycopg
 
-from mv_pipeline.alerts.look import is_ready, take_look
-from mv_pipeline.alerts.orchestration import look_at_dagster
-from mv_pipeline.alerts.plant import LOOKED_AT, look_at_plant
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database import Database
 from mv_pipeline.settings import TIME_ZONE, load_settings
@@ -25,6 +22,11 @@ def build_alerts_sensor(catalog: Catalog) -> dg.SensorDefinition:
         description="Looks for trouble, and tells people when it begins and when it is over.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        # Each run is a new process that loads the sensors too; it needn't wait for what sends messages.
+        from mv_pipeline.alerts.look import is_ready, take_look
+        from mv_pipeline.alerts.orchestration import look_at_dagster
+        from mv_pipeline.alerts.plant import LOOKED_AT, look_at_plant
+
         settings, now = load_settings(), datetime.now(TIME_ZONE)
         if context.repository_def is None:
             return dg.SkipReason("The definitions aren't there.")
