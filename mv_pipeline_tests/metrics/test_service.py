@@ -98,12 +98,12 @@ def test_json_logs_are_json_from_every_process(plant, tmp_path):
     with running([COMMAND, "serve", "daemon"], environment, log):
         folder = Path(environment["MV_PIPELINE_HOME"]) / "inbox" / KIND
         (folder / "more.csv").write_text(csv_text([line(receive_no=9)]), encoding="cp932", newline="")
-        wait_for("a run", lambda: log.exists() and "RUN_SUCCESS - " in log.read_text(encoding="utf-8"))
+        wait_for("the run's console", lambda: log.exists() and "more.csv: loaded" in log.read_text(encoding="utf-8"))
 
     found = entries()
     assert {"INFO"} <= {entry["severity"] for entry in found} <= {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
     assert all(entry["time"][10] == "T" and entry["message"] for entry in found)
-    assert any("RUN_SUCCESS - " in entry["message"] and entry["logger"] == "dagster" for entry in found)
+    assert any("more.csv: loaded, 1 rows." in entry["message"] and entry["logger"] == "dagster" for entry in found)
 
 
 def test_a_services_error_is_a_json_line_too(plant, tmp_path):
