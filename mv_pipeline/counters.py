@@ -1,6 +1,6 @@
 """Running totals of what single rows of the log tell, kept beside them in log.counter.
 
-Rows of the log are deleted after a while; a total never falls, so what is made of it (a rate, a histogram) stays right.
+Reading a total costs the same however long the log is, and it never falls, though somebody deletes old rows of the log.
 """
 
 import math

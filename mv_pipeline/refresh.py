@@ -13,9 +13,6 @@ from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.sources import SOURCES
 from mv_pipeline.counters import REFRESH_FAILURES, REFRESH_SECONDS, count
 from mv_pipeline.database import Connection, identifier, limit_waits, one_row, scalar
-from mv_pipeline.settings import load_settings
-
-_PRUNED_AT_ONCE = 10
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,6 @@ def log_refresh(
         [relation.name, mode, seconds, seconds, rows, inserted, deleted, size, snapshot, run_id],
     )
     count(connection, REFRESH_SECONDS, relation.name, seconds)
-    _prune_log(connection, "log.view_refresh", "started_at", relation)
     if inserted or deleted:
         connection.execute("INSERT INTO log.change_note (relation) VALUES (%s)", [relation.name])
     return Refresh(mode, seconds, rows, inserted, deleted, size)
@@ -139,7 +135,6 @@ def log_failure(connection: Connection, relation: Relation, error: str, run_id: 
             [relation.name, error, run_id],
         )
         count(connection, REFRESH_FAILURES, relation.name)
-        _prune_log(connection, "log.refresh_failure", "failed_at", relation)
 
 
 @dataclass(frozen=True)
@@ -241,17 +236,3 @@ def prune_notes(connection: Connection, catalog: Catalog) -> int:
             [source.table for source in SOURCES],
         ],
     ).rowcount
-
-
-def _prune_log(connection: Connection, table: str, at: str, relation: Relation) -> None:
-    """Delete a view's oldest log rows that are older than the settings say; a few at a time, so that it costs nothing.
-
-    Their totals stay, see `counters`. The newest row, which says what the view has seen, has just been written.
-    """
-    connection.execute(
-        sql.SQL(
-            "DELETE FROM {table} WHERE {at} < now() - make_interval(days => %s) "
-            "AND id = ANY (ARRAY(SELECT id FROM {table} WHERE relation = %s ORDER BY id LIMIT %s))"
-        ).format(table=identifier(table), at=sql.Identifier(at)),
-        [load_settings().log_days, relation.name, _PRUNED_AT_ONCE],
-    )

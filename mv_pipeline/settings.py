@@ -124,7 +124,6 @@ class Settings(BaseSettings):
         600.0, gt=0, description="a refresh that has run for longer than this (s) is reported while it still runs"
     )
     metrics_port: int = Field(9130, ge=1, le=65535, description="the port of the metrics on 127.0.0.1")
-    log_days: int = Field(400, ge=1, description="for how many days the log of refreshes and their failures is kept")
     log_format: Literal["text", "json"] = Field("text", description="how services write their logs")
 
     @property

@@ -33,8 +33,8 @@ _TRIGGER_FUNCTIONS = ("log.note_rows()", "log.note_truncate()")
 _LOG: dict[str, tuple[str, ...]] = {
     "log.upload_file": ("INSERT", "UPDATE"),
     "log.change_note": ("INSERT", "DELETE"),
-    "log.view_refresh": ("INSERT", "DELETE"),
-    "log.refresh_failure": ("INSERT", "DELETE"),
+    "log.view_refresh": ("INSERT",),
+    "log.refresh_failure": ("INSERT",),
     "log.counter": ("INSERT", "UPDATE"),
     "log.incident": ("INSERT", "UPDATE"),
     "log.relation": (),
