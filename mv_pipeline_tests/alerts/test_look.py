@@ -145,7 +145,7 @@ def test_a_missing_day(plant, receiver, connection, settings):
         "受入のデータがありません（2営業日） No receive lines for 2 business days",
     )
     assert "2025-12-09, 2025-12-10" in message["message"]
-    assert "発生 Since: 2025-12-10 10:00 (Asia/Tokyo)" in message["message"]
+    assert "発生 Since: 2025-12-10 09:00 (Asia/Tokyo)" in message["message"]
     assert "mart.mv_target_card_per_day" in message["message"]
 
 
