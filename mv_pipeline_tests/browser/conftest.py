@@ -25,7 +25,8 @@ BROKEN_FILE = "壊れたファイル.csv"
 LAST_DAY = date(2025, 12, 10)
 
 
-@pytest.fixture(scope="session")
+# Playwright's event loop runs as long as this lives, and Dagster needs one of its own in other modules.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """The system's browser, since one of its own can't be fetched everywhere."""
     path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
@@ -41,7 +42,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def dev(browser: Browser) -> Iterator[Dev]:
     """`mv-pipeline dev` on 2025-12-11, after the sensor has taken a week of files and rejected a broken one."""
     with tempfile.TemporaryDirectory(prefix="mvp-", ignore_cleanup_errors=True) as folder:

@@ -95,7 +95,7 @@ def test_a_database_that_had_a_log_before_it_had_totals_gets_them(connection, da
     totals = "SELECT name, relation, le, events, round(total::numeric, 6) FROM log.counter ORDER BY 1, 2, 3"
     before = connection.execute(totals).fetchall()
     connection.execute("DROP TABLE log.counter")
-    connection.execute("UPDATE log.mv_pipeline_version SET version_num = '0003'")
+    connection.execute("UPDATE log.mv_pipeline_version SET version_num = '0004'")
 
     migrate(database, catalog)
 
