@@ -7,15 +7,16 @@ and of counted sources are made from the CSV kinds in the same form. Nothing her
 
 import graphlib
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import sqlglot
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.scope import traverse_scope
@@ -65,18 +66,24 @@ class Anomaly(BaseModel):
     where: str
 
 
+def _owner(value: str) -> str:
+    # The graph refuses to load with any other owner.
+    if not re.fullmatch(r"team:\S+|[\w.%+-]+@[\w.-]+\.[A-Za-z]{2,7}", value, re.ASCII):
+        raise ValueError("a team, as in team:data-platform, or a mail address is needed")
+    return value
+
+
 class Header(BaseModel):
     """What a SQL file says of its relation.
 
-    `key`, `indexes`, `criticality`, `days`, `equals`, `balance`, `anomaly`, `picture` and `checks` are for materialized
-    views.
+    All but `description`, `description_en` and `owner` are for materialized views.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     description: str
     description_en: str
-    owner: str
+    owner: Annotated[str, AfterValidator(_owner)]
     key: tuple[str, ...] = ()
     indexes: tuple[tuple[str, ...], ...] = ()
     criticality: Literal["critical", "optional"] | None = None
@@ -87,7 +94,13 @@ class Header(BaseModel):
     balance: Balance | None = None
     anomaly: Anomaly | None = None
     picture: str | None = Field(None, description="the picture on the view's page; a file of `pictures`")
+    reads_lines: str | None = Field(None, description="why the view reads single lines instead of the rollup")
     checks: dict[str, Check] = {}
+
+    @property
+    def comment(self) -> str:
+        """The relation's comment in the database."""
+        return f"{self.description}\n{self.description_en}"
 
     @model_validator(mode="after")
     def _days_need_a_day(self) -> "Header":
@@ -104,11 +117,13 @@ class Relation:
         name: schema and name.
         header: what the file says of it.
         query: the SELECT that defines it.
+        line: the line of its file on which the SELECT begins.
     """
 
     name: str
     header: Header
     query: str
+    line: int = 1
 
     @property
     def schema(self) -> str:
@@ -131,7 +146,12 @@ class Relation:
         return self.kind == "materialized view"
 
     @cached_property
-    def _tree(self) -> exp.Query:
+    def tree(self) -> exp.Query:
+        """The SELECT, parsed.
+
+        Raises:
+            RelationError: it can't be read, or is no SELECT.
+        """
         try:
             tree = sqlglot.parse_one(self.query, dialect="postgres")
         except SqlglotError as error:
@@ -143,7 +163,7 @@ class Relation:
     @cached_property
     def dependencies(self) -> frozenset[str]:
         """The relations that the SELECT reads, as `schema.name`; its own CTEs are not among them."""
-        sources = {source for scope in traverse_scope(self._tree) for source in scope.sources.values()}
+        sources = {source for scope in traverse_scope(self.tree) for source in scope.sources.values()}
         tables = [source for source in sources if isinstance(source, exp.Table) and source.name]
         for table in tables:
             if not table.db:
@@ -153,14 +173,22 @@ class Relation:
     @property
     def reads_business_date(self) -> bool:
         """True if the SELECT calls ref.business_date() itself."""
-        return any(call.name.lower() == "business_date" for call in self._tree.find_all(exp.Anonymous))
+        return any(call.name.lower() == "business_date" for call in self.tree.find_all(exp.Anonymous))
 
     @cached_property
     def definition_hash(self) -> str:
         """A hash of what the database holds of this file: its SELECT without comments or blanks, key and indexes."""
-        normalised = self._tree.sql(dialect="postgres", comments=False)
+        normalised = self.tree.sql(dialect="postgres", comments=False)
         parts = [self.kind, normalised, repr(self.header.key), repr(self.header.indexes)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def split_file(text: str) -> tuple[str | None, str]:
+    """Take a SQL file's text apart: the header's YAML, or None if the file doesn't begin with one, and the rest."""
+    comment, closed, query = text.lstrip().partition("*/")
+    if not comment.startswith("/*") or not closed:
+        return None, text
+    return comment.removeprefix("/*"), query
 
 
 def read_relation(path: Path) -> Relation:
@@ -170,11 +198,15 @@ def read_relation(path: Path) -> Relation:
         RelationError: the header or the SELECT can't be used.
     """
     name = f"{path.parent.name}.{path.stem}"
-    comment, closed, query = path.read_text(encoding="utf-8").lstrip().partition("*/")
-    if not comment.startswith("/*") or not closed:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise RelationError(f"{name}: {path} isn't encoded in UTF-8; save it again as UTF-8.") from None
+    comment, query = split_file(text)
+    if comment is None:
         raise RelationError(f"{name}: {path} has to begin with a header, /* … */.")
     try:
-        header = Header.model_validate(yaml.safe_load(comment.removeprefix("/*")) or {})
+        header = Header.model_validate(yaml.safe_load(comment) or {})
     except yaml.YAMLError as error:
         raise RelationError(f"{name}: the header is no YAML: {error}") from None
     except ValidationError as error:
@@ -182,7 +214,8 @@ def read_relation(path: Path) -> Relation:
             f"{'.'.join(map(str, issue['loc'])) or 'header'}: {issue['msg']}" for issue in error.errors()
         )
         raise RelationError(f"{name}: the header can't be used: {reasons}") from None
-    relation = Relation(name, header, query.strip().rstrip(";"))
+    line = text[: len(text) - len(query.lstrip())].count("\n") + 1
+    relation = Relation(name, header, query.strip().rstrip(";"), line)
     if relation.materialized and not (header.key and header.criticality):
         raise RelationError(f"{name}: a materialized view's header states its `key` and its `criticality`.")
     if header.picture not in (None, *picture_names()):
@@ -242,8 +275,11 @@ class Catalog:
 
     def __init__(self, relations: Iterable[Relation], dashboards: Mapping[str, Dashboard] | None = None) -> None:
         self.dashboards = dashboards or {}
-        by_name = {relation.name: relation for relation in relations}
-        tables = {f"{layer}.{kind.name}" for layer in ("raw", "stg") for kind in KINDS} | {t.name for t in TABLES}
+        by_name: dict[str, Relation] = {}
+        for relation in relations:
+            if by_name.setdefault(relation.name, relation) is not relation:
+                raise RelationError(f"{relation.name} is made from the CSV kinds; give the file another name.")
+        tables = table_names()
         for relation in by_name.values():
             header = relation.header
             named = (header.equals, header.anomaly.days if header.anomaly else None)
@@ -305,6 +341,16 @@ class Catalog:
         )
 
 
+def table_names() -> set[str]:
+    """The names of all tables that a view may read."""
+    return {f"{layer}.{kind.name}" for layer in ("raw", "stg") for kind in KINDS} | {table.name for table in TABLES}
+
+
+def made_relations() -> list[Relation]:
+    """The views that have no file: they are made from the CSV kinds."""
+    return [*(active_view(kind) for kind in KINDS), *(source_view(csv_type) for csv_type in ROLLUPS)]
+
+
 def _rollup_inputs(csv_type: str) -> frozenset[str]:
     return frozenset(source.active for source in SOURCES if source.csv_type == csv_type)
 
@@ -320,10 +366,6 @@ def load_catalog(sql_dir: Path) -> Catalog:
     if not files:
         raise RelationError(f"There is no SQL file below {sql_dir}; MV_PIPELINE_SQL_DIR names the folder.")
     return Catalog(
-        [
-            *(read_relation(path) for path in files),
-            *(active_view(kind) for kind in KINDS),
-            *(source_view(csv_type) for csv_type in ROLLUPS),
-        ],
+        [*(read_relation(path) for path in files), *made_relations()],
         read_dashboards(sql_dir),
     )

@@ -10,23 +10,29 @@ from mv_pipeline.catalog.kinds import KINDS, LISTS, UnknownKindError, find_kind
 CONTRACT = Path(__file__).parents[1] / "contract" / "csv_columns.csv"
 
 
+with CONTRACT.open(encoding="utf-8") as file:
+    ROWS = list(csv.DictReader(file))
+IN_CONTRACT = [csv_list for csv_list in LISTS if csv_list.csv_type in {row["csv_type"] for row in ROWS}]
+
+
 def contract_columns(csv_type: str) -> list[dict[str, str]]:
-    with CONTRACT.open(encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row["csv_type"] == csv_type]
+    return [row for row in ROWS if row["csv_type"] == csv_type]
 
 
-def test_six_kinds_in_two_versions_of_three_lists():
-    assert [kind.name for kind in KINDS] == [
+def test_the_contracts_three_lists_come_in_two_versions_each():
+    names = {
         "shogun_flash_receive",
         "shogun_final_receive",
         "shogun_flash_shipment",
         "shogun_final_shipment",
         "shogun_flash_yard",
         "shogun_final_yard",
-    ]
+    }
+
+    assert {kind.name for kind in KINDS if kind.list in IN_CONTRACT} == names
 
 
-@pytest.mark.parametrize("csv_list", LISTS, ids=lambda csv_list: csv_list.csv_type)
+@pytest.mark.parametrize("csv_list", IN_CONTRACT, ids=lambda csv_list: csv_list.csv_type)
 def test_headers_columns_types_required_and_keys_are_the_contracts(csv_list):
     expected = {
         (row["header"], row["column"], row["pg_type"], bool(row["required_header"]), bool(row["line_key"]))
@@ -36,7 +42,7 @@ def test_headers_columns_types_required_and_keys_are_the_contracts(csv_list):
     assert {(c.header, c.name, c.pg_type, c.required, c.key) for c in csv_list.columns} == expected
 
 
-@pytest.mark.parametrize("csv_list", LISTS, ids=lambda csv_list: csv_list.csv_type)
+@pytest.mark.parametrize("csv_list", IN_CONTRACT, ids=lambda csv_list: csv_list.csv_type)
 def test_cells_are_read_as_the_contract_says(csv_list):
     for row in contract_columns(csv_list.csv_type):
         column = next(column for column in csv_list.columns if column.name == row["column"])

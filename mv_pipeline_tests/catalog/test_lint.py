@@ -1,0 +1,323 @@
+"""The lint: every fault of every SQL file, with the line, what is wrong and the way out."""
+
+import pytest
+
+from mv_pipeline.catalog.dashboards import DashboardError
+from mv_pipeline.catalog.lint import Rule, lint
+from mv_pipeline.catalog.relations import RelationError, load_catalog
+from mv_pipeline.settings import PROJECT_ROOT
+
+HEADER = """\
+/*
+description: 試験
+description_en: A test.
+owner: team:data-platform
+key: [ddate]
+criticality: optional
+*/
+"""
+PLAIN = HEADER.replace("key: [ddate]\ncriticality: optional\n", "")
+QUERY = "SELECT ddate, y\nFROM ref.calendar_day\n"
+SOUND = HEADER + QUERY
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Write SQL files by name, and read them as findings."""
+
+    def write(files):
+        for name, text in files.items():
+            path = tmp_path / f"{name}.sql"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return tmp_path
+
+    return write
+
+
+def rules(found):
+    return [(finding.line, finding.rule) for finding in found]
+
+
+def changed(old, new, text=SOUND):
+    assert old in text
+    return text.replace(old, new)
+
+
+def test_the_projects_own_files_have_no_fault():
+    assert lint(PROJECT_ROOT / "sql") == []
+
+
+# What stands in mart/mv_x.sql, the line and rule of the one finding, and what wrong and instead say.
+REFUSED = [
+    (QUERY, 1, Rule.HEADER, "doesn't begin with a header", "mv-pipeline new"),
+    (SOUND.encode("cp932"), None, Rule.HEADER, "isn't encoded in UTF-8", "Save it again"),
+    (changed("description: 試験", "description: 試験: 二"), 2, Rule.HEADER, "no YAML", "into quotes"),
+    (changed("description: 試験\n", ""), 1, Rule.FIELD, "`description` is missing", "Write `description: …`"),
+    (changed("owner:", "equal: a\nowner:"), 4, Rule.FIELD, "no field `equal`", "Write `equals`."),
+    (changed("team:data-platform", "platform"), 4, Rule.FIELD, "`owner` can't be used: a team", "adding-a-view.md"),
+    (changed("key: [ddate]\n", ""), 1, Rule.KEY, "has to have a key", "Write `key: [column, …]`"),
+    (changed("key: [ddate]", "key: []"), 5, Rule.KEY, "has to have a key", "Write `key: [column, …]`"),
+    (changed("criticality: optional\n", ""), 1, Rule.CRITICALITY, "is missing", "criticality: optional"),
+    (changed(": optional", ": vital"), 6, Rule.CRITICALITY, "`criticality: vital` is unknown", "critical or optional"),
+    (changed("key: [ddate]", "key: [ddate, y]\ndays: calendar"), 1, Rule.FIELD, "need a key of one column", "adding-a"),
+    (changed("key:", "picture: sunset\nkey:"), 5, Rule.PICTURE, "no picture “sunset”", "receive_tons"),
+    (changed("key:", "equals: mart.v_gone\nkey:"), 5, Rule.UNKNOWN_RELATION, "`equals` names mart.v_gone", ""),
+    (changed("ddate, y\n", "ddate y z\n"), 8, Rule.QUERY, "The SQL can't be read", "psql"),
+    (HEADER + "DROP TABLE mart.a", 8, Rule.QUERY, "isn't one SELECT", "single SELECT"),
+    (SOUND + "; " + QUERY, 8, Rule.QUERY, "isn't one SELECT", "single SELECT"),
+    (changed("ref.calendar_day", "calendar_day"), 9, Rule.SCHEMA, "has no schema", "Write ref.calendar_day."),
+    (changed("calendar_day", "calender_day"), 9, Rule.UNKNOWN_RELATION, "There is no ref.calender_day", "Did you mean"),
+    (changed("calendar_day", "calendar_day JOIN mart.mv_x USING (y)"), None, Rule.CIRCLE, "mart.mv_x → mart.mv_x", ""),
+]
+# The same, but the catalogue takes it: it would show in the data, or never.
+FOUND = [
+    (changed("owner:", "owner: team:x\nowner:"), 5, Rule.FIELD, "`owner` stands there twice", "Keep one"),
+    (changed("[ddate]", "[day]"), 5, Rule.KEY, "“day” isn't in the SELECT", "Its columns are ddate, y."),
+    (changed("[ddate]", "[ddate, ddate]"), 5, Rule.KEY, "names a column twice", "Name it once."),
+    (changed("key:", "indexes: [[y], [m]]\nkey:"), 5, Rule.INDEX, "“m” isn't in the SELECT", "Its columns are"),
+    (changed("key:", "indexes: [[y], [y]]\nkey:"), 5, Rule.INDEX, "[y] is the same as another", "Leave it out."),
+    (changed("key:", "indexes: [[ddate]]\nkey:"), 5, Rule.INDEX, "the same as the key", "Leave it out."),
+    (changed("ddate, y", "*"), 8, Rule.STAR, "SELECT *", "Name the columns."),
+    (changed("ddate, y", "c.*").replace("_day", "_day AS c"), 8, Rule.STAR, "SELECT *", "Name the columns."),
+    (
+        changed("y\nFROM", "nullif(y, 1) AS y,\n now() AS t\nFROM"),
+        9,
+        Rule.CLOCK,
+        "now is a clock",
+        "ref.business_date()",
+    ),
+    (changed("y\nFROM", "y\n, 'today'::date AS t\nFROM"), 9, Rule.CLOCK, "'today' is read once", "ref.business_date()"),
+    (changed("y\nFROM", "y, age(ddate) AS t\nFROM"), 8, Rule.CLOCK, "age is a clock", "ref.business_date()"),
+    (changed("y\nFROM", "y,\n\nrandom() AS t\nFROM"), 10, Rule.VOLATILE, "random gives another value", "Leave it out"),
+    (changed("_day\n", "_day TABLESAMPLE BERNOULLI (1)\n"), 9, Rule.VOLATILE, "TABLESAMPLE gives", "Leave it out"),
+    (changed("ddate, y", "ddate, now() AS n"), 8, Rule.CLOCK, "now is a clock", "changed_at of its source"),
+    (
+        changed("key:", "reads_lines: for fun\nkey:"),
+        5,
+        Rule.LINES,
+        "`reads_lines` stands there, but no lines are read",
+        "Leave it out",
+    ),
+    (
+        changed("key:", "balance: {csv_type: glass, tons: y}\nkey:"),
+        5,
+        Rule.UNKNOWN_RELATION,
+        "the list “glass”",
+        "receive, shipment, yard",
+    ),
+    (
+        changed("key:", "balance: {csv_type: yard, tons: t}\nkey:"),
+        5,
+        Rule.FIELD,
+        "“t”, which isn't in the SELECT",
+        "Its columns are",
+    ),
+    (
+        changed("key:", "checks: {a: {description: a, sql: SELECT (}}\nkey:"),
+        5,
+        Rule.QUERY,
+        "The SQL of the check `a` can't be read",
+        "psql",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "rule", "wrong", "instead"), [*REFUSED, *FOUND])
+def test_a_fault_is_told_with_its_line_and_the_way_out(folder, text, line, rule, wrong, instead):
+    (finding,) = lint(folder({"mart/mv_x": text}))
+
+    assert (finding.line, finding.rule) == (line, rule)
+    assert wrong in finding.wrong
+    assert instead in finding.instead
+    assert "\n" not in str(finding)
+    assert str(finding).startswith(f"{finding.path}{f':{line}' if line else ''}: {rule}: ")
+
+
+@pytest.mark.parametrize(("text", "line", "rule", "wrong", "instead"), REFUSED)
+def test_what_cant_work_is_refused_by_the_catalogue_too(folder, text, line, rule, wrong, instead):
+    with pytest.raises(RelationError):
+        load_catalog(folder({"mart/mv_x": text}))
+
+
+@pytest.mark.parametrize(("text", "line", "rule", "wrong", "instead"), FOUND)
+def test_what_the_catalogue_takes_is_found_all_the_same(folder, text, line, rule, wrong, instead):
+    load_catalog(folder({"mart/mv_x": text}))
+
+
+@pytest.mark.parametrize(
+    "clock",
+    [
+        "now()",
+        "NOW()",
+        "pg_catalog.now()",
+        "current_timestamp",
+        "CURRENT_DATE",
+        "current_time",
+        "localtimestamp",
+        "LOCALTIME",
+        "clock_timestamp()",
+        "statement_timestamp()",
+        "transaction_timestamp()",
+        "timeofday()",
+        "date 'now'",
+        "'yesterday'::timestamptz",
+    ],
+)
+@pytest.mark.parametrize("place", ["SELECT ddate, {} AS t FROM ref.calendar_day", "{} IS NULL"])
+def test_every_clock_is_found_wherever_it_stands(folder, clock, place):
+    query = place if place.startswith("SELECT") else f"SELECT ddate FROM ref.calendar_day WHERE {place}"
+
+    found = lint(folder({"ref/v_x": PLAIN + query.format(clock)}))
+
+    assert rules(found) == [(6, Rule.CLOCK)]
+
+
+@pytest.mark.parametrize("call", ["random()", "gen_random_uuid()", "nextval('stg.ids')", "uuidv7()", "current_user"])
+def test_every_volatile_function_is_found(folder, call):
+    (finding,) = lint(folder({"ref/v_x": f"{PLAIN}SELECT ddate, {call} AS t FROM ref.calendar_day"}))
+
+    assert finding.rule == Rule.VOLATILE
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT ddate, ref.business_date() AS today FROM ref.calendar_day",
+        "SELECT ddate, 'now' AS word, age(ddate, '2020-01-01') AS age FROM ref.calendar_day",
+        "WITH days AS (SELECT ddate FROM ref.calendar_day) SELECT d.ddate FROM (SELECT *, 1 AS one FROM days) AS d",
+        "SELECT ddate, (SELECT count(*) FROM ref.holiday_jp) AS n FROM ref.calendar_day",
+        "SELECT g.ddate::date AS ddate FROM generate_series(date '2021-01-01', '2022-01-01', '1 day') AS g (ddate)",
+        "SELECT ddate FROM ref.calendar_day UNION ALL SELECT hdate FROM ref.holiday_jp",
+    ],
+)
+def test_what_is_right_is_left_alone(folder, query):
+    assert lint(folder({"mart/mv_x": HEADER + query, "mart/v_y": PLAIN + query})) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("mart/receive", "says neither materialized view nor view"),
+        ("mart/mv_Receive", "says neither"),
+        ("log/v_receive", "“log” is no schema that holds views"),
+        ("mart/mv_" + "a" * 60, "has 63 letters"),
+        ("mart/old/v_receive", "lies in no schema's folder"),
+        ("v_receive", "lies in no schema's folder"),
+        ("mart/v_receive_source", "is made from the CSV kinds already"),
+    ],
+)
+def test_a_name_that_cant_be_is_told(folder, name, wrong):
+    text = SOUND if "mv_" in name else PLAIN + QUERY
+
+    (finding,) = lint(folder({name: text}))
+
+    assert (finding.rule, finding.line) == (Rule.FILE_NAME, None)
+    assert wrong in finding.wrong
+
+
+def test_a_file_that_hides_a_made_view_is_refused(folder):
+    with pytest.raises(RelationError, match=r"mart\.v_receive_source is made from the CSV kinds"):
+        load_catalog(folder({"mart/v_receive_source": PLAIN + QUERY}))
+
+
+def test_a_field_that_says_nothing_of_a_plain_view_is_told(folder):
+    found = lint(folder({"mart/v_x": SOUND}))
+
+    assert rules(found) == [(5, Rule.FIELD), (6, Rule.FIELD)]
+
+
+def test_all_faults_of_all_files_are_told_in_order(folder):
+    found = lint(
+        folder(
+            {
+                "mart/mv_a": changed("optional", "vital").replace("ddate, y", "now() AS n"),
+                "mart/mv_b": QUERY,
+                "ref/v_c": PLAIN
+                + "SELECT ddate FROM mart.mv_a JOIN mart.mv_b USING (ddate) JOIN mart.v_d USING (ddate)",
+            }
+        )
+    )
+
+    assert [(finding.path.stem, finding.line, finding.rule) for finding in found] == [
+        ("mv_a", 5, Rule.KEY),
+        ("mv_a", 6, Rule.CRITICALITY),
+        ("mv_a", 8, Rule.CLOCK),
+        ("mv_b", 1, Rule.HEADER),
+        ("v_c", 6, Rule.UNKNOWN_RELATION),
+    ]
+
+
+LINES = "SELECT id, slip_date FROM stg.v_active_shogun_final_receive"
+BY_DAY = HEADER + "SELECT slip_date AS ddate FROM {} WHERE slip_date IS NOT NULL GROUP BY slip_date"
+
+
+def test_a_materialized_view_that_reads_lines_is_told_where_it_does(folder):
+    files = {"mart/v_lines": PLAIN + LINES, "mart/mv_x": BY_DAY.format("mart.v_lines")}
+    (through,) = lint(folder(files))
+    (direct,) = lint(folder({**files, "mart/mv_x": BY_DAY.format("\nraw.shogun_final_yard")}))
+
+    assert (through.path.stem, through.line, through.rule) == ("mv_x", 8, Rule.LINES)
+    assert "every line of stg.shogun_final_receive, by way of mart.v_lines," in through.wrong
+    assert "mart.v_<list>_source" in through.instead
+    assert (direct.line, direct.rule) == (9, Rule.LINES)
+    assert "every line of raw.shogun_final_yard," in direct.wrong
+
+
+def test_a_view_may_read_lines_that_says_why(folder):
+    text = BY_DAY.format("mart.v_lines").replace("key:", "reads_lines: the rollup knows no customers\nkey:")
+
+    assert lint(folder({"mart/v_lines": PLAIN + LINES, "mart/mv_x": text})) == []
+
+
+def test_reading_another_materialized_view_or_the_rollup_is_reading_no_lines(folder):
+    lines = BY_DAY.format("stg.shogun_final_receive").replace("key:", "reads_lines: a test\nkey:")
+    above = HEADER + "SELECT ddate FROM mart.mv_lines"
+    rollup = HEADER + "SELECT ddate FROM mart.v_receive_source"
+
+    assert lint(folder({"mart/mv_lines": lines, "mart/mv_a": above, "mart/mv_b": rollup})) == []
+
+
+def test_a_critical_view_over_an_optional_one_is_told(folder):
+    critical = changed("optional", "critical")
+    files = {
+        "mart/mv_a": SOUND,
+        "mart/v_b": PLAIN + "SELECT ddate FROM mart.mv_a",
+        "mart/mv_c": critical.replace("ref.calendar_day", "mart.mv_a"),
+        "mart/mv_d": critical.replace("ddate, y", "ddate").replace("ref.calendar_day", "mart.v_b"),
+    }
+
+    direct, through = lint(folder(files))
+
+    assert (direct.path.stem, direct.line, direct.rule) == ("mv_c", 6, Rule.CRITICALITY)
+    assert "reads mart.mv_a, which is optional" in direct.wrong
+    assert "reads mart.mv_a, by way of mart.v_b" in through.wrong
+    with pytest.raises(RelationError):
+        load_catalog(folder(files))
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("card: {title: t, description: d, description_en: e, owner: team:x, reads: [mart.mv_y]}", "reads mart.mv_y"),
+        ("card: {title: t}", "can't be used"),
+        ("card: [", "no YAML"),
+    ],
+)
+def test_a_fault_of_the_dashboards_file_is_told(folder, text, wrong):
+    sql_dir = folder({"mart/mv_x": SOUND})
+    (sql_dir / "dashboards.yaml").write_text(text, encoding="utf-8")
+
+    (finding,) = lint(sql_dir)
+
+    assert (finding.path.name, finding.rule) == ("dashboards.yaml", Rule.DASHBOARD)
+    assert wrong in finding.wrong
+    with pytest.raises((RelationError, DashboardError)):
+        load_catalog(sql_dir)
+
+
+def test_a_byte_order_mark_is_no_fault(folder):
+    sql_dir = folder({"mart/mv_x": b"\xef\xbb\xbf" + SOUND.encode()})
+
+    assert lint(sql_dir) == []
+    assert "mart.mv_x" in load_catalog(sql_dir).relations
