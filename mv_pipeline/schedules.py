@@ -8,6 +8,8 @@ from mv_pipeline.database import Database, one_row
 from mv_pipeline.jobs import NIGHTLY, OVERVIEW
 from mv_pipeline.settings import TIME_ZONE, load_settings
 
+_SHOWN = "mv_pipeline/shown"
+
 nightly_schedule = dg.ScheduleDefinition(
     name="nightly",
     job_name=NIGHTLY,
@@ -29,7 +31,7 @@ def build_overview_schedule(catalog: Catalog) -> dg.ScheduleDefinition:
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Renews upload calendar, previews and pictures after a change, and when yesterday's files are due.",
     )
-    def overview() -> dg.RunRequest | dg.SkipReason:
+    def overview(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         try:
             with Database().connect("schedule overview") as connection:
                 state = one_row(
@@ -41,7 +43,10 @@ def build_overview_schedule(catalog: Catalog) -> dg.ScheduleDefinition:
                 )
         except psycopg.OperationalError as error:
             return dg.SkipReason(f"The database can't be reached: {str(error).strip()}")
-        # A key is launched once, so a state that has been shown starts no other run.
-        return dg.RunRequest(run_key=" ".join(map(str, state)))
+        shown = " ".join(map(str, state))
+        # A schedule's run_key is unique within one tick only, so the runs there have been are asked.
+        if context.instance.get_runs(dg.RunsFilter(job_name=OVERVIEW, tags={_SHOWN: shown}), limit=1):
+            return dg.SkipReason("Nothing has changed since the pages were renewed.")
+        return dg.RunRequest(tags={_SHOWN: shown})
 
     return overview

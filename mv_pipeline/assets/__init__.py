@@ -6,7 +6,7 @@ from mv_pipeline.assets.dashboards import build_dashboard_assets
 from mv_pipeline.assets.inputs import input_assets
 from mv_pipeline.assets.intake import intake_assets
 from mv_pipeline.assets.materialized_views import build_materialized_view_assets
-from mv_pipeline.assets.overview import build_picture_assets, upload_calendar
+from mv_pipeline.assets.overview import build_view_pages_asset, upload_calendar
 from mv_pipeline.assets.reference import reference_assets
 from mv_pipeline.assets.rollup import build_rollup_assets
 from mv_pipeline.assets.views import build_view_assets
@@ -24,5 +24,5 @@ def build_assets(catalog: Catalog) -> list[dg.AssetsDefinition | dg.AssetSpec]:
         *build_view_assets(catalog),
         *build_dashboard_assets(catalog),
         upload_calendar,
-        *build_picture_assets(catalog),
+        build_view_pages_asset(catalog),
     ]

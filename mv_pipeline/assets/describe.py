@@ -19,8 +19,12 @@ GROUP_REFERENCE = "reference"
 GROUP_INPUTS = "inputs"
 GROUP_DASHBOARDS = "dashboards"
 GROUP_OVERVIEW = "overview"
+GROUP_HOUSEKEEPING = "housekeeping"
 
 UPLOAD_CALENDAR = "overview.upload_calendar"
+VIEW_PAGES = "overview.view_pages"
+HOUSEKEEPING = "housekeeping.retention"
+HOUSEKEEPING_CHECK = "nothing_too_old"
 
 
 def asset_key(name: str) -> dg.AssetKey:
@@ -36,6 +40,17 @@ def asset_keys(names: Sequence[str] | frozenset[str]) -> list[dg.AssetKey]:
 def bilingual(japanese: str, english: str) -> str:
     """A description: Japanese first."""
     return f"{japanese}\n\n{english}"
+
+
+def observations_link(name: str, picture: bool) -> str:
+    """A line for an asset's description that leads to its observations: the UI's own page lists none of them.
+
+    Args:
+        name: the relation.
+        picture: True if they show one.
+    """
+    text = "最新の日の表と図 · Latest days and picture" if picture else "最新の日の表 · Latest days"
+    return f"[{text}](/assets/{'/'.join(asset_key(name).path)}?view=events&type%5B0%5D=Observation)"
 
 
 def table_metadata(name: str, columns: Mapping[str, str] | None = None) -> dict[str, object]:

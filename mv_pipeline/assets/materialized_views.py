@@ -1,4 +1,7 @@
-"""mart/mv_*: one asset, one step and one refresh per materialized view."""
+"""mart/mv_*: one asset, one step and one refresh per materialized view.
+
+A step tells what the refresh itself knows. What has to be read for people who look is the overview's business.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,7 +9,6 @@ from datetime import timedelta
 
 import dagster as dg
 import psycopg
-from psycopg import sql
 
 from mv_pipeline.assets.describe import (
     FIRST,
@@ -15,18 +17,18 @@ from mv_pipeline.assets.describe import (
     asset_keys,
     bilingual,
     column_schema,
+    observations_link,
     table_metadata,
 )
-from mv_pipeline.assets.failures import RETRIES
+from mv_pipeline.assets.failures import LOGGED, RETRIES
 from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.database import Connection, Database, identifier, is_transient, one_row, scalar
+from mv_pipeline.database import Connection, Database, is_transient, scalar
 from mv_pipeline.refresh import last_refresh, log_failure, refresh_view
 
 # The nightly run is due at 00:10; by 01:00 every view has to have been looked at.
 FRESH_BY = dg.FreshnessPolicy.cron(
     deadline_cron="0 1 * * *", lower_bound_delta=timedelta(hours=1), timezone="Asia/Tokyo"
 )
-_PREVIEW_ROWS = 10
 
 
 class RefreshConfig(dg.Config):
@@ -53,7 +55,8 @@ def build_materialized_view_asset(*, catalog: Catalog, relation: Relation) -> dg
         owners=[relation.header.owner],
         kinds={"postgres", "materializedview"},
         tags={"criticality": str(relation.header.criticality)},
-        description=bilingual(relation.header.description, relation.header.description_en),
+        description=f"{bilingual(relation.header.description, relation.header.description_en)}\n\n"
+        f"{observations_link(relation.name, bool(relation.header.picture))}",
         metadata=table_metadata(relation.name),
         code_version=relation.definition_hash[:12],
         freshness_policy=FRESH_BY,
@@ -79,7 +82,7 @@ def build_materialized_view_asset(*, catalog: Catalog, relation: Relation) -> dg
 
 def _refresh_if_due(
     context: dg.AssetExecutionContext, connection: Connection, catalog: Catalog, relation: Relation, *, always: bool
-) -> dict[str, str | int | float | dg.TableSchema | dg.TableMetadataValue]:
+) -> dict[str, str | int | float | dg.TableSchema]:
     """Refresh a view that has news, and return what its materialization says."""
     last = last_refresh(connection, catalog, relation)
     if last and last.fresh and not always:
@@ -95,47 +98,9 @@ def _refresh_if_due(
         "rows_deleted": refresh.deleted,
         "rows_changed": max(refresh.inserted, refresh.deleted),
         "bytes": refresh.size_bytes,
-        **_newest_day(connection, relation),
         "business_date": str(scalar(connection, "SELECT ref.business_date()")),
-        "preview": _preview(connection, relation),
         "dagster/column_schema": column_schema(connection, relation.name),
     }
-
-
-def _preview(connection: Connection, relation: Relation) -> dg.TableMetadataValue:
-    """The latest days that are over, newest first; of a view without days, the first rows by key."""
-    key = sql.SQL(", ").join(map(sql.Identifier, relation.header.key))
-    latest = sql.SQL("WHERE {day} < ref.business_date() ORDER BY {day} DESC").format(day=key)
-    cursor = connection.execute(
-        sql.SQL("SELECT * FROM {} {} LIMIT {}").format(
-            identifier(relation.name),
-            latest if relation.header.days else sql.SQL("ORDER BY {}").format(key),
-            _PREVIEW_ROWS,
-        )
-    )
-    names = [column.name for column in cursor.description or ()]
-    records = [
-        dg.TableRecord({name: _cell(value) for name, value in zip(names, row, strict=True)})
-        for row in cursor.fetchall()
-    ]
-    return dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name) for name in names]))
-
-
-def _cell(value: object) -> str | int | bool | None:
-    return value if value is None or isinstance(value, bool | int) else str(value)
-
-
-def _newest_day(connection: Connection, relation: Relation) -> dict[str, str | int]:
-    """The newest day that is over, and its age: days plot as text, their age as a line."""
-    if not relation.header.days:
-        return {}
-    newest, age = one_row(
-        connection,
-        sql.SQL(
-            "SELECT max({day})::text, ref.business_date() - max({day}) FROM {view} WHERE {day} < ref.business_date()"
-        ).format(day=sql.Identifier(relation.header.key[0]), view=identifier(relation.name)),
-    )
-    return {"newest_day": newest, "newest_day_age": age} if newest else {}
 
 
 def _report(context: dg.AssetExecutionContext, database: Database, relation: Relation, error: str) -> None:
@@ -145,11 +110,13 @@ def _report(context: dg.AssetExecutionContext, database: Database, relation: Rel
         dagster.Failure: the view is critical, so the run has to fail.
     """
     message = f"{relation.name} could not be refreshed and shows older rows: {error}"
+    logged = False
     # Where the database is away, the run's own log has to do.
     with contextlib.suppress(psycopg.OperationalError), database.connect("report a failure") as connection:
         log_failure(connection, relation, error, context.run.run_id)
+        logged = True
     if relation.header.criticality == "critical":
-        raise dg.Failure(message, allow_retries=False)
+        raise dg.Failure(message, metadata={LOGGED: True} if logged else {}, allow_retries=False)
     context.log.error(f"{message} It is optional: what reads it is skipped, everything else goes on.")
     context.log_event(
         dg.AssetObservation(asset_key(relation.name), description=message, metadata={"refresh_failed": error})

@@ -1,4 +1,4 @@
-"""What people look at in the UI: the upload calendar, and the pictures of views.
+"""What people look at in the UI: the upload calendar, and on each view's own page its latest days and its picture.
 
 No view waits for them: the job `overview` makes them beside the other runs, soon after something has changed.
 """
@@ -8,22 +8,25 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import dagster as dg
+from psycopg import sql
 
 from mv_pipeline.assets.describe import (
     GROUP_OVERVIEW,
     OWNER,
     UPLOAD_CALENDAR,
+    VIEW_PAGES,
     asset_key,
     asset_keys,
     bilingual,
 )
 from mv_pipeline.catalog.kinds import KINDS, LISTS, CsvList
 from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.database import Database, scalar
+from mv_pipeline.database import Connection, Database, identifier, one_row, scalar
 from mv_pipeline.pictures import draw_picture
 from mv_pipeline.uploads import UploadDay, read_calendar
 
 _CALENDAR_DAYS = 35
+_PREVIEW_ROWS = 10
 
 
 @dg.asset(
@@ -73,31 +76,87 @@ def _missing(days: Sequence[UploadDay], csv_list: CsvList) -> int:
     return len({day.ddate for day in days if day.kind in names and day.status == "missing"})
 
 
-def build_picture_asset(*, relation: Relation, picture: str) -> dg.AssetsDefinition:
-    """Make the asset of one picture; it hangs on the view that it shows, and its page shows it."""
+def build_view_pages_asset(catalog: Catalog) -> dg.AssetsDefinition:
+    """Make the asset that puts on each view's page what people look at; it has a step a view.
 
-    @dg.asset(
-        key=dg.AssetKey(["pictures", picture]),
-        deps=[asset_key(relation.name)],
+    One view that can't be shown fails its own step, and so the run; the others are shown all the same.
+    """
+    pages = {asset_key(view.name).to_python_identifier(): view for view in catalog.materialized_views}
+    steps = {name: _build_page_step(view) for name, view in pages.items()}
+
+    @dg.op(name="all_pages", ins={"pages": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))
+    def all_pages(context: dg.OpExecutionContext) -> None:
+        context.add_output_metadata({"pages": len(pages)})
+
+    @dg.graph_asset(
+        key=asset_key(VIEW_PAGES),
+        ins={name: dg.AssetIn(asset_key(view.name), dagster_type=dg.Nothing) for name, view in pages.items()},
         group_name=GROUP_OVERVIEW,
-        owners=[relation.header.owner],
-        kinds={"matplotlib"},
-        description=bilingual(f"図：{relation.header.description}", f"Picture. {relation.header.description_en}"),
+        owners=[OWNER],
+        kinds={"table", "matplotlib"},
+        description=bilingual(
+            "各マテリアライズドビューのページに、最新の日の表と図を載せます。",
+            "Puts a table of the latest days and a picture on the page of each materialized view.",
+        ),
     )
-    def drawn(database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
-        with database.connect(f"picture {picture}") as connection:
-            png = draw_picture(connection, picture)
-        # Within the text itself, so that the UI shows it without any file to be served.
-        embedded = f"![{picture}](data:image/png;base64,{base64.b64encode(png).decode()})"
-        return dg.MaterializeResult(metadata={"picture": dg.MetadataValue.md(embedded), "bytes": len(png)})
+    def view_pages(**views: object) -> object:
+        return all_pages([steps[name](view=view) for name, view in views.items()])
 
-    return drawn
+    return view_pages
 
 
-def build_picture_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
-    """Make the assets of all pictures that SQL headers name."""
-    return [
-        build_picture_asset(relation=view, picture=view.header.picture)
-        for view in catalog.materialized_views
-        if view.header.picture
+def _build_page_step(relation: Relation) -> dg.OpDefinition:
+    """Make the step of one view; what it finds is an observation of the view's own asset, so the page shows it."""
+
+    @dg.op(name=f"page_{relation.name.replace('.', '__')}", ins={"view": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))
+    def page(context: dg.OpExecutionContext, database: dg.ResourceParam[Database]) -> None:
+        with database.connect(f"page of {relation.name}") as connection:
+            metadata: dict[str, dg.RawMetadataValue] = {**_newest_day(connection, relation)}
+            if relation.header.picture:
+                metadata["picture"] = _picture(connection, relation.header.picture)
+            metadata["preview"] = _preview(connection, relation)
+        context.log_event(dg.AssetObservation(asset_key(relation.name), metadata=metadata))
+
+    return page
+
+
+def _preview(connection: Connection, relation: Relation) -> dg.TableMetadataValue:
+    """The latest days that are over, newest first; of a view without days, the first rows by key."""
+    key = sql.SQL(", ").join(map(sql.Identifier, relation.header.key))
+    latest = sql.SQL("WHERE {day} < ref.business_date() ORDER BY {day} DESC").format(day=key)
+    cursor = connection.execute(
+        sql.SQL("SELECT * FROM {} {} LIMIT {}").format(
+            identifier(relation.name),
+            latest if relation.header.days else sql.SQL("ORDER BY {}").format(key),
+            _PREVIEW_ROWS,
+        )
+    )
+    names = [column.name for column in cursor.description or ()]
+    records = [
+        dg.TableRecord({name: _cell(value) for name, value in zip(names, row, strict=True)})
+        for row in cursor.fetchall()
     ]
+    return dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name) for name in names]))
+
+
+def _cell(value: object) -> str | int | bool | None:
+    return value if value is None or isinstance(value, bool | int) else str(value)
+
+
+def _newest_day(connection: Connection, relation: Relation) -> dict[str, str | int]:
+    """The newest day that is over, and its age: days plot as text, their age as a line."""
+    if not relation.header.days:
+        return {}
+    newest, age = one_row(
+        connection,
+        sql.SQL(
+            "SELECT max({day})::text, ref.business_date() - max({day}) FROM {view} WHERE {day} < ref.business_date()"
+        ).format(day=sql.Identifier(relation.header.key[0]), view=identifier(relation.name)),
+    )
+    return {"newest_day": newest, "newest_day_age": age} if newest else {}
+
+
+def _picture(connection: Connection, name: str) -> dg.MarkdownMetadataValue:
+    """A picture within the text itself, so that the UI shows it without any file to be served."""
+    png = draw_picture(connection, name)
+    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})")

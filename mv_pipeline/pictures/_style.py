@@ -15,7 +15,8 @@ from PIL import Image
 ACTUAL, TARGET, BAND, WARM, FAINT = "#1f6fb2", "#d1495b", "#9cc4e4", "#edae49", "#c9ced6"
 _INK = "#2b2f36"
 _FONT = "IPAexGothic"
-_DPI = 120
+# As wide as the UI's dialog, which would cut a wider one.
+_DPI = 114
 _COLOURS = 64
 _EPOCH = date(1970, 1, 1)
 

@@ -5,6 +5,7 @@ import graphlib
 import dagster as dg
 import pytest
 
+from mv_pipeline.catalog.kinds import KINDS
 from mv_pipeline.definitions import defs
 
 
@@ -102,16 +103,26 @@ def test_the_graph_ends_where_people_read(graph):
         *(f"dashboards/{name}" for name in ("target_card", "inbound", "shipment_and_yard", "sales_tree")),
         "dashboards/inbound_forecast",
         "overview/upload_calendar",
-        *(f"pictures/{name}" for name in ("target_card", "week_profile", "receive_tons")),
+        "overview/view_pages",
         "ref/closure_membership",
     }
     assert parents(graph, "dashboards/target_card") == {"mart/mv_target_card_per_day"}
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("mv_target_card_per_day", "Latest days and picture"), ("mv_yard_daily", "Latest days")],
+)
+def test_a_materialized_views_description_leads_to_its_latest_days(graph, name, words):
+    last_line = graph.get(key(f"mart/{name}")).description.splitlines()[-1]
+
+    assert last_line.endswith(f" · {words}](/assets/mart/{name}?view=events&type%5B0%5D=Observation)")
+
+
 def test_only_staging_is_partitioned_by_day(graph):
     partitioned = {a.to_user_string() for a in graph.get_all_asset_keys() if graph.get(a).partitions_def}
 
-    assert partitioned == {f"stg/shogun_{v}_{t}" for v in ("flash", "final") for t in ("receive", "shipment", "yard")}
+    assert partitioned == {f"stg/{kind.name}" for kind in KINDS}
 
 
 def test_every_materialized_view_is_checked_alike(graph, catalog):

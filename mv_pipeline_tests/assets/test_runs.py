@@ -1,5 +1,6 @@
 """The jobs as runs on a real database: what they load, mark, refresh, check, and what a failure stops."""
 
+import base64
 import os
 import uuid
 from datetime import date
@@ -110,30 +111,77 @@ def test_a_refresh_reports_rows_seconds_changes_and_bytes(run, receive):
     assert (metadata["dagster/row_count"], metadata["rows_changed"], metadata["mode"]) == (1805, 2, "concurrently")
     assert metadata["seconds"] > 0
     assert metadata["bytes"] > 0
-    assert (metadata["newest_day"], metadata["newest_day_age"]) == ("2025-12-10", 1)
-    days = [record.data["ddate"] for record in event.materialization.metadata["preview"].records]
-    assert days == [f"2025-12-{day:02}" for day in range(10, 0, -1)]
 
 
-def test_the_overview_shows_calendar_and_pictures_and_warns(run, receive):
+def test_the_overview_shows_the_calendar_and_warns(run, receive):
     run("ingest", [receive()])
 
     result = run("overview")
 
     assert result.success
-    assert materialized(result) == {
-        "overview/upload_calendar",
-        *(f"pictures/{name}" for name in ("receive_tons", "target_card", "week_profile")),
-    }
+    assert materialized(result) == {"overview/upload_calendar", "overview/view_pages"}
     assert failed_checks(result) == {"overview/upload_calendar:receive_files_complete"}
-    shown = {
-        event.asset_key.path[-1]: event.materialization.metadata for event in result.get_asset_materialization_events()
-    }
-    assert shown["target_card"]["picture"].value.startswith("![target_card](data:image/png;base64,")
-    first = shown["upload_calendar"]["receive"].records[0].data
+    (shown,) = [
+        event.materialization.metadata
+        for event in result.get_asset_materialization_events()
+        if event.asset_key.path[-1] == "upload_calendar"
+    ]
+    first = shown["receive"].records[0].data
     assert (first["day"], first["final_status"]) == ("2025-12-11 Thu", "awaited")
-    (loaded,) = [r.data for r in shown["upload_calendar"]["receive"].records if r.data["day"] == "2025-12-03 Wed"]
+    (loaded,) = [record.data for record in shown["receive"].records if record.data["day"] == "2025-12-03 Wed"]
     assert (loaded["final_lines"], loaded["final_kg"], loaded["flash_status"]) == (1, 1000, "covered")
+
+
+def observed(result):
+    """What a run observed, by the asset whose page shows it."""
+    return {
+        event.asset_key.to_user_string(): event.asset_observation_data.asset_observation.metadata
+        for event in result.get_asset_observation_events()
+    }
+
+
+def test_every_view_shows_its_latest_days_on_its_own_page(run, receive, catalog):
+    run("ingest", [receive()])
+
+    pages = observed(run("overview"))
+
+    assert set(pages) == {view.name.replace(".", "/") for view in catalog.materialized_views}
+    page = pages["mart/mv_receive_daily"]
+    assert (page["newest_day"].value, page["newest_day_age"].value) == ("2025-12-10", 1)
+    rows = [record.data for record in page["preview"].records]
+    assert [row["ddate"] for row in rows] == [f"2025-12-{day:02}" for day in range(10, 0, -1)]
+    assert float(rows[7]["receive_net_ton"]) == 1
+    # Without days there is no newest one, and the first rows by key stand for all.
+    profile = pages["mart/mv_inb_avg5y_weeksum_biz"]
+    assert "newest_day" not in profile
+    assert [record.data["iso_week"] for record in profile["preview"].records] == list(range(1, 11))
+
+
+def test_a_view_shows_the_picture_that_its_header_names(run, receive):
+    run("ingest", [receive()])
+
+    pages = observed(run("overview"))
+
+    pictures = {name: page["picture"].value for name, page in pages.items() if "picture" in page}
+    assert set(pictures) == {"mart/mv_target_card_per_day", "mart/mv_inb5y_week_profile_min", "mart/mv_receive_daily"}
+    head = "![target_card](data:image/png;base64,"
+    assert pictures["mart/mv_target_card_per_day"].startswith(head)
+    png = base64.b64decode(pictures["mart/mv_target_card_per_day"].removeprefix(head).removesuffix(")"))
+    assert png.startswith(b"\x89PNG")
+
+
+def test_a_picture_that_cannot_be_drawn_fails_its_step_and_the_others_are_shown(run, receive, catalog, connection):
+    run("ingest", [receive()])
+    connection.execute("ALTER MATERIALIZED VIEW mart.mv_target_card_per_day RENAME COLUMN day_target_ton TO other")
+
+    result = run("overview")
+
+    (failure,) = result.get_step_failure_events()
+    assert failure.step_key.endswith("page_mart__mv_target_card_per_day")
+    assert "day_target_ton" in str(failure.event_specific_data)
+    others = {view.name.replace(".", "/") for view in catalog.materialized_views} - {"mart/mv_target_card_per_day"}
+    assert set(observed(result)) == others
+    assert "overview/view_pages" not in materialized(result)
 
 
 def test_a_rejected_file_warns_and_the_rest_goes_on(run, receive, settings, connection):

@@ -102,7 +102,7 @@ def test_every_picture_can_be_drawn_and_is_small(received, connection, name, ton
     png = draw_picture(connection, name)
 
     picture = Image.open(io.BytesIO(png))
-    assert (picture.format, picture.width) == ("PNG", 960)
+    assert (picture.format, picture.width) == ("PNG", 912)
     assert len(picture.getcolors()) > 8
     assert len(png) < 40_000
 
