@@ -6,23 +6,25 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from mv_pipeline.alerts.condition import Condition, Kind
+from mv_pipeline.alerts.condition import Condition, Kind, every_dashboard
 from mv_pipeline.alerts.incidents import Incident
 from mv_pipeline.alerts.sending import receivers, send
 from mv_pipeline.alerts.texts import news, resolved
+from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.settings import Settings
 
 # A restart of the server is no trouble.
 _PATIENCE = timedelta(seconds=45)
 
 
-def away(subject: str, reason: str, since: datetime, settings: Settings) -> Condition:
+def away(subject: str, reason: str, since: datetime, catalog: Catalog, settings: Settings) -> Condition:
     """The condition of a database that can't be reached.
 
     Args:
         subject: `plant` or `dagster`.
         reason: what the driver says.
         since: aware.
+        catalog: the dashboards.
         settings: links.
     """
     what = "The database" if subject == "plant" else "The database of Dagster"
@@ -33,23 +35,25 @@ def away(subject: str, reason: str, since: datetime, settings: Settings) -> Cond
         title=f"{what} can't be reached",
         happened=reason,
         since=since,
-        means="No file is taken and nothing is refreshed; dashboards show nothing or old rows",
+        means="No file is taken and nothing is refreshed; nothing or old rows are shown in: "
+        f"{every_dashboard(catalog)}",
         todo="start the server, or mend its URL; then `mv-pipeline doctor`",
         link=settings.resolved_ui_url(),
     )
 
 
-def database_is_away(settings: Settings, reason: str, now: datetime) -> None:
+def database_is_away(settings: Settings, catalog: Catalog, reason: str, now: datetime) -> None:
     """Tell the operators that the plant's database can't be reached, once, if it has been so for a while.
 
     Args:
         settings: who is told, and where the file is kept.
+        catalog: the dashboards.
         reason: what the driver says.
         now: aware.
     """
     since, told = _read(settings) or (now, [])
     if now - since >= _PATIENCE:
-        incident = _incident(away("plant", reason, since, settings), now)
+        incident = _incident(away("plant", reason, since, catalog, settings), now)
         told += [
             receiver.name
             for receiver in receivers(settings, "operator")
@@ -58,18 +62,19 @@ def database_is_away(settings: Settings, reason: str, now: datetime) -> None:
     _path(settings).write_text(json.dumps({"since": since.isoformat(), "told": told}), encoding="utf-8")
 
 
-def database_answers(settings: Settings, now: datetime) -> None:
+def database_answers(settings: Settings, catalog: Catalog, now: datetime) -> None:
     """Tell those who know of it that the database can be reached again; whoever isn't reached is told later.
 
     Args:
         settings: who is told, and where the file is kept.
+        catalog: the dashboards.
         now: aware.
     """
     known = _read(settings)
     if known is None:
         return
     since, told = known
-    incident = replace(_incident(away("plant", "", since, settings), now), closed_at=now)
+    incident = replace(_incident(away("plant", "", since, catalog, settings), now), closed_at=now)
     left = [
         receiver.name
         for receiver in receivers(settings, "operator")

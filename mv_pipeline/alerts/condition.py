@@ -1,13 +1,15 @@
 """One thing that is wrong now, and what its message says.
 
-Finding conditions is the business of `plant` and `orchestration`; remembering them is that of `incidents`.
+Finding conditions is the business of `plant`, `orchestration` and `runs`; remembering them is that of `incidents`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
+from mv_pipeline.catalog.kinds import KINDS
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.settings import TIME_ZONE
 
@@ -22,6 +24,7 @@ class Kind(StrEnum):
     REJECTED_FILE = "rejected_file"
     VIEW_FAILED = "view_failed"
     CHECK_FAILED = "check_failed"
+    RUN_FAILED = "run_failed"
     DATA_MISSING = "data_missing"
     REFRESH_SLOW = "refresh_slow"
     TICK_FAILED = "tick_failed"
@@ -90,11 +93,30 @@ def shown_time(at: datetime) -> str:
     return f"{at.astimezone(TIME_ZONE):%Y-%m-%d %H:%M} (Asia/Tokyo)"
 
 
-def names_downstream(catalog: Catalog, name: str) -> str:
-    """The views in mart and ref that read a relation or table, critical ones first; “none” if there is none."""
-    found = [other for other in catalog.downstream(name) if other.startswith(("mart.", "ref."))]
-    found.sort(key=lambda other: catalog.relations[other].header.criticality != "critical")
-    return shown_names(found) or "none"
+def shown_in(catalog: Catalog, *names: str) -> str:
+    """Where people see what the relations or tables hold, directly or through others.
+
+    The dashboards, by title and name; where none is declared, the views in mart and ref, critical ones first.
+    """
+    touched = {*names, *(other for name in names for other in catalog.downstream(_loaded(name)))}
+    dashboards = [
+        f"{dashboard.title} ({name})"
+        for name, dashboard in catalog.dashboards.items()
+        if not touched.isdisjoint(dashboard.reads)
+    ]
+    views = [name for name in catalog.relations if name in touched and name.startswith(("mart.", "ref."))]
+    views.sort(key=lambda name: catalog.relations[name].header.criticality != "critical")
+    return shown_names(dashboards or views) or "no dashboard and no view"
+
+
+def every_dashboard(catalog: Catalog) -> str:
+    """Where people see what comes from files."""
+    return shown_in(catalog, *(f"stg.{kind.name}" for kind in KINDS))
+
+
+def _loaded(name: str) -> str:
+    """The table that views read: what comes into raw reaches them through stg."""
+    return name.replace("raw.", "stg.", 1) if name.startswith("raw.") else name
 
 
 def shown_names(names: list[str]) -> str:
@@ -105,5 +127,11 @@ def shown_names(names: list[str]) -> str:
 
 def level_of(catalog: Catalog, name: str) -> Level:
     """`failure` if a critical view is, or reads, the relation or table of that name; else `warning`."""
-    touched = [catalog.relations[other] for other in (name, *catalog.downstream(name)) if other in catalog.relations]
+    names = (name, *catalog.downstream(_loaded(name)))
+    touched = [catalog.relations[other] for other in names if other in catalog.relations]
     return "failure" if any(relation.header.criticality == "critical" for relation in touched) else "warning"
+
+
+def highest_level(catalog: Catalog, names: Iterable[str]) -> Level:
+    """`failure` if it is the level of any of the names; else `warning`."""
+    return "failure" if any(level_of(catalog, name) == "failure" for name in names) else "warning"

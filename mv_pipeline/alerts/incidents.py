@@ -13,8 +13,11 @@ from mv_pipeline.alerts.condition import Audience, Condition, Kind, Level
 from mv_pipeline.database import Connection
 
 CALM = timedelta(minutes=2)
-# After an outage the first look may come before the first tick, and a single tick may fail: these have to last.
-PATIENCE: dict[str, timedelta] = {Kind.TICK_FAILED: timedelta(minutes=1), Kind.TICKS_STOPPED: timedelta(minutes=1)}
+# After an outage the first look may come before the first tick, a single tick may fail, and the sensors start a failed
+# run's successor by themselves: these have to last.
+PATIENCE: dict[str, timedelta] = dict.fromkeys(
+    (Kind.TICK_FAILED, Kind.TICKS_STOPPED, Kind.RUN_FAILED), timedelta(minutes=1)
+)
 _TOLD_FOR = timedelta(days=7)
 
 

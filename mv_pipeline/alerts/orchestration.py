@@ -1,6 +1,6 @@
-"""What Dagster's storage says is wrong: failed checks, failing or missing ticks, a daemon without a sign of life.
+"""What Dagster's storage says is wrong: failing or missing ticks, a daemon that is gone, and what `runs` finds.
 
-Dagster calls no hook for any of these, so they are looked for. Nothing is written.
+Dagster calls no hook for most of these, so they are looked for. Nothing is written.
 """
 
 from collections.abc import Iterator
@@ -8,16 +8,12 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick, ScheduleInstigatorData, TickStatus
-from dagster._core.storage.asset_check_execution_record import (
-    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
-    AssetCheckExecutionRecord,
-)
 from dagster._daemon.controller import get_daemon_statuses
 from dagster._utils.schedules import reverse_cron_string_iterator
 
-from mv_pipeline.alerts.condition import Condition, Kind, level_of, names_downstream
+from mv_pipeline.alerts.condition import Condition, Kind, every_dashboard, shown_in
+from mv_pipeline.alerts.runs import failed_checks, failed_runs, newest_evaluations
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.checks import check_keys
 from mv_pipeline.settings import TIME_ZONE, Settings
 
 # Heartbeats come every 30 s; a tick that watches the inbox, or a run's start, may hold one up for as long again.
@@ -28,7 +24,7 @@ _SCHEDULE_LATE = timedelta(minutes=10)
 _TICKS = 5
 
 # Whoever can look at Dagster's storage has reached it.
-_ALWAYS = frozenset({Kind.CHECK_FAILED, Kind.DAEMON_GONE, Kind.DATABASE_AWAY})
+_ALWAYS = frozenset({Kind.CHECK_FAILED, Kind.RUN_FAILED, Kind.DAEMON_GONE, Kind.DATABASE_AWAY})
 _WITH_DAEMON = frozenset({Kind.TICK_FAILED, Kind.TICKS_STOPPED})
 
 
@@ -50,51 +46,18 @@ def look_at_dagster(
         settings: links.
         now: aware.
     """
-    found = [*failed_checks(instance, catalog, settings), *gone_daemon(instance, settings, now)]
+    evaluations = newest_evaluations(instance, catalog)
+    found = [
+        *failed_checks(evaluations, catalog, settings),
+        *failed_runs(instance, repository, evaluations, catalog, settings),
+        *gone_daemon(instance, catalog, settings, now),
+    ]
     if any(condition.kind is Kind.DAEMON_GONE for condition in found):
         return found, _ALWAYS
-    return [*found, *failing_ticks(instance, repository, settings, now)], _ALWAYS | _WITH_DAEMON
+    return [*found, *failing_ticks(instance, repository, catalog, settings, now)], _ALWAYS | _WITH_DAEMON
 
 
-def failed_checks(instance: dg.DagsterInstance, catalog: Catalog, settings: Settings) -> list[Condition]:
-    """The checks of severity ERROR whose latest evaluation failed."""
-    storage = instance.event_log_storage
-    found = []
-    for key, newest in storage.get_latest_asset_check_execution_by_key(check_keys(catalog)).items():
-        record: AssetCheckExecutionRecord | None = newest
-        if newest.status not in COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES:
-            # One that is planned in a run under way says nothing yet.
-            before = storage.get_asset_check_execution_history(
-                key, limit=1, status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
-            )
-            record = before[0] if before else None
-        evaluation = record.evaluation if record else None
-        if (
-            record is None
-            or evaluation is None
-            or evaluation.passed
-            or evaluation.severity is not dg.AssetCheckSeverity.ERROR
-        ):
-            continue
-        name = ".".join(key.asset_key.path)
-        refreshes = name in catalog.relations
-        found.append(
-            Condition(
-                kind=Kind.CHECK_FAILED,
-                subject=f"{name}:{key.name}",
-                level=level_of(catalog, name.replace("raw.", "stg.", 1)),
-                title=f"The check {key.name} of {name} failed",
-                happened=evaluation.description or "",
-                since=_time(record.event.timestamp if record.event else record.create_timestamp),
-                means=f"{name} may be wrong or old, and so may: {names_downstream(catalog, name)}",
-                todo=f"`mv-pipeline {f'refresh {name}' if refreshes else 'doctor'}`; the check's text says more",
-                link=f"{settings.resolved_ui_url()}/runs/{record.run_id}",
-            )
-        )
-    return found
-
-
-def gone_daemon(instance: dg.DagsterInstance, settings: Settings, now: datetime) -> list[Condition]:
+def gone_daemon(instance: dg.DagsterInstance, catalog: Catalog, settings: Settings, now: datetime) -> list[Condition]:
     """The daemon, if a part of it has given no sign of life for a while or never did."""
     statuses = get_daemon_statuses(
         instance,
@@ -118,7 +81,8 @@ def gone_daemon(instance: dg.DagsterInstance, settings: Settings, now: datetime)
             else f"Parts of the daemon are gone: {', '.join(gone)}",
             happened="It has given no sign of life since." if beats else "It has never given a sign of life.",
             since=_time(max(beats)) if beats else now,
-            means="No file is taken, nothing is refreshed and no night is done: every dashboard grows old",
+            means="No file is taken, nothing is refreshed and no night is done; rows that grow old are shown in: "
+            f"{every_dashboard(catalog)}",
             todo="`systemctl restart mv-pipeline@daemon`, or `mv-pipeline dev`; `journalctl -u mv-pipeline@daemon` "
             "says why it ended",
             link=f"{settings.resolved_ui_url()}/deployment/daemons",
@@ -127,33 +91,78 @@ def gone_daemon(instance: dg.DagsterInstance, settings: Settings, now: datetime)
 
 
 def failing_ticks(
-    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, settings: Settings, now: datetime
+    instance: dg.DagsterInstance,
+    repository: dg.RepositoryDefinition,
+    catalog: Catalog,
+    settings: Settings,
+    now: datetime,
 ) -> list[Condition]:
     """The sensors and schedules whose newest tick failed, that are switched off, or that have stopped ticking."""
-    definitions: dict[str, dg.SensorDefinition | dg.ScheduleDefinition] = {
-        **{sensor.name: sensor for sensor in repository.sensor_defs},
-        **{schedule.name: schedule for schedule in repository.schedule_defs},
-    }
+    definitions = _by_name(repository)
     return [
         condition
         for state in instance.all_instigator_state()
         if state.instigator_name in definitions
-        for condition in _look_at_ticks(instance, state, definitions[state.instigator_name], settings, now)
+        for condition in _look_at_ticks(
+            instance,
+            state,
+            definitions[state.instigator_name],
+            _undone(repository, catalog, definitions[state.instigator_name]),
+            settings,
+            now,
+        )
     ]
+
+
+def switched_off(instance: dg.DagsterInstance, repository: dg.RepositoryDefinition) -> dict[str, str]:
+    """What the sensors and schedules that somebody has switched off would do, by `sensor` or `schedule` and name."""
+    definitions = _by_name(repository)
+    return {
+        f"{_what(definitions[state.instigator_name])} {state.instigator_name}": (
+            definitions[state.instigator_name].description or ""
+        )
+        for state in instance.all_instigator_state()
+        if state.instigator_name in definitions and not state.is_running
+    }
+
+
+def _by_name(repository: dg.RepositoryDefinition) -> dict[str, dg.SensorDefinition | dg.ScheduleDefinition]:
+    return {
+        **{sensor.name: sensor for sensor in repository.sensor_defs},
+        **{schedule.name: schedule for schedule in repository.schedule_defs},
+    }
+
+
+def _what(definition: dg.SensorDefinition | dg.ScheduleDefinition) -> str:
+    return "schedule" if isinstance(definition, dg.ScheduleDefinition) else "sensor"
+
+
+def _undone(
+    repository: dg.RepositoryDefinition, catalog: Catalog, definition: dg.SensorDefinition | dg.ScheduleDefinition
+) -> str:
+    """What isn't done without the sensor or schedule, and where that shows."""
+    undone = f"This isn't done: {definition.description}"
+    targets = [definition.target] if isinstance(definition, dg.ScheduleDefinition) else definition.targets
+    jobs = [target.job_name for target in targets]
+    keys = {key for job in jobs for key in repository.get_job(job).asset_layer.executable_asset_keys}
+    names = [".".join(key.path) for key in keys]
+    if not any(name in catalog.relations for name in names):
+        return undone
+    return f"{undone} Older rows may be shown in: {shown_in(catalog, *names)}"
 
 
 def _look_at_ticks(
     instance: dg.DagsterInstance,
     state: InstigatorState,
     definition: dg.SensorDefinition | dg.ScheduleDefinition,
+    means: str,
     settings: Settings,
     now: datetime,
 ) -> Iterator[Condition]:
     ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=_TICKS)
-    what = "schedule" if isinstance(definition, dg.ScheduleDefinition) else "sensor"
+    what = _what(definition)
     name = state.instigator_name
     link = f"{settings.resolved_ui_url()}/locations/mv_pipeline/{what}s/{name}"
-    means = definition.description or ""
     newest = _time(ticks[0].timestamp) if ticks else None
     if not state.is_running or _is_late(state, definition, newest, now):
         off = "is switched off" if not state.is_running else "has stopped ticking"
@@ -164,7 +173,7 @@ def _look_at_ticks(
             title=f"The {what} {name} {off}",
             happened=f"Its last tick was at {newest:%Y-%m-%d %H:%M:%S}." if newest else "It has never ticked.",
             since=newest or now,
-            means=f"This isn't done: {means}",
+            means=means,
             todo="switch it on on its page"
             if not state.is_running
             else "`systemctl restart mv-pipeline@daemon`, or restart `mv-pipeline dev`",
@@ -180,7 +189,7 @@ def _look_at_ticks(
             title=f"The {what} {name} fails",
             happened=_error(ended),
             since=_time(ended.timestamp),
-            means=f"This isn't done: {means}",
+            means=means,
             todo="`mv-pipeline doctor` looks for the cause; the tick on its page has the whole error",
             link=link,
         )

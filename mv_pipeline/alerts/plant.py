@@ -8,7 +8,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from mv_pipeline.alerts.condition import Condition, Kind, level_of, names_downstream
+from mv_pipeline.alerts.condition import Condition, Kind, level_of, shown_in
 from mv_pipeline.catalog.kinds import KINDS, LISTS
 from mv_pipeline.catalog.kinds import Kind as CsvKind
 from mv_pipeline.catalog.relations import Catalog
@@ -85,7 +85,7 @@ def _rejected_file(
         happened="\n".join([reason, *japanese, *english]),
         since=at,
         means="このファイルの行は1行も取り込まれていません。ダッシュボードの数字は前のままです。 "
-        f"No line of it was loaded; these don't show it: {names_downstream(catalog, f'stg.{kind.name}')}",
+        f"No line of it was loaded; it isn't shown in: {shown_in(catalog, f'stg.{kind.name}')}",
         todo=f"エラー一覧 {_report(settings, kind, name)} を見てファイルを直し、"
         f"inbox/{kind.name}/ に置き直してください。 Correct what that report lists, and drop the file again.",
         link=f"{settings.resolved_ui_url()}/assets/raw/{kind.name}",
@@ -118,7 +118,7 @@ def failed_views(connection: Connection, catalog: Catalog, settings: Settings) -
             title=f"{name} ({catalog.relations[name].header.criticality}) can't be refreshed",
             happened=f"{error} ({count} times)",
             since=since,
-            means=f"It shows older rows, and so do: {names_downstream(catalog, name)}",
+            means=f"Older rows are shown in: {shown_in(catalog, name)}",
             todo=f"mend what the error says, then run `mv-pipeline refresh {name}`",
             link=_run_or_asset(settings, run_id, name),
         )
@@ -155,8 +155,7 @@ def missing_days(connection: Connection, catalog: Catalog, settings: Settings, n
                 f"No {csv_list.csv_type} lines for {len(days)} business days",
                 happened=f"最新の日 newest day: {newest}; データのない営業日 missing: {shown}",
                 since=datetime.combine(days[0] + timedelta(days=1), due, TIME_ZONE),
-                means="次の表示は古いままです。 These are older than they should be: "
-                f"{names_downstream(catalog, rollup)}",
+                means=f"次の表示は古いままです。 These are older than they should be: {shown_in(catalog, rollup)}",
                 todo=f"将軍から{csv_list.title}のCSVを出力し、inbox/shogun_flash_{csv_list.csv_type}/ または "
                 f"inbox/shogun_final_{csv_list.csv_type}/ に置いてください。"
                 f" Export these days and drop the file; `mv-pipeline doctor` says what waits.",
@@ -188,7 +187,7 @@ def slow_refreshes(connection: Connection, catalog: Catalog, settings: Settings)
                 title=f"The refresh of {name} has been running for over {settings.slow_refresh_seconds:g} s",
                 happened=f"Session {pid}; {waits}",
                 since=since,
-                means=f"Readers still see the rows from before, also in: {names_downstream(catalog, name)}",
+                means=f"The rows from before are still shown in: {shown_in(catalog, name)}",
                 todo=f"""`psql "$(mv-pipeline url)" -c 'SELECT pg_cancel_backend({pid})'` stops it; """
                 f"`mv-pipeline refresh {name}` starts it again",
                 link=_run_or_asset(settings, None, name),

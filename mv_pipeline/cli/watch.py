@@ -24,13 +24,13 @@ def watch(settings: Settings) -> Look:
         CommandError: the database hasn't been migrated.
         psycopg.OperationalError: it can't be reached; who is to know has been told.
     """
-    now = datetime.now(TIME_ZONE)
+    now, catalog = datetime.now(TIME_ZONE), load_catalog(settings.sql_dir)
     try:
         with session(), Database().connect("watch") as connection:
-            database_answers(settings, now)
-            return _look(connection, settings, load_catalog(settings.sql_dir), now)
+            database_answers(settings, catalog, now)
+            return _look(connection, settings, catalog, now)
     except psycopg.OperationalError as error:
-        database_is_away(settings, str(error).strip(), now)
+        database_is_away(settings, catalog, str(error).strip(), now)
         raise
 
 
@@ -41,7 +41,10 @@ def _look(connection: Connection, settings: Settings, catalog: Catalog, now: dat
     try:
         check_dagster_database(settings)
     except psycopg.OperationalError as error:
-        dagster, looked_at = [away("dagster", str(error).strip(), now, settings)], frozenset({Kind.DATABASE_AWAY})
+        dagster, looked_at = (
+            [away("dagster", str(error).strip(), now, catalog, settings)],
+            frozenset({Kind.DATABASE_AWAY}),
+        )
     else:
         with dg.DagsterInstance.get() as instance:
             dagster, looked_at = look_at_dagster(instance, defs().get_repository_def(), catalog, settings, now)

@@ -161,6 +161,33 @@ class Plant:
         )
 
 
+def tells_once(plant, receiver, trouble, mend):
+    """Let trouble begin, last and end; return its one message. Nothing else may be sent."""
+    plant.look()
+    assert receiver.take() == []
+
+    trouble()
+    plant.look()
+    plant.wait(minutes=1)
+    plant.look()
+    (begun,) = receiver.messages
+    receiver.messages.clear()
+    for _ in range(3):
+        plant.wait(minutes=1)
+        plant.look()
+    assert receiver.take() == []
+
+    mend()
+    for _ in range(5):
+        plant.wait(minutes=1)
+        plant.look()
+    ((level, title),) = receiver.take()
+    assert (level, title) == ("success", f"解決 Resolved: {begun['title']}"[:200])
+    opened = plant.connection.execute("SELECT count(*), count(closed_at), count(notified_at) FROM log.incident")
+    assert opened.fetchone() == (1, 1, 1)
+    return begun
+
+
 @pytest.fixture
 def lasting() -> Iterator[dg.DagsterInstance]:
     """An instance that wants a daemon."""

@@ -13,39 +13,12 @@ from mv_pipeline.database import session_lock
 from mv_pipeline.refresh import log_failure, refresh_view
 from mv_pipeline.rollup import update_rollup
 from mv_pipeline.settings import TIME_ZONE
-from mv_pipeline_tests.alerts.conftest import ABSENT_PORT, CANARY
+from mv_pipeline_tests.alerts.conftest import ABSENT_PORT, CANARY, tells_once
 from mv_pipeline_tests.factory import line, take
 
 KIND = "shogun_final_receive"
 CRITICAL = "mart.mv_receive_daily"
 OPTIONAL = "mart.mv_yard_daily"
-
-
-def tells_once(plant, receiver, trouble, mend):
-    """Let trouble begin, last and end; return its one message. Nothing else may be sent."""
-    plant.look()
-    assert receiver.take() == []
-
-    trouble()
-    plant.look()
-    plant.wait(minutes=1)
-    plant.look()
-    (begun,) = receiver.messages
-    receiver.messages.clear()
-    for _ in range(3):
-        plant.wait(minutes=1)
-        plant.look()
-    assert receiver.take() == []
-
-    mend()
-    for _ in range(5):
-        plant.wait(minutes=1)
-        plant.look()
-    ((level, title),) = receiver.take()
-    assert (level, title) == ("success", f"解決 Resolved: {begun['title']}"[:200])
-    opened = plant.connection.execute("SELECT count(*), count(closed_at), count(notified_at) FROM log.incident")
-    assert opened.fetchone() == (1, 1, 1)
-    return begun
 
 
 def test_a_rejected_file(plant, receiver, connection, settings, catalog):
@@ -67,7 +40,7 @@ def test_a_rejected_file(plant, receiver, connection, settings, catalog):
     assert "This is no number" in message["message"]
     assert str(settings.rejected_dir / KIND / "bad.csv.errors.csv") in message["message"]
     assert f"inbox/{KIND}/ に置き直してください" in message["message"]
-    assert CRITICAL in message["message"]
+    assert "目標カード (target_card), 受入ダッシュボード (inbound)" in message["message"]
 
 
 def no_day_is_missing(connection, csv_type):
@@ -94,7 +67,9 @@ def test_a_view_that_cannot_be_refreshed(plant, receiver, connection, catalog, v
     assert "division by zero" in message["message"]
     assert f"`mv-pipeline refresh {view}`" in message["message"]
     assert "http://127.0.0.1:3000/runs/a-run" in message["message"]
-    assert ("mart.v_receive_daily" in message["message"]) is (view == CRITICAL)
+    dashboards = "目標カード (target_card), 受入ダッシュボード (inbound), 搬入量予測モデル (inbound_forecast)"
+    shown = dashboards if view == CRITICAL else "出荷・ヤード日報 (shipment_and_yard)"
+    assert f"What it means: Older rows are shown in: {shown}\n" in message["message"]
 
 
 def evaluate(instance, name, check, passed, severity=dg.AssetCheckSeverity.ERROR):
@@ -120,6 +95,7 @@ def test_a_failed_check(plant, receiver):
 
     assert (message["type"], message["title"]) == ("failure", f"The check row_count of {CRITICAL} failed")
     assert "3 rows found, 4 expected." in message["message"]
+    assert "Wrong or old numbers may be shown in: 目標カード (target_card)" in message["message"]
 
 
 def test_a_check_that_only_warns_is_silent(plant, receiver):
@@ -146,7 +122,7 @@ def test_a_missing_day(plant, receiver, connection, settings):
     )
     assert "2025-12-09, 2025-12-10" in message["message"]
     assert "発生 Since: 2025-12-10 09:00 (Asia/Tokyo)" in message["message"]
-    assert "mart.mv_target_card_per_day" in message["message"]
+    assert "目標カード (target_card), 受入ダッシュボード (inbound)" in message["message"]
 
 
 @pytest.mark.parametrize(("hour", "missing"), [("9", True), ("11", False)])
@@ -235,6 +211,7 @@ def test_a_sensor_that_stops_ticking(plant, receiver):
 
     assert message["title"] == "The sensor inbox has stopped ticking"
     assert "Starts one run for all CSV files" in message["message"]
+    assert "Older rows may be shown in: 目標カード (target_card)" in message["message"]
 
 
 def test_a_sensor_that_is_switched_off(plant, receiver):
@@ -282,7 +259,8 @@ def test_the_daemon_gone(plant, receiver):
     message = tells_once(plant, receiver, die, revive)
 
     assert (message["type"], message["title"]) == ("failure", "The daemon is gone")
-    assert "every dashboard grows old" in message["message"]
+    for title in ("目標カード", "受入ダッシュボード", "出荷・ヤード日報", "売上ツリー", "搬入量予測モデル"):
+        assert title in message["message"]
     assert "systemctl restart mv-pipeline@daemon" in message["message"]
 
 

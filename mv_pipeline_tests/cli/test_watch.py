@@ -87,6 +87,7 @@ def test_the_database_away_is_told_once_if_it_lasts_and_its_return_too(watch, re
     (message,) = receiver.messages
     assert message["title"] == "The database can't be reached"
     assert "Since: 2025-12-11 01:02 (Asia/Tokyo)" in message["message"]
+    assert "nothing or old rows are shown in: 目標カード (target_card)" in message["message"]
 
     receiver.messages.clear()
     for _ in range(2):
