@@ -43,10 +43,11 @@ screenshots: install ## Take the pictures of the UI in docs/ anew, in a real bro
 bench: install ## Ours against the rivals, in ratios; ARGS="--quick" for a short run
 	$(UV) run --frozen python -m bench $(ARGS)
 
-check: install ## Format, lint, types, secrets, and whether the definitions load
+check: install ## Format, lint (Python and SQL), types, secrets, and whether the definitions load
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/mypy
+	MV_PIPELINE_SQL_DIR="$(CURDIR)/sql" $(RUN)/mv-pipeline lint
 	git ls-files -z | xargs -0 $(RUN)/detect-secrets-hook --no-verify
 	@mkdir -p $(VENV)/validate && touch $(VENV)/validate/dagster.yaml
 	DAGSTER_HOME="$(CURDIR)/$(VENV)/validate" $(RUN)/dagster definitions validate -w workspace.yaml

@@ -8,17 +8,25 @@ from functools import partial
 
 import dagster as dg
 
-from mv_pipeline.assets.describe import LAST, UPLOAD_CALENDAR, asset_key
+from mv_pipeline.assets.describe import HOUSEKEEPING, HOUSEKEEPING_CHECK, LAST, UPLOAD_CALENDAR, asset_key
 from mv_pipeline.catalog.kinds import KINDS, LISTS
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.tables import ROLLUPS
-from mv_pipeline.database import Database
-from mv_pipeline.probes import Probe, last_upload_probe, missing_file_probe, notes_probe, upload_probes, view_probes
+from mv_pipeline.database import Connection, Database
+from mv_pipeline.probes import (
+    DEFINITION,
+    Probe,
+    definition_probe,
+    last_upload_probe,
+    missing_file_probe,
+    notes_probe,
+    upload_probes,
+    view_probes,
+)
 from mv_pipeline.proof import Difference, prove_rollup, prove_view
 from mv_pipeline.settings import load_settings
 
 PROOF = "full_recompute"
-_SHOWN = 10
 
 
 def build_check(*, name: str, probes: list[Probe]) -> dg.AssetChecksDefinition:
@@ -38,15 +46,7 @@ def build_check(*, name: str, probes: list[Probe]) -> dg.AssetChecksDefinition:
         with database.connect(f"check {name}") as connection:
             for probe in probes:
                 if probe.name in wanted:
-                    finding = probe.look(connection)
-                    yield dg.AssetCheckResult(
-                        asset_key=key,
-                        check_name=probe.name,
-                        passed=finding.passed,
-                        severity=dg.AssetCheckSeverity(probe.severity),
-                        description=finding.message,
-                        metadata=finding.metadata,
-                    )
+                    yield _result(key, probe, connection)
 
     return checks
 
@@ -62,17 +62,10 @@ def build_proof(*, name: str, prove: Callable[[Database, str], Difference]) -> d
     )
     def proof(context: dg.AssetCheckExecutionContext, database: dg.ResourceParam[Database]) -> dg.AssetCheckResult:
         difference = prove(database, context.run.run_id)
-        days = ", ".join(map(str, difference.days[:_SHOWN]))
         return dg.AssetCheckResult(
             passed=not difference.rows,
             severity=dg.AssetCheckSeverity.ERROR,
-            description=f"{difference.rows} rows differed from a full recompute, none expected."
-            + (
-                f" They have been repaired; days: {days or 'the view has none'}. "
-                "Find out what changed rows without a note: triggers switched off, or a fault of ours."
-                if difference.rows
-                else ""
-            ),
+            description=difference.sentence(),
             metadata={"rows": difference.rows, "days": len(difference.days)},
         )
 
@@ -105,6 +98,40 @@ def build_checks(catalog: Catalog) -> list[dg.AssetChecksDefinition]:
     return [build_check(name=name, probes=probes) for name, probes in _probes(catalog).items()]
 
 
+def build_definition_check(catalog: Catalog) -> dg.AssetChecksDefinition:
+    """Make the one step that holds every view in the database against its file; the night runs it."""
+    probes = {asset_key(name): definition_probe(relation) for name, relation in catalog.relations.items()}
+
+    @dg.multi_asset_check(
+        name="definitions",
+        specs=[
+            dg.AssetCheckSpec(probe.name, asset=key, description=probe.description) for key, probe in probes.items()
+        ],
+        can_subset=True,
+        op_tags=LAST,
+    )
+    def definitions(
+        context: dg.AssetCheckExecutionContext, database: dg.ResourceParam[Database]
+    ) -> Iterator[dg.AssetCheckResult]:
+        with database.connect("check definitions") as connection:
+            for check in sorted(context.selected_asset_check_keys):
+                yield _result(check.asset_key, probes[check.asset_key], connection)
+
+    return definitions
+
+
+def _result(key: dg.AssetKey, probe: Probe, connection: Connection) -> dg.AssetCheckResult:
+    finding = probe.look(connection)
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=probe.name,
+        passed=finding.passed,
+        severity=dg.AssetCheckSeverity(probe.severity),
+        description=finding.message,
+        metadata=finding.metadata,
+    )
+
+
 def quick_check_keys(catalog: Catalog, keys: Collection[dg.AssetKey]) -> list[dg.AssetCheckKey]:
     """The keys of all checks of the given assets but the proofs, for runs that must not wait for a full recompute."""
     return [
@@ -116,12 +143,14 @@ def quick_check_keys(catalog: Catalog, keys: Collection[dg.AssetKey]) -> list[dg
 
 
 def check_keys(catalog: Catalog) -> list[dg.AssetCheckKey]:
-    """The keys of all checks, the proofs among them."""
+    """The keys of all checks, also those that only the night runs."""
     quick = [
         dg.AssetCheckKey(asset_key(name), probe.name) for name, probes in _probes(catalog).items() for probe in probes
     ]
     proved = [*(table.name for table in ROLLUPS.values()), *(view.name for view in catalog.materialized_views)]
-    return [*quick, *(dg.AssetCheckKey(asset_key(name), PROOF) for name in proved)]
+    proofs = [dg.AssetCheckKey(asset_key(name), PROOF) for name in proved]
+    definitions = [dg.AssetCheckKey(asset_key(name), DEFINITION) for name in catalog.relations]
+    return [*quick, *proofs, *definitions, dg.AssetCheckKey(asset_key(HOUSEKEEPING), HOUSEKEEPING_CHECK)]
 
 
 def _probes(catalog: Catalog) -> dict[str, list[Probe]]:

@@ -14,7 +14,11 @@ def defs() -> dg.Definitions:
     catalog = load_catalog(load_settings().sql_dir)
     return dg.Definitions(
         assets=assets.build_assets(catalog),
-        asset_checks=[*checks.build_checks(catalog), *checks.build_proofs(catalog)],
+        asset_checks=[
+            *checks.build_checks(catalog),
+            *checks.build_proofs(catalog),
+            checks.build_definition_check(catalog),
+        ],
         jobs=jobs.build_jobs(catalog),
         sensors=sensors.build_sensors(catalog),
         schedules=[schedules.nightly_schedule, schedules.build_overview_schedule(catalog)],

@@ -5,7 +5,7 @@ from collections.abc import Container
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from mv_pipeline.assets.describe import GROUP_OVERVIEW, asset_key
+from mv_pipeline.assets.describe import GROUP_OVERVIEW, HOUSEKEEPING, asset_key
 from mv_pipeline.catalog.kinds import KINDS, Kind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS, TABLES
@@ -79,9 +79,11 @@ def build_jobs(catalog: Catalog) -> list[UnresolvedAssetJobDefinition]:
         ),
         dg.define_asset_job(
             NIGHTLY,
-            selection=dg.AssetSelection.assets(*kept_up, *derived) | dg.AssetSelection.checks_for_assets(*intake),
+            selection=dg.AssetSelection.assets(*kept_up, *derived, asset_key(HOUSEKEEPING))
+            | dg.AssetSelection.checks_for_assets(*intake),
             config=refresh_config(catalog),
-            description="After midnight in Tokyo: extends the calendar, refreshes, checks and proves everything.",
+            description="After midnight in Tokyo: extends the calendar, refreshes, checks and proves everything; "
+            "at last deletes what is too old.",
         ),
         dg.define_asset_job(
             OVERVIEW,

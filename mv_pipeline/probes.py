@@ -12,6 +12,7 @@ from typing import Literal
 
 from psycopg import sql
 
+from mv_pipeline import bloat
 from mv_pipeline.catalog.kinds import KINDS, CsvList, Kind
 from mv_pipeline.catalog.relations import Anomaly, Balance, Catalog, Relation
 from mv_pipeline.catalog.sources import SOURCES
@@ -19,14 +20,17 @@ from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database import Connection, identifier, one_row, scalar
 from mv_pipeline.intake import cells
 from mv_pipeline.refresh import has_concurrent_index, last_refresh
+from mv_pipeline.schema.relations import is_as_file
 from mv_pipeline.uploads import missing_days
 
+DEFINITION = "definition"
+_SHOWN_HASH = 12
 _SHOWN = 10
 _UPLOADS = 20
 _UNUSUAL_Z = 3.0
 _LEAST_DAYS = 3
 _MISSING_SINCE_DAYS = 14
-_REFRESH_HINT = "Materialize the view again; if it stays so, run `mv-pipeline doctor`."
+_WRONG_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,11 @@ class Finding:
     passed: bool
     message: str
     metadata: dict[str, str | int | float]
+
+
+def _judge(passed: bool, said: str, todo: str, metadata: dict[str, str | int | float]) -> Finding:
+    """A finding; what to do is said only where it failed."""
+    return Finding(passed, said if passed else f"{said} {todo}", metadata)
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,7 @@ def view_probes(catalog: Catalog, view: Relation) -> list[Probe]:
             "A unique index fit for REFRESH CONCURRENTLY exists.",
             _concurrent_index(view),
         ),
+        Probe("bloat", "The view's file isn't far larger than its rows need.", _bloat(view), "WARN"),
     ]
     if header.days:
         probes.append(Probe("newest_day", "The newest day is the one it must be.", _newest_day(view)))
@@ -87,15 +97,37 @@ def view_probes(catalog: Catalog, view: Relation) -> list[Probe]:
             )
         )
     for name, check in header.checks.items():
-        probes.append(Probe(name, check.description, _no_rows(check.sql)))
+        probes.append(Probe(name, check.description, _no_rows(view, check.sql)))
     return probes
+
+
+def definition_probe(relation: Relation) -> Probe:
+    """The check that a view in the database is what its file says; it finds an edited file and a change by hand."""
+
+    def look(connection: Connection) -> Finding:
+        wanted = relation.definition_hash[:_SHOWN_HASH]
+        row = connection.execute(
+            "SELECT definition_hash FROM log.relation WHERE name = %s AND to_regclass(name) IS NOT NULL",
+            [relation.name],
+        ).fetchone()
+        found = row[0][:_SHOWN_HASH] if row else "none"
+        if found == wanted and not is_as_file(connection, relation):
+            found = f"{wanted}, changed by hand since,"
+        return _judge(
+            found == wanted,
+            f"Definition {found} found in the database, {wanted} of the file expected.",
+            f"Look at `mv-pipeline diff {relation.name}`, then run `mv-pipeline migrate`.",
+            {"found": found, "expected": wanted},
+        )
+
+    return Probe(DEFINITION, "What the database holds is what the SQL file says.", look)
 
 
 def _row_count(view: Relation) -> Callable[[Connection], Finding]:
     def look(connection: Connection) -> Finding:
         found = scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(view.name)))
         if not view.header.days:
-            return Finding(found > 0, f"{found} rows found, at least 1 expected. {_hint(found > 0)}", {"rows": found})
+            return _judge(found > 0, f"{found} rows found, at least 1 expected.", _refresh(view), {"rows": found})
         differing = connection.execute(
             sql.SQL(
                 "SELECT ddate, count FROM (SELECT {day} AS ddate, count(*) FROM {view} GROUP BY 1) AS found "
@@ -108,14 +140,12 @@ def _row_count(view: Relation) -> Callable[[Connection], Finding]:
             )
         ).fetchall()
         expected = scalar(connection, sql.SQL("SELECT count(*) FROM ({}) AS days").format(_expected_days(view)))
-        return Finding(
+        wrong = [f"{day}: {count or 0}" for day, count in differing]
+        return _judge(
             not differing,
-            f"{found} rows found, {expected} expected: one per calendar day. {_hint(not differing)}",
-            {
-                "rows": found,
-                "expected": expected,
-                "wrong_days": ", ".join(f"{day}: {count or 0}" for day, count in differing[:_SHOWN]) or "none",
-            },
+            f"{found} rows found, {expected} expected: one per calendar day{_wrong(wrong)}.",
+            _refresh(view),
+            {"rows": found, "expected": expected, "wrong_days": ", ".join(wrong[:_SHOWN]) or "none"},
         )
 
     return look
@@ -139,10 +169,11 @@ def _key_unique(view: Relation) -> Callable[[Connection], Finding]:
             ).format(columns=columns, nulls=nulls, view=identifier(view.name)),
         )
         doubles, empty = row
-        passed = not doubles and not empty
-        return Finding(
-            passed,
-            f"{doubles} doubled and {empty} NULL keys found, none expected. {_hint(passed)}",
+        return _judge(
+            not doubles and not empty,
+            f"{doubles} doubled and {empty} NULL keys found, 0 expected.",
+            f"Correct the SELECT of {view.name}, so that it gives one row for each ({', '.join(view.header.key)}), "
+            "then run `mv-pipeline migrate`.",
             {"doubled": doubles, "null": empty},
         )
 
@@ -153,15 +184,17 @@ def _up_to_date(catalog: Catalog, view: Relation) -> Callable[[Connection], Find
     def look(connection: Connection) -> Finding:
         last = last_refresh(connection, catalog, view)
         if last is None:
-            return Finding(False, "0 refreshes found, at least 1 expected. Run `mv-pipeline migrate`.", {})
+            return _judge(False, "0 refreshes found, at least 1 expected.", "Run `mv-pipeline migrate`.", {})
         reasons = [
             *(f"{name} changed" for name in last.news),
             *(["the business date moved"] if last.date_moved else []),
+            *(["the database was restored on another server"] if last.restored else []),
         ]
-        return Finding(
+        return _judge(
             last.fresh,
-            f"Last refresh {last.at:%Y-%m-%d %H:%M:%S} (Asia/Tokyo); since then: {', '.join(reasons) or 'no change'}. "
-            f"{_hint(last.fresh)}",
+            f"{len(reasons)} changes found since the last refresh at {last.at:%Y-%m-%d %H:%M:%S} (Asia/Tokyo), "
+            f"0 expected{': ' if reasons else ''}{', '.join(reasons)}.",
+            _refresh(view),
             {"last_refresh": last.at.isoformat(), "seconds": last.seconds, "news": ", ".join(reasons) or "none"},
         )
 
@@ -171,13 +204,36 @@ def _up_to_date(catalog: Catalog, view: Relation) -> Callable[[Connection], Find
 def _concurrent_index(view: Relation) -> Callable[[Connection], Finding]:
     def look(connection: Connection) -> Finding:
         passed = has_concurrent_index(connection, view)
-        message = (
-            "A fitting index found, at least 1 expected."
-            if passed
-            else f"0 fitting indexes found, at least 1 expected. CREATE UNIQUE INDEX ON {view.name} "
-            f"({', '.join(view.header.key)})."
+        return _judge(
+            passed,
+            f"{'At least 1' if passed else 0} fitting index found, at least 1 expected.",
+            f"Run `CREATE UNIQUE INDEX ON {view.name} ({', '.join(view.header.key)})` as the view's owner.",
+            {},
         )
-        return Finding(passed, message, {})
+
+    return look
+
+
+def _bloat(view: Relation) -> Callable[[Connection], Finding]:
+    def look(connection: Connection) -> Finding:
+        found = bloat.measure(connection, view)
+        advice = (
+            " Find the old transaction that keeps dead rows, or switch autovacuum on (docs/housekeeping.md); then run "
+            f"`VACUUM FULL {view.name}`, for which readers wait."
+            if found.too_much
+            else ""
+        )
+        return Finding(
+            not found.too_much,
+            f"{found.found_bytes / 1e6:,.1f} MB found for {found.rows:,} rows that need "
+            f"{found.needed_bytes / 1e6:,.1f} MB; at most {found.allowed_bytes / 1e6:,.1f} MB expected.{advice}",
+            {
+                "bytes": found.found_bytes,
+                "bytes_needed": found.needed_bytes,
+                "bytes_allowed": found.allowed_bytes,
+                "dead_rows": found.dead_rows,
+            },
+        )
 
     return look
 
@@ -191,10 +247,10 @@ def _newest_day(view: Relation) -> Callable[[Connection], Finding]:
             ),
         )
         newest, expected = row
-        passed = newest == expected
-        return Finding(
-            passed,
-            f"Newest day {newest}, expected {expected}. {_hint(passed)}",
+        return _judge(
+            newest == expected,
+            f"{newest or 'No day'} found as the newest day, {expected} expected.",
+            _refresh(view),
             {"newest_day": str(newest), "expected": str(expected)},
         )
 
@@ -239,9 +295,10 @@ def _mass_balance(view: Relation, balance: Balance) -> Callable[[Connection], Fi
         changed = scalar(connection, recent) or []
         row = one_row(connection, query, {"days": changed})
         days, found, expected, wrong = row
-        return Finding(
+        return _judge(
             not wrong,
-            f"{days} days: {found} tons found, {expected} expected. {_hint(not wrong)}",
+            f"{found} tons found on the {days} days that changed lately, {expected} expected{_wrong(wrong or [])}.",
+            "Run `mv-pipeline refresh --full`; if it stays so, run `mv-pipeline doctor`.",
             {
                 "days": days,
                 "found": str(found),
@@ -260,9 +317,10 @@ def _equals(view: Relation) -> Callable[[Connection], Finding]:
 
     def look(connection: Connection) -> Finding:
         differing = scalar(connection, query)
-        return Finding(
+        return _judge(
             not differing,
-            f"{differing} rows differ from {view.header.equals}, none expected. {_hint(not differing)}",
+            f"{differing} rows found that differ from {view.header.equals}, 0 expected.",
+            _refresh(view),
             {"differing": differing},
         )
 
@@ -294,11 +352,11 @@ def _yesterday_usual(view: Relation, anomaly: Anomaly) -> Callable[[Connection],
         distance = abs(float(tons) - expected)
         passed = distance <= _UNUSUAL_Z * deviation
         z = (float(tons) - expected) / deviation if deviation else None
-        advice = "" if passed else " Look at the day's uploads (`mv-pipeline calendar`): twice, in part, or a real day?"
-        return Finding(
+        return _judge(
             passed,
             f"{ddate}: {float(tons):,.1f} tons found, {expected:,.1f} ± {deviation:,.1f} expected from {count - 1} "
-            f"days before{'' if z is None else f', z = {z:+.1f}'}.{advice}",
+            f"days before{'' if z is None else f', z = {z:+.1f}'}.",
+            "Look at the day's uploads (`mv-pipeline calendar`), whether a list has come in part or twice.",
             {
                 "found": float(tons),
                 "expected": expected,
@@ -328,14 +386,16 @@ def without(value: float, mean: float, sigma: float, count: int) -> tuple[float,
     return (count * mean - value) / rest, math.sqrt(max(squares, 0) / (rest - 1))
 
 
-def _no_rows(query: str) -> Callable[[Connection], Finding]:
+def _no_rows(view: Relation, query: str) -> Callable[[Connection], Finding]:
     def look(connection: Connection) -> Finding:
         cursor = connection.execute(sql.SQL(query))  # the header's own SQL
         rows = cursor.fetchmany(_SHOWN)
-        return Finding(
+        offending = [f"({', '.join(map(str, row))})" for row in rows]
+        return _judge(
             not rows,
-            f"{'No' if not rows else cursor.rowcount} offending rows found, none expected. {_hint(not rows)}",
-            {"offending": "; ".join(str(tuple(map(str, row))) for row in rows) or "none"},
+            f"{cursor.rowcount} offending rows found, 0 expected{_wrong(offending)}.",
+            _refresh(view),
+            {"offending": "; ".join(offending) or "none"},
         )
 
     return look
@@ -346,20 +406,23 @@ def last_upload_probe(kind: Kind) -> Probe:
 
     def look(connection: Connection) -> Finding:
         row = connection.execute(
-            "SELECT id, file_name, processing_status, error_message FROM log.upload_file "
+            "SELECT id, file_name, processing_status = 'success', row_count, coalesce(error_message, ''), "
+            "coalesce((metadata->>'problems')::int, 1) FROM log.upload_file "
             "WHERE file_type = %s AND csv_type = %s ORDER BY id DESC LIMIT 1",
             [kind.version.upper(), kind.list.csv_type],
         ).fetchone()
         if row is None:
             return Finding(True, "No file has come yet.", {})
-        upload_id, name, status, message = row
-        passed = status == "success"
-        advice = (
-            ""
+        upload_id, name, passed, rows, reason, problems = row
+        return _judge(
+            passed,
+            f"「{name}」を取り込みました。 {rows} lines of {name} found, 0 problems."
             if passed
-            else f"{message} 修正して inbox/{kind.name} に置き直してください。 Correct the file, drop it again."
+            else f"「{name}」は拒否されました（問題{problems}件）：{reason}",
+            f"ファイルを直して inbox/{kind.name}/ に置き直してください。 "
+            f"{problems} problems found in {name}, 0 expected. Correct the file and drop it again.",
+            {"upload_file_id": upload_id},
         )
-        return Finding(passed, f"{name}: {status}. {advice}", {"upload_file_id": upload_id})
 
     return Probe("last_upload_accepted", "The newest file was loaded.", look, "WARN")
 
@@ -400,10 +463,12 @@ def upload_probes(kind: Kind) -> list[Probe]:
                 if len(set(values := upload[part])) != 1
             ]
             newest = ", ".join(f"{what} {uploads[0][part][0]}" for what, part in columns.items()) if uploads else "none"
-            message = f"{len(uploads)} newest uploads: file = raw = stg expected, {len(wrong)} differ. "
-            advice = "" if not wrong else "Drop the files again, or ask who changed the tables by hand."
-            return Finding(
-                not wrong, message + advice, {"wrong": "; ".join(wrong[:_SHOWN]) or "none", "newest": newest}
+            return _judge(
+                not wrong,
+                f"{len(wrong)} differences between file, raw and stg found in the {len(uploads)} newest uploads, "
+                f"0 expected{_wrong(wrong)}.",
+                f"Drop these files again into inbox/{kind.name}/, and ask who changed the tables by hand.",
+                {"wrong": "; ".join(wrong[:_SHOWN]) or "none", "newest": newest},
             )
 
         return look
@@ -431,10 +496,10 @@ def notes_probe(csv_type: str) -> Probe:
             connection, "SELECT count(*), min(noted_at) FROM log.change_note WHERE relation = ANY (%s)", [tables]
         )
         waiting, since = row
-        return Finding(
+        return _judge(
             not waiting,
-            f"{waiting} change notes wait{f' since {since}' if waiting else ''}, none expected. "
-            + ("" if not waiting else "Materialize the rollup and what lies downstream."),
+            f"{waiting} change notes found waiting{f' since {since:%Y-%m-%d %H:%M:%S}' if since else ''}, 0 expected.",
+            f"Run `mv-pipeline refresh --csv-type {csv_type}`.",
             {"waiting": waiting},
         )
 
@@ -454,14 +519,12 @@ def missing_file_probe(csv_list: CsvList, due_hour: int) -> Probe:
         last = today - timedelta(days=1 if hour >= due_hour else 2)
         missing = missing_days(connection, csv_list.csv_type, last - timedelta(days=_MISSING_SINCE_DAYS - 1), last)
         folders = " か ".join(f"inbox/{kind.name}" for kind in KINDS if kind.list == csv_list)
-        advice = (
-            f"{csv_list.title}のCSVを {folders} に置いてください。 Export the list for these days and drop it; "
-            "if the plant was closed, say so in ref.calendar_exception."
-        )
-        return Finding(
+        return _judge(
             not missing,
-            f"{len(missing)} of the business days up to {last} have no {csv_list.csv_type} file"
-            f"{': ' + ', '.join(map(str, missing)) if missing else ''}; 0 expected. {advice if missing else ''}",
+            f"{len(missing)} of the business days up to {last} found without a {csv_list.csv_type} file, 0 expected"
+            f"{': ' + ', '.join(map(str, missing)) if missing else ''}.",
+            f"{csv_list.title}のCSVを {folders} に置いてください。 Export the list for these days and drop it; "
+            "if the plant was closed, say so in ref.calendar_exception.",
             {"missing": len(missing), "days": ", ".join(map(str, missing)) or "none"},
         )
 
@@ -474,5 +537,11 @@ def missing_file_probe(csv_list: CsvList, due_hour: int) -> Probe:
     )
 
 
-def _hint(passed: bool) -> str:
-    return "" if passed else _REFRESH_HINT
+def _refresh(view: Relation) -> str:
+    return f"Run `mv-pipeline refresh {view.name}`; if it stays so, run `mv-pipeline doctor`."
+
+
+def _wrong(places: list[str]) -> str:
+    """The first places where something is wrong, as the end of a sentence."""
+    more = " …" if len(places) > _WRONG_SHOWN else ""
+    return f"; {'; '.join(places[:_WRONG_SHOWN])}{more}" if places else ""

@@ -3,6 +3,8 @@
 It reads everything, so it belongs to the nightly run and to whoever asks for it, never to an upload.
 """
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date
 
@@ -10,9 +12,12 @@ from psycopg import sql
 
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.sources import SOURCES
-from mv_pipeline.database import Connection, identifier, one_row
+from mv_pipeline.catalog.tables import ROLLUPS
+from mv_pipeline.database import Connection, Database, identifier, one_row
 from mv_pipeline.refresh import last_refresh, refresh_view
 from mv_pipeline.rollup import fresh_rows, note_days, update_rollup
+
+_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,21 @@ class Difference:
 
     rows: int
     days: list[date]
+
+    def sentence(self, *, repaired: bool = True) -> str:
+        """What was found and expected, and what to do.
+
+        Args:
+            repaired: whether the rows have been put right.
+        """
+        said = f"{self.rows} rows found that differ from a full recompute, 0 expected"
+        if not self.rows:
+            return f"{said}."
+        more = " …" if len(self.days) > _SHOWN else ""
+        days = f" ({', '.join(map(str, self.days[:_SHOWN]))}{more})" if self.days else ""
+        done = "; they have been repaired" if repaired else ""
+        todo = "Find out" if repaired else "Run `mv-pipeline proof --repair`, and find out"
+        return f"{said}{days}{done}. {todo} what changed rows without a note: triggers switched off, or a dump loaded."
 
 
 def compare_rollup(connection: Connection, csv_type: str) -> Difference:
@@ -46,7 +66,8 @@ def compare_rollup(connection: Connection, csv_type: str) -> Difference:
 def compare_view(connection: Connection, view: Relation) -> Difference:
     """Compare a materialized view with what its definition gives now, by symmetric EXCEPT ALL."""
     day = view.header.key[0] if view.header.days else None
-    return _differ(connection, sql.SQL(view.query), sql.SQL("TABLE {}").format(identifier(view.name)), day)
+    # A file may end in a comment, which goes on to the end of its line.
+    return _differ(connection, sql.SQL(f"{view.query}\n"), sql.SQL("TABLE {}").format(identifier(view.name)), day)
 
 
 def prove_rollup(connection: Connection, csv_type: str) -> Difference:
@@ -76,6 +97,34 @@ def prove_view(connection: Connection, catalog: Catalog, view: Relation, run_id:
     if difference.rows:
         refresh_view(connection, view, run_id)
     return difference
+
+
+def prove_all(database: Database, catalog: Catalog, *, repair: bool) -> Iterator[tuple[str, Difference]]:
+    """Prove every rollup, then every materialized view, as the night does.
+
+    Args:
+        database: the plant's.
+        catalog: the relations.
+        repair: keep what the proof does; else each one's work, reading notes and refreshing too, is taken back.
+
+    Yields:
+        Each name, and what differed.
+    """
+    for csv_type, table in ROLLUPS.items():
+        with (
+            database.connect(f"prove {csv_type}") as connection,
+            connection.transaction(force_rollback=not repair),
+        ):
+            difference = prove_rollup(connection, csv_type)
+        yield table.name, difference
+    for view in catalog.materialized_views:
+        with (
+            database.connect(f"prove {view.name}") as connection,
+            # A repair's refreshes are transactions of their own.
+            nullcontext() if repair else connection.transaction(force_rollback=True),
+        ):
+            difference = prove_view(connection, catalog, view)
+        yield view.name, difference
 
 
 def _differ(connection: Connection, expected: sql.Composable, standing: sql.Composable, day: str | None) -> Difference:

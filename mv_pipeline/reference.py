@@ -6,10 +6,12 @@ Closures and exceptions are people's; they are only spelled out here.
 from datetime import date
 
 import holidays
+from psycopg import sql
 
-from mv_pipeline.database import Connection, scalar
+from mv_pipeline.database import Connection, identifier, scalar
 
 CALENDAR_START = date(2021, 1, 1)
+CLOSURE_DAYS = "ref.v_closure_days"
 
 
 def extend_calendar(connection: Connection) -> int:
@@ -63,7 +65,9 @@ def spell_out_closures(connection: Connection) -> int:
         The number of rows added, changed or removed.
     """
     removed = connection.execute(
-        "DELETE FROM ref.closure_membership WHERE ddate NOT IN (SELECT ddate FROM ref.v_closure_days)"
+        sql.SQL("DELETE FROM ref.closure_membership WHERE ddate NOT IN (SELECT ddate FROM {})").format(
+            identifier(CLOSURE_DAYS)
+        )
     ).rowcount
     written = connection.execute(
         "INSERT INTO ref.closure_membership AS old (ddate, start_date, end_date, closure_name) "

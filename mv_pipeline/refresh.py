@@ -12,7 +12,7 @@ from psycopg import sql
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.sources import SOURCES
 from mv_pipeline.counters import REFRESH_FAILURES, REFRESH_SECONDS, count
-from mv_pipeline.database import Connection, identifier, limit_waits, one_row, scalar
+from mv_pipeline.database import Connection, identifier, is_locked, limit_waits, one_row, scalar
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,7 @@ class LastRefresh:
         business_date: the business date that it saw.
         news: the relations upstream that have changed since, or wait to be rolled up.
         date_moved: True if the view depends on the business date and that has moved on.
+        restored: True if the database has come from another server since, whose transactions mean nothing here.
     """
 
     at: datetime
@@ -154,11 +155,12 @@ class LastRefresh:
     business_date: date
     news: list[str]
     date_moved: bool
+    restored: bool
 
     @property
     def fresh(self) -> bool:
         """True if a refresh now would find nothing new."""
-        return not self.news and not self.date_moved
+        return not (self.news or self.date_moved or self.restored)
 
 
 def last_refresh(connection: Connection, catalog: Catalog, relation: Relation) -> LastRefresh | None:
@@ -167,7 +169,10 @@ def last_refresh(connection: Connection, catalog: Catalog, relation: Relation) -
         "SELECT started_at, seconds, business_date, business_date <> ref.business_date(), "
         "ARRAY(SELECT DISTINCT n.relation FROM log.change_note AS n WHERE n.relation = ANY (%(upstream)s) "
         # A note on a source's day waits for the rollup, so it is news even to a refresh that came after it.
-        "AND (n.relation = ANY (%(sources)s) OR NOT pg_visible_in_snapshot(n.xid, r.snapshot)) ORDER BY n.relation) "
+        "AND (n.relation = ANY (%(sources)s) OR NOT pg_visible_in_snapshot(n.xid, r.snapshot)) ORDER BY n.relation), "
+        # See `restored`: where it has been noticed, the newest refresh is made one that has seen nothing.
+        "r.snapshot::text = '1:1:' OR NOT EXISTS (SELECT FROM log.server JOIN pg_control_system() AS here "
+        "ON here.system_identifier = server.system_identifier) "
         "FROM log.view_refresh AS r WHERE relation = %(name)s ORDER BY id DESC LIMIT 1",
         {
             "name": relation.name,
@@ -177,8 +182,8 @@ def last_refresh(connection: Connection, catalog: Catalog, relation: Relation) -
     ).fetchone()
     if row is None:
         return None
-    at, seconds, business_date, moved, news = row
-    return LastRefresh(at, seconds, business_date, news, moved and catalog.reads_business_date(relation.name))
+    at, seconds, business_date, moved, news, restored = row
+    return LastRefresh(at, seconds, business_date, news, moved and catalog.reads_business_date(relation.name), restored)
 
 
 @dataclass(frozen=True)
@@ -218,9 +223,15 @@ def read_staleness(connection: Connection, catalog: Catalog) -> Staleness:
 def prune_notes(connection: Connection, catalog: Catalog) -> int:
     """Delete the notes that every view downstream has seen; those on the sources' days are the rollup's to clear.
 
+    Args:
+        connection: in autocommit mode.
+        catalog: the relations.
+
     Returns:
-        The number of notes deleted.
+        The number of notes deleted; none while a migration builds views, which haven't seen them all.
     """
+    if is_locked(connection, "migrate"):
+        return 0
     reads = [(view.name, name) for view in catalog.materialized_views for name in sorted(catalog.upstream(view.name))]
     return connection.execute(
         "WITH reads AS (SELECT * FROM unnest(%s::text[], %s::text[]) AS reads (view, relation)), "

@@ -8,8 +8,15 @@ from datetime import date
 
 from psycopg import sql
 
+from mv_pipeline.catalog.kinds import KINDS
 from mv_pipeline.catalog.sources import SOURCES, Source
 from mv_pipeline.database import Connection, identifier, lock_for_transaction, scalar
+
+_SPELLED_OUT = {f"stg.{kind.name}" for kind in KINDS}
+_OLDEST = (
+    "AND (day IS NULL OR day IN (SELECT DISTINCT day FROM log.change_note WHERE relation = ANY (%(tables)s) "
+    "AND day IS NOT NULL ORDER BY day LIMIT %(at_most)s))"
+)
 
 
 @dataclass(frozen=True)
@@ -27,17 +34,24 @@ class RollupResult:
     rows_changed: int
 
 
-def update_rollup(connection: Connection, csv_type: str) -> RollupResult:
+def update_rollup(connection: Connection, csv_type: str, at_most: int | None = None) -> RollupResult:
     """Recompute the days of a list that waiting notes name, and clear exactly those notes.
 
     Runs in the caller's transaction, under an advisory lock, so that two updates never overlap. A note that is
     added meanwhile survives: its row isn't among those that were deleted here.
+
+    Args:
+        connection: in a transaction.
+        csv_type: the list.
+        at_most: how many days to do now, the oldest first; None: all that are noted.
     """
     lock_for_transaction(connection, "rollup", csv_type)
     sources = [source for source in SOURCES if source.csv_type == csv_type]
     notes = connection.execute(
-        "DELETE FROM log.change_note WHERE relation = ANY (%s) RETURNING relation, day",
-        [[source.table for source in sources]],
+        sql.SQL("DELETE FROM log.change_note WHERE relation = ANY (%(tables)s) {} RETURNING relation, day").format(
+            sql.SQL("" if at_most is None else _OLDEST)
+        ),
+        {"tables": [source.table for source in sources], "at_most": at_most},
     ).fetchall()
     days: dict[str, int | None] = {}
     changed = 0
@@ -54,6 +68,56 @@ def note_every_day(connection: Connection, csv_type: str) -> None:
     """Note every day of a list's sources, so that the next update recomputes all of its rollup."""
     tables = [source.table for source in SOURCES if source.csv_type == csv_type]
     connection.execute("INSERT INTO log.change_note (relation) SELECT unnest(%s::text[])", [tables])
+
+
+def spell_out_days(connection: Connection, csv_type: str) -> int:
+    """Replace the notes on every day by one for each day that has rows, so that they can be rolled up in parts.
+
+    A source whose day has to be computed from its rows has no index on it: its days stay together.
+
+    Returns:
+        The number of the newest note, for `waiting_days`; 0 if there is none.
+    """
+    lock_for_transaction(connection, "rollup", csv_type)
+    for source in SOURCES:
+        if source.csv_type != csv_type or source.table not in _SPELLED_OUT:
+            continue
+        noted = connection.execute(
+            "DELETE FROM log.change_note WHERE relation = %s AND day IS NULL", [source.table]
+        ).rowcount
+        if noted:
+            connection.execute(
+                sql.SQL(
+                    "INSERT INTO log.change_note (relation, day) SELECT %s, day FROM ("
+                    "SELECT {day} AS day FROM {active} UNION SELECT ddate FROM {rollup} "
+                    "WHERE csv_type = %s AND source = %s) AS days WHERE day IS NOT NULL"
+                ).format(
+                    day=sql.Identifier(source.day),
+                    active=identifier(source.active),
+                    rollup=identifier(source.rollup),
+                ),
+                [source.table, csv_type, source.source],
+            )
+    newest: int = scalar(connection, "SELECT coalesce(max(id), 0) FROM log.change_note")
+    return newest
+
+
+def waiting_days(connection: Connection, csv_type: str, newest_note: int) -> int:
+    """The number of a list's days that wait to be rolled up; every day of a source counts as one.
+
+    Args:
+        connection: to the plant's database.
+        csv_type: the list.
+        newest_note: notes with higher numbers don't count.
+    """
+    tables = [source.table for source in SOURCES if source.csv_type == csv_type]
+    days: int = scalar(
+        connection,
+        "SELECT count(DISTINCT coalesce(day::text, relation)) FROM log.change_note "
+        "WHERE relation = ANY (%s) AND id <= %s",
+        [tables, newest_note],
+    )
+    return days
 
 
 def note_days(connection: Connection, csv_type: str, days: list[date]) -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from psycopg import sql
 
-from mv_pipeline.catalog.kinds import KINDS, Column, Kind
+from mv_pipeline.catalog.kinds import KINDS, LISTS, CellType, Column, CsvList, Kind
 from mv_pipeline.database import Connection, identifier, scalar
 from mv_pipeline.settings import TIME_ZONE
 
@@ -235,12 +235,11 @@ def write_files(folder: Path, last_day: date, weeks: int = 4, seed: int = 1) -> 
     first = _first_day(last_day, weeks)
     days = _business_days(first, last_day)
     lines = {
-        (csv_type, day): make_lines(day, _random(seed, csv_type, day))
-        for csv_type, make_lines in _LINE_MAKERS.items()
+        (csv_list.csv_type, day): _make_lines(csv_list, day, _random(seed, csv_list.csv_type, day))
+        for csv_list in LISTS
         for day in days
     }
-    # A list that the catalogue gained has no sample until somebody invents one.
-    kinds = sorted((k for k in KINDS if k.list.csv_type in _LINE_MAKERS), key=lambda kind: kind.version == "final")
+    kinds = sorted(KINDS, key=lambda kind: kind.version == "final")
     paths = []
     for week in range(weeks):
         start = first + timedelta(days=7 * week)
@@ -255,9 +254,8 @@ def write_files(folder: Path, last_day: date, weeks: int = 4, seed: int = 1) -> 
                 if kind.version == "flash":
                     day_lines = _as_flash(day_lines, _random(seed, kind.name, day))
                 content += day_lines
-            path = (
-                folder / kind.name / f"{_FILE_NAMES[kind.list.csv_type]}_{covered[0]:%Y%m%d}-{covered[-1]:%Y%m%d}.csv"
-            )
+            title = _FILE_NAMES.get(kind.list.csv_type, f"{kind.list.title}一覧")
+            path = folder / kind.name / f"{title}_{covered[0]:%Y%m%d}-{covered[-1]:%Y%m%d}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
             style = _style(week * len(kinds) + position)
             path.write_bytes(_file_bytes(kind, content, style, _random(seed, path.name, kind.name)))
@@ -484,6 +482,33 @@ _LINE_MAKERS: dict[str, Callable[[date, Random], list[Line]]] = {
     "yard": _yard_lines,
 }
 _FILE_NAMES = {"receive": "受入一覧", "shipment": "出荷一覧", "yard": "yard_list"}
+
+
+def _make_lines(csv_list: CsvList, day: date, random: Random) -> list[Line]:
+    """A day's lines of a list; one that nobody has invented a story for gets lines made from its columns alone."""
+    maker = _LINE_MAKERS.get(csv_list.csv_type)
+    return maker(day, random) if maker else _plain_lines(csv_list, day, random)
+
+
+def _plain_lines(csv_list: CsvList, day: date, random: Random) -> list[Line]:
+    first = 20 * (day.toordinal() - _NUMBERING_START)
+    return [
+        {column.name: _plain_cell(column, day, random) for column in csv_list.columns} | {csv_list.slip_number: number}
+        for number in range(first + 1, first + 1 + random.randint(6, 12))
+    ]
+
+
+def _plain_cell(column: Column, day: date, random: Random) -> Cell:
+    number = random.randint(1, 9)
+    cells: dict[CellType, Cell] = {
+        "date": day,
+        "integer": number,
+        "numeric": 100 * number,
+        "text": f"架空の{column.header}{number}",
+        "code": f"{number:06}",
+        "time": _time(8 * 60 + 50 * number),
+    }
+    return cells[column.type]
 
 
 def _time(minutes: int) -> str:

@@ -23,6 +23,7 @@ from mv_pipeline.intake.inbox import InboxFile, InboxLook, look_into
 from mv_pipeline.jobs import INGEST, NIGHTLY, REFRESH_ALL, REFRESH_CHANGED, downstream_keys, intake_keys
 from mv_pipeline.refresh import prune_notes, read_staleness
 from mv_pipeline.resources import is_alive
+from mv_pipeline.restored import notice_restore
 from mv_pipeline.settings import load_settings
 
 _LOOK_S = 0.25
@@ -139,6 +140,8 @@ def build_changes_sensor(catalog: Catalog) -> dg.SensorDefinition:
             return dg.SensorResult(skip_reason=f"Run {under_way} is under way; what it leaves is looked at after it.")
         try:
             with Database().connect("sensor changes") as connection:
+                if notice_restore(connection):
+                    context.log.warning("The database was restored on another server: everything is computed anew.")
                 stale = read_staleness(connection, catalog)
                 if not stale.views and stale.newest_note:
                     prune_notes(connection, catalog)

@@ -124,6 +124,20 @@ class Settings(BaseSettings):
         600.0, gt=0, description="a refresh that has run for longer than this (s) is reported while it still runs"
     )
     metrics_port: int = Field(9130, ge=1, le=65535, description="the port of the metrics on 127.0.0.1")
+    archive_days: int = Field(
+        730, ge=0, description="a loaded file is deleted from the archive after so many days; 0: never"
+    )
+    rejected_days: int = Field(
+        90, ge=0, description="a rejected file and its error report are deleted after so many days; 0: never"
+    )
+    log_days: int = Field(
+        400,
+        ge=0,
+        description="refreshes, failures and closed incidents are deleted from the log after so many days; 0: never",
+    )
+    history_days: int = Field(
+        90, ge=0, description="a finished run is deleted from Dagster's history after so many days; 0: never"
+    )
     log_format: Literal["text", "json"] = Field("text", description="how services write their logs")
 
     @property

@@ -18,7 +18,8 @@ from mv_pipeline.catalog.relations import Catalog, load_catalog
 from mv_pipeline.database import Connection, Database
 from mv_pipeline.embedded import running_server
 from mv_pipeline.intake.inbox import prepare_folders
-from mv_pipeline.schema.migrate import REVISIONS, migrate
+from mv_pipeline.schema.migrate import migrate
+from mv_pipeline.schema.revise import REVISIONS
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 from mv_pipeline_tests.processes import free_port
 

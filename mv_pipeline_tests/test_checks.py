@@ -9,7 +9,7 @@ from mv_pipeline.catalog.kinds import find_kind
 from mv_pipeline.catalog.relations import Check, Relation
 from mv_pipeline.checks import build_checks
 from mv_pipeline.intake.upload import take_file
-from mv_pipeline.probes import view_probes, without
+from mv_pipeline.probes import definition_probe, view_probes, without
 from mv_pipeline.refresh import refresh_view
 from mv_pipeline.rollup import update_rollup
 from mv_pipeline_tests.factory import csv_text, drop, line
@@ -106,8 +106,8 @@ def test_a_message_says_what_was_found_what_was_expected_and_what_to_do(loaded, 
     evaluations = look(RECEIVE)
 
     assert (
-        "1 rows found, 1805 expected: one per calendar day. Materialize the view again"
-        in evaluations["row_count"].description
+        "1 rows found, 1805 expected: one per calendar day; 2021-01-01: 0; 2021-01-02: 0; 2021-01-03: 0 …. "
+        f"Run `mv-pipeline refresh {RECEIVE}`; if it stays so" in evaluations["row_count"].description
     )
     assert evaluations["mass_balance"].metadata["wrong_days"].value == "2025-12-01: 0.0 / 1.000"
 
@@ -135,7 +135,7 @@ def test_a_check_of_the_header_fails_with_the_offending_rows(connection, catalog
     finding = probe.look(connection)
 
     assert not finding.passed
-    assert finding.message.startswith("2 offending rows found, none expected.")
+    assert finding.message.startswith("2 offending rows found, 0 expected; (2025-12-09); (2025-12-10).")
     assert "2025-12-10" in finding.metadata["offending"]
 
 
@@ -166,7 +166,7 @@ def test_a_waiting_note_warns(loaded, look):
     evaluation = look("mart.rollup_daily_receive")["notes_read"]
 
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert evaluation.description.startswith("1 change notes wait since")
+    assert evaluation.description.startswith("1 change notes found waiting since")
 
 
 def test_a_rejected_file_warns_until_a_good_one_comes(settings, loaded, look):
@@ -279,3 +279,21 @@ def test_a_business_day_without_a_receive_file_warns_once_it_is_due(monkeypatch,
     assert evaluation.metadata["missing"].value == missing
     assert evaluation.description.startswith(f"{missing} of the business days up to 2025-12-")
     assert ("inbox/shogun_flash_receive" in evaluation.description) is bool(missing)
+
+
+def test_a_view_that_somebody_changed_by_hand_is_found(connection, catalog):
+    name = "mart.v_receive_daily"
+    probe = definition_probe(catalog.relations[name])
+    before = probe.look(connection)
+
+    connection.execute(f"CREATE OR REPLACE VIEW {name} AS {catalog.relations[name].query} WHERE y < 2023")
+
+    after = probe.look(connection)
+    assert (before.passed, after.passed) == (True, False)
+    assert ", changed by hand since, found" in after.message
+
+
+def test_every_view_is_what_its_file_says(connection, catalog):
+    assert [
+        name for name, view in catalog.relations.items() if not definition_probe(view).look(connection).passed
+    ] == []

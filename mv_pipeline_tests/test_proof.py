@@ -7,6 +7,8 @@ import pytest
 from mv_pipeline.proof import Difference, compare_rollup, compare_view, prove_rollup, prove_view
 from mv_pipeline.refresh import refresh_view
 from mv_pipeline.rollup import update_rollup
+from mv_pipeline.schema.migrate import migrate
+from mv_pipeline_tests.schema.test_relations import edited
 
 RECEIVE = "mart.mv_receive_daily"
 D1, D2 = date(2025, 12, 1), date(2025, 12, 2)
@@ -79,3 +81,11 @@ def test_waiting_notes_are_no_difference(plant, catalog):
 
     assert prove_rollup(plant, "receive") == NONE
     assert prove_view(plant, catalog, catalog.relations[RECEIVE]) == NONE
+
+
+def test_a_file_that_ends_in_a_comment_is_proved_too(database, connection, catalog):
+    view = catalog.relations[RECEIVE]
+    commented = edited(catalog, RECEIVE, f"{view.query} AND true  -- up to yesterday")
+
+    assert migrate(database, commented).changed[RECEIVE] == "swap"
+    assert compare_view(connection, commented.relations[RECEIVE]).rows == 0

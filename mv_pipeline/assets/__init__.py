@@ -3,6 +3,7 @@
 import dagster as dg
 
 from mv_pipeline.assets.dashboards import build_dashboard_assets
+from mv_pipeline.assets.housekeeping import housekeeping
 from mv_pipeline.assets.inputs import input_assets
 from mv_pipeline.assets.intake import intake_assets
 from mv_pipeline.assets.materialized_views import build_materialized_view_assets
@@ -25,4 +26,5 @@ def build_assets(catalog: Catalog) -> list[dg.AssetsDefinition | dg.AssetSpec]:
         *build_dashboard_assets(catalog),
         upload_calendar,
         build_view_pages_asset(catalog),
+        housekeeping,
     ]

@@ -17,6 +17,7 @@ from mv_pipeline.assets.failures import RETRIES, failing_at_once
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database import Database, identifier, limit_waits, scalar
+from mv_pipeline.restored import notice_restore
 from mv_pipeline.rollup import note_every_day, update_rollup
 
 
@@ -52,6 +53,7 @@ def build_rollup_asset(*, catalog: Catalog, csv_type: str) -> dg.AssetsDefinitio
         ):
             # A crash that takes the commit back brings the notes back too, so it needn't wait for the disk.
             limit_waits(connection, synchronous_commit="off")
+            notice_restore(connection)
             if config.full:
                 note_every_day(connection, csv_type)
             result = update_rollup(connection, csv_type)

@@ -20,6 +20,7 @@ from rich.markup import escape
 from mv_pipeline import logs
 from mv_pipeline.catalog.kinds import KINDS, LISTS, find_kind
 from mv_pipeline.catalog.relations import Catalog, load_catalog
+from mv_pipeline.catalog.starting import NewKind, write_starting_file
 from mv_pipeline.cli.services import Service, check_migrated, serve
 from mv_pipeline.cli.session import (
     CommandError,
@@ -62,6 +63,10 @@ def _view_names() -> list[str]:
     return [view.name for view in load_catalog(load_settings().sql_dir).materialized_views]
 
 
+def _relation_names() -> list[str]:
+    return list(load_catalog(load_settings().sql_dir).relations)
+
+
 @app.callback()
 def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
     """Keep the plant's materialized views fresh."""
@@ -73,24 +78,38 @@ def migrate_command(
     with_roles: Annotated[
         bool, typer.Option("--roles", help="Create the roles owner, pipeline and reader, and hand everything over.")
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print what would be done, why and with which locks; change nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Create or update everything in the database; running it again changes nothing."""
+    from mv_pipeline.cli.migrate import print_migration, print_plan, read_migration_plan
+
     with session() as settings:
-        result = _migrate(settings, load_catalog(settings.sql_dir), with_roles=with_roles)
+        catalog = load_catalog(settings.sql_dir)
+        if plan:
+            print_plan(read_migration_plan(catalog, with_roles=with_roles), as_json)
+        else:
+            print_migration(_migrate(settings, catalog, with_roles=with_roles), as_json)
+
+
+@app.command("diff")
+def diff_command(
+    name: Annotated[str, typer.Argument(help="A view, as in mart.mv_receive_daily.", autocompletion=_relation_names)],
+    rows: Annotated[int, typer.Option(help="How many changing rows to show.", min=1)] = 10,
+    as_json: Json = False,
+) -> None:
+    """Show what a changed SQL file would change: definition, columns, and a sample of rows."""
+    from mv_pipeline.cli.diff import print_difference
+    from mv_pipeline.schema.diff import diff
+
+    with migrated_session() as (_, catalog):
+        difference = diff(Database(), catalog, name, rows)
     if as_json:
-        _print_json(asdict(result))
-        return
-    done = [f"{name}: {action}" for name, action in result.changed.items()]
-    done += [f"{name}: drop" for name in result.dropped if name not in result.changed]
-    done += [f"{name}: {rows} rows" for name, rows in result.reference.items() if rows]
-    done += [f"{name}: role created" for name in result.access.created]
-    done += [f"{len(result.access.owners)} objects have a new owner"] if result.access.owners else []
-    if result.access.granted or result.access.revoked:
-        done.append(f"{len(result.access.granted)} privileges granted, {len(result.access.revoked)} revoked")
-    if result.revision_before != result.revision_after:
-        done.insert(0, f"revision {result.revision_before or 'none'} → {result.revision_after}")
-    console.print("\n".join(done) if done else "Nothing to do: the database is up to date.", highlight=False)
+        _print_json(asdict(difference))
+    else:
+        print_difference(name, difference)
 
 
 @app.command("ingest")
@@ -125,7 +144,9 @@ def refresh_command(
     every: Annotated[bool, typer.Option("--all", help="Every materialized view.")] = False,
     csv_type: Annotated[
         str | None,
-        typer.Option(help="Every view downstream of this list: receive, shipment or yard.", autocompletion=_list_names),
+        typer.Option(
+            help=f"Every view downstream of this list: {', '.join(_list_names())}.", autocompletion=_list_names
+        ),
     ] = None,
     full: Annotated[bool, typer.Option(help="Recompute the rollups from the staging lines first.")] = False,
     as_json: Json = False,
@@ -199,6 +220,64 @@ def status_command(as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+@app.command("lint")
+def lint_command(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Only these SQL files' findings; without them all.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what is wrong with the SQL files, one finding a line. Exit code 1 if something is; no database is needed."""
+    from mv_pipeline.cli.lint import as_record, find
+
+    found = find(load_settings().sql_dir, files or [])
+    if as_json:
+        _print_json([as_record(finding) for finding in found])
+    else:
+        for finding in found:
+            console.print(str(finding), highlight=False, markup=False, soft_wrap=True)
+    if found:
+        raise typer.Exit(1)
+    if not as_json:
+        console.print("Nothing is wrong with the SQL files.")
+
+
+@app.command("new")
+def new_command(
+    kind: Annotated[NewKind, typer.Argument(help="mv: a materialized view; view: a plain one.")],
+    name: Annotated[str, typer.Argument(help="Schema and name, as in mart.mv_receive_by_item.")],
+) -> None:
+    """Write the SQL file that a new view starts from; it is valid as it stands."""
+    path = write_starting_file(load_settings().sql_dir, kind, name)
+    console.print(
+        f"{path}\nEdit it, then `mv-pipeline lint` and `mv-pipeline migrate`.", highlight=False, soft_wrap=True
+    )
+
+
+@app.command("proof")
+def proof_command(
+    repair: Annotated[bool, typer.Option("--repair", help="Put right what differs; else nothing is changed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare rollups and views with a full recompute from the lines, as every night. Exit code 1 if one differed."""
+    from mv_pipeline.cli.proof import prove
+
+    with migrated_session() as (_, catalog):
+        found = prove(catalog, repair=repair)
+    days = {name: [str(day) for day in difference.days] for name, difference in found.items()}
+    if as_json:
+        _print_json([{"name": name, "rows": found[name].rows, "days": days[name]} for name in found])
+    else:
+        records = [{"name": name, "rows": found[name].rows, "days": ", ".join(days[name])} for name in found]
+        _print_records(records, as_json, "Rows that differ from a full recompute")
+        for name, difference in found.items():
+            if difference.rows:
+                sentence = f"{name}: {difference.sentence(repaired=repair)}"
+                errors.print(sentence, highlight=False, markup=False, soft_wrap=True)
+    if any(difference.rows for difference in found.values()):
+        raise typer.Exit(1)
+
+
 @app.command("uploads")
 def uploads_command(
     kind: Annotated[str | None, typer.Option(help="Only this CSV kind's.", autocompletion=_kind_names)] = None,
@@ -225,7 +304,7 @@ def calendar_command(
         datetime | None, typer.Option(formats=["%Y-%m"], help="As in 2025-12; without it, the business date's month.")
     ] = None,
     csv_type: Annotated[
-        str | None, typer.Option(help="Only this list: receive, shipment or yard.", autocompletion=_list_names)
+        str | None, typer.Option(help=f"Only this list: {', '.join(_list_names())}.", autocompletion=_list_names)
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -374,8 +453,10 @@ def main() -> None:
 
 
 def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:  # noqa: ARG001  # the signature is the system's
-    """Say an error in one line: what the user can mend as it is, anything else as what it is, a fault of ours."""
-    message = " ".join(str(error).split())
+    """Say an error in a line for each problem: what the user can mend as it is, anything else as a fault of ours."""
+    problems = error.problems if isinstance(error, OperatorError) else ()
+    message = " ".join(str(error).removesuffix("\n".join(problems)).split())
+    message = "\n".join([message, *problems])
     if not isinstance(error, OperatorError | psycopg.OperationalError | psycopg.errors.InsufficientPrivilege):
         message = f"unexpected {kind.__name__}: {message} (mv-pipeline --debug … shows where; please report it)"
     if logs.in_json():

@@ -2,19 +2,26 @@
 
 import shutil
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 import dagster as dg
 import psycopg
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as COMPLETED,
+)
 from dagster._daemon.controller import all_daemons_live
 
+from mv_pipeline.alerts.orchestration import switched_off
+from mv_pipeline.assets.describe import HOUSEKEEPING, HOUSEKEEPING_CHECK, asset_key
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.cli.session import check_dagster_database
 from mv_pipeline.cli.status import read_status
 from mv_pipeline.database import MINIMUM_SERVER_VERSION, Connection, Database
+from mv_pipeline.definitions import defs
 from mv_pipeline.intake.inbox import look_into
-from mv_pipeline.schema.relations import decide, read_existing
-from mv_pipeline.settings import Settings
+from mv_pipeline.schema.relations import edited
+from mv_pipeline.settings import TIME_ZONE, Settings
 
 _LOW_DISK_BYTES = 1_000_000_000
 
@@ -30,7 +37,7 @@ class Diagnosis:
 
 
 def examine(settings: Settings, catalog: Catalog) -> list[Diagnosis]:
-    """Look at disk, inbox, database, views, Dagster's storage and daemon."""
+    """Look at disk, inbox, database, views, and at Dagster's storage, daemon, sensors and schedules."""
     found = [_disk(settings), *_inbox(settings)]
     try:
         with Database().connect("doctor") as connection:
@@ -42,7 +49,7 @@ def examine(settings: Settings, catalog: Catalog) -> list[Diagnosis]:
     except psycopg.OperationalError as error:
         found.append(Diagnosis("error", f"Dagster's storage can't be reached: {str(error).strip()}"))
     else:
-        found.append(_daemon())
+        found += _dagster()
     return found
 
 
@@ -71,7 +78,7 @@ def _database(connection: Connection, catalog: Catalog) -> list[Diagnosis]:
     found = [Diagnosis("ok", f"The database is PostgreSQL {version // 10000}.{version % 10000}.")]
     if connection.execute("SELECT to_regclass('log.relation')").fetchone() == (None,):
         return [*found, Diagnosis("error", "The database is empty. Run `mv-pipeline migrate`.")]
-    changes = decide(catalog, *read_existing(connection, catalog)).changes
+    changes = edited(connection, catalog)
     if changes:
         return [
             *found,
@@ -98,10 +105,38 @@ def _rejected(connection: Connection) -> list[Diagnosis]:
     ]
 
 
-def _daemon() -> Diagnosis:
+def _dagster() -> list[Diagnosis]:
     with dg.DagsterInstance.get() as instance:
-        if all_daemons_live(instance):
-            return Diagnosis("ok", "The daemon is alive: sensor and nightly schedule run.")
-        return Diagnosis(
-            "warning", "The daemon doesn't run: no file is taken and no night is done. Start `mv-pipeline dev`."
+        return [_daemon(instance), *_switched_off(instance), *_housekeeping(instance)]
+
+
+def _daemon(instance: dg.DagsterInstance) -> Diagnosis:
+    if all_daemons_live(instance):
+        return Diagnosis("ok", "The daemon is alive.")
+    return Diagnosis(
+        "warning", "The daemon doesn't run: no file is taken and no night is done. Start `mv-pipeline dev`."
+    )
+
+
+def _housekeeping(instance: dg.DagsterInstance) -> list[Diagnosis]:
+    """What the last night's housekeeping said; nothing before the first one."""
+    key = dg.AssetCheckKey(asset_key(HOUSEKEEPING), HOUSEKEEPING_CHECK)
+    results = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=COMPLETED)
+    evaluation = results[0].evaluation if results else None
+    if evaluation is None:
+        return []
+    at = datetime.fromtimestamp(results[0].create_timestamp, TIME_ZONE)
+    return [
+        Diagnosis("ok" if evaluation.passed else "warning", f"Housekeeping, {at:%Y-%m-%d}: {evaluation.description}")
+    ]
+
+
+def _switched_off(instance: dg.DagsterInstance) -> list[Diagnosis]:
+    off = switched_off(instance, defs().get_repository_def())
+    return [
+        Diagnosis(
+            "error",
+            f"The {name} is switched off, so this isn't done: {undone} Switch it on in the UI, under Automation.",
         )
+        for name, undone in off.items()
+    ] or [Diagnosis("ok", "No sensor and no schedule is switched off.")]

@@ -19,7 +19,7 @@ from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.cli.session import CommandError
 from mv_pipeline.database import Connection
 from mv_pipeline.logs import relay
-from mv_pipeline.schema.relations import decide, read_existing
+from mv_pipeline.schema.relations import edited
 from mv_pipeline.schema.roles import OWNER
 from mv_pipeline.settings import HOST, PROJECT_ROOT, Settings
 
@@ -32,7 +32,7 @@ def check_migrated(connection: Connection, catalog: Catalog) -> None:
     Raises:
         CommandError: they don't.
     """
-    changes = decide(catalog, *read_existing(connection, catalog)).changes
+    changes = edited(connection, catalog)
     if changes:
         raise CommandError(
             f"{len(changes)} views differ from their files: {', '.join(changes)}. "

@@ -6,7 +6,8 @@ nothing about a database. What a role may do is computed from the catalogue, com
 database, and only the difference is granted or revoked. Objects that aren't ours are left alone.
 """
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,6 +18,7 @@ from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import CALENDAR, ROLLUP, TABLES
 from mv_pipeline.database import Connection, identifier, scalar
 from mv_pipeline.errors import OperatorError
+from mv_pipeline.schema import retired
 from mv_pipeline.schema.staging import ID_SEQUENCES
 
 OWNER = "mv_pipeline_owner"
@@ -29,6 +31,8 @@ _READ_SCHEMAS = ("mart", "ref")
 # Without arguments that need quoting, so that they can stand in a statement as they are.
 _FUNCTIONS = ("ref.business_date()", "ref.king_date(text)")
 _TRIGGER_FUNCTIONS = ("log.note_rows()", "log.note_truncate()")
+# They run with their owner's rights, so that the pipeline needn't have them: nobody else may call them.
+_PIPELINE_FUNCTIONS = ("log.take_over()", "log.forget(timestamp with time zone, integer)")
 # Beside SELECT, which the pipeline has on every table. What people keep is not its to write.
 _LOG: dict[str, tuple[str, ...]] = {
     "log.upload_file": ("INSERT", "UPDATE"),
@@ -38,6 +42,7 @@ _LOG: dict[str, tuple[str, ...]] = {
     "log.counter": ("INSERT", "UPDATE"),
     "log.incident": ("INSERT", "UPDATE"),
     "log.relation": (),
+    "log.server": (),
     "log.mv_pipeline_version": (),
 }
 _APPENDED: dict[str, tuple[str, ...]] = {CALENDAR.name: ("INSERT",), "ref.calendar_month": ("INSERT",)}
@@ -116,7 +121,7 @@ def wanted_privileges(catalog: Catalog, maintain: bool) -> set[Privilege]:
 
 def _pipeline_privileges(catalog: Catalog, maintain: bool) -> Iterator[Privilege]:
     yield from (Privilege("SCHEMA", schema, PIPELINE, "USAGE") for schema in SCHEMAS)
-    yield from (Privilege("FUNCTION", function, PIPELINE, "EXECUTE") for function in _FUNCTIONS)
+    yield from (Privilege("FUNCTION", name, PIPELINE, "EXECUTE") for name in (*_FUNCTIONS, *_PIPELINE_FUNCTIONS))
     yield from (Privilege("SEQUENCE", name, PIPELINE, "USAGE") for name in (*ID_SEQUENCES, "log.upload_file_id_seq"))
     for name, rights in tables().items():
         yield from (Privilege("TABLE", name, PIPELINE, right) for right in ("SELECT", *rights))
@@ -135,6 +140,12 @@ def _reader_privileges(catalog: Catalog) -> Iterator[Privilege]:
             yield Privilege("TABLE", name, READER, "SELECT")
 
 
+def missing(connection: Connection) -> list[str]:
+    """The roles that the server doesn't have."""
+    existing = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
+    return [role for role in ROLES if role not in existing]
+
+
 def prepare(connection: Connection) -> list[str]:
     """Create the roles that are missing, and give them their rights on the database itself.
 
@@ -144,9 +155,8 @@ def prepare(connection: Connection) -> list[str]:
     Raises:
         psycopg.errors.InsufficientPrivilege: the session may not create roles, or doesn't own the database.
     """
-    existing = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
-    missing = [role for role in ROLES if role not in existing]
-    for role in missing:
+    created = missing(connection)
+    for role in created:
         connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
     # Who isn't a superuser has to be a member of a role to hand something over to it.
     for role in (OWNER, PIPELINE):
@@ -160,11 +170,15 @@ def prepare(connection: Connection) -> list[str]:
     if not has_maintain(connection):
         # The pipeline owns the materialized views there; the owner still has to rebuild them.
         connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(PIPELINE), sql.Identifier(OWNER)))
-    return missing
+    return created
 
 
-def act_as_owner(connection: Connection) -> None:
-    """Let the rest of the transaction run as the owner role, so that what it makes belongs to that role.
+def act_as_owner(connection: Connection, *, until: Literal["transaction", "session"] = "transaction") -> None:
+    """Let what follows run as the owner role, so that what it makes belongs to that role.
+
+    Args:
+        connection: in a transaction, or in autocommit mode for a session.
+        until: how long.
 
     Raises:
         RolesError: the session isn't a member of it.
@@ -174,7 +188,52 @@ def act_as_owner(connection: Connection) -> None:
             f"This database belongs to the role {OWNER}. Run `mv-pipeline migrate` as a member of it; "
             f"{connection.info.user} isn't one."
         )
-    connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER)))
+    scope = sql.SQL("LOCAL" if until == "transaction" else "SESSION")
+    connection.execute(sql.SQL("SET {} ROLE {}").format(scope, sql.Identifier(OWNER)))
+
+
+@contextlib.contextmanager
+def as_caller(connection: Connection) -> Iterator[None]:
+    """Let the block run as whoever runs the migration: what others own is that role's business, not our owner role's.
+
+    Args:
+        connection: in a transaction; an exception leaves the role to the transaction's end.
+    """
+    acting = scalar(connection, "SELECT nullif(current_user, session_user)::text")
+    connection.execute("SET LOCAL ROLE NONE")
+    yield
+    if acting:
+        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(acting)))
+
+
+def unreachable_owners(connection: Connection, names: Collection[str]) -> dict[str, list[str]]:
+    """The owners of relations that whoever runs the migration isn't a member of, with the relations' names."""
+    rows = connection.execute(
+        "SELECT c.relowner::regrole::text, array_agg(n.nspname || '.' || c.relname ORDER BY 1) "
+        "FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
+        "WHERE n.nspname || '.' || c.relname = ANY (%s) AND NOT pg_has_role(session_user, c.relowner, 'USAGE') "
+        "GROUP BY 1 ORDER BY 1",
+        [list(names)],
+    )
+    return dict(rows.fetchall())
+
+
+def misowned(connection: Connection, catalog: Catalog) -> dict[str, str]:
+    """The objects of ours that belong to another role than they should, with the role that is to own them."""
+    return {name: role for (_, name), role in _misowned(connection, catalog).items()}
+
+
+def _misowned(connection: Connection, catalog: Catalog) -> dict[tuple[ObjectKind, str], str]:
+    wanted: dict[tuple[ObjectKind, str], str] = {("SCHEMA", schema): OWNER for schema in SCHEMAS}
+    wanted |= {("FUNCTION", function): OWNER for function in (*_FUNCTIONS, *_TRIGGER_FUNCTIONS, *_PIPELINE_FUNCTIONS)}
+    wanted |= {("TABLE", name): OWNER for name in (*tables(), *retired.RELATIONS)}
+    wanted |= {("FUNCTION", name): OWNER for name in retired.FUNCTIONS}
+    wanted |= {("SEQUENCE", name): OWNER for name in ID_SEQUENCES}
+    for relation in catalog.relations.values():
+        pipelines = relation.materialized and not has_maintain(connection)
+        wanted["TABLE", relation.name] = PIPELINE if pipelines else OWNER
+    owners = _owners(connection)
+    return {item: role for item, role in wanted.items() if owners.get(item, role) != role}
 
 
 def hand_over(connection: Connection, catalog: Catalog) -> dict[str, str]:
@@ -183,16 +242,8 @@ def hand_over(connection: Connection, catalog: Catalog) -> dict[str, str]:
     Returns:
         The new owners by object.
     """
-    wanted: dict[tuple[ObjectKind, str], str] = {("SCHEMA", schema): OWNER for schema in SCHEMAS}
-    wanted |= {("FUNCTION", function): OWNER for function in (*_FUNCTIONS, *_TRIGGER_FUNCTIONS)}
-    wanted |= {("TABLE", name): OWNER for name in tables()}
-    wanted |= {("SEQUENCE", name): OWNER for name in ID_SEQUENCES}
-    for relation in catalog.relations.values():
-        pipelines = relation.materialized and not has_maintain(connection)
-        wanted["TABLE", relation.name] = PIPELINE if pipelines else OWNER
-    owners = _owners(connection)
+    changed = _misowned(connection, catalog)
     # Schemas come first: who gets a table has to have CREATE on its schema.
-    changed = {item: role for item, role in wanted.items() if owners.get(item, role) != role}
     for (kind, name), role in changed.items():
         names = {
             "object": _object(kind, name),
@@ -211,6 +262,14 @@ def hand_over(connection: Connection, catalog: Catalog) -> dict[str, str]:
     return {name: role for (_, name), role in changed.items()}
 
 
+def compare(connection: Connection, catalog: Catalog) -> tuple[list[Privilege], list[Privilege]]:
+    """What pipeline and reader lack, and what they have too much of on our objects."""
+    wanted = wanted_privileges(catalog, has_maintain(connection))
+    ours = {(privilege.kind, privilege.name) for privilege in wanted}
+    standing = {privilege for privilege in _standing(connection) if (privilege.kind, privilege.name) in ours}
+    return sorted(wanted - standing), sorted(standing - wanted)
+
+
 def grant(connection: Connection, catalog: Catalog) -> tuple[list[Privilege], list[Privilege]]:
     """Grant what pipeline and reader lack, and revoke what they have too much of on our objects, as the owner role.
 
@@ -220,10 +279,7 @@ def grant(connection: Connection, catalog: Catalog) -> tuple[list[Privilege], li
     connection.execute(
         sql.SQL("REVOKE CREATE ON SCHEMA {} FROM PUBLIC").format(sql.SQL(", ").join(map(sql.Identifier, SCHEMAS)))
     )
-    wanted = wanted_privileges(catalog, has_maintain(connection))
-    ours = {(privilege.kind, privilege.name) for privilege in wanted}
-    standing = {privilege for privilege in _standing(connection) if (privilege.kind, privilege.name) in ours}
-    granted, revoked = sorted(wanted - standing), sorted(standing - wanted)
+    granted, revoked = compare(connection, catalog)
     for verb, preposition, privileges in (("GRANT", "TO", granted), ("REVOKE", "FROM", revoked)):
         for privilege in privileges:
             connection.execute(

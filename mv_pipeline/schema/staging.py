@@ -4,11 +4,14 @@ A kind's raw table holds a file's cells as text, its stg table the typed rows; e
 rollup. Everything else that is a table stands in the Alembic revisions.
 """
 
+from collections.abc import Iterable
+
 from psycopg import sql
 
 from mv_pipeline.catalog.kinds import KINDS, LISTS, Kind
 from mv_pipeline.catalog.tables import ROLLUP, ROLLUPS, TABLES
-from mv_pipeline.database import Connection, identifier
+from mv_pipeline.database import Connection, identifier, scalar
+from mv_pipeline.schema.shapes import Shape
 
 _TRANSITION_TABLES = {
     "INSERT": "REFERENCING NEW TABLE AS new_rows",
@@ -20,35 +23,82 @@ _ID_SEQUENCE = {csv_list.csv_type: f"stg.shogun_flash_{csv_list.csv_type}_id_seq
 ID_SEQUENCES = tuple(_ID_SEQUENCE.values())
 
 
-def create_staging(connection: Connection) -> None:
-    """Create the missing tables of every list and kind, and the missing triggers of every noted table."""
+_NOTED: dict[str, str] = {f"stg.{kind.name}": "slip_date" for kind in KINDS} | {t.name: t.day for t in TABLES}
+_LAST_TRIGGER = "mv_pipeline_note_truncate"
+
+
+def shapes() -> list[Shape]:
+    """What the tables of every kind have to look like."""
+    return [shape for kind in KINDS for shape in (_raw_shape(kind), _stg_shape(kind))]
+
+
+def create_sequences(connection: Connection) -> None:
+    """Create the missing sequences that rows draw their ids from."""
+    for sequence in ID_SEQUENCES:
+        connection.execute(sql.SQL("CREATE SEQUENCE IF NOT EXISTS {}").format(identifier(sequence)))
+
+
+def create_tables(connection: Connection) -> None:
+    """Create the missing tables of every list and kind; one that stands already is left as it is."""
     for csv_type, rollup in ROLLUPS.items():
         connection.execute(
             sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF {} FOR VALUES IN ({})").format(
                 identifier(rollup.name), identifier(ROLLUP), sql.Literal(csv_type)
             )
         )
-    for kind in KINDS:
-        _create_raw_table(connection, kind)
-        _create_stg_table(connection, kind)
-        _create_triggers(connection, f"stg.{kind.name}", "slip_date")
-    for table in TABLES:
-        _create_triggers(connection, table.name, table.day)
+    create_sequences(connection)
+    for shape in shapes():
+        if scalar(connection, "SELECT to_regclass(%s) IS NULL", [shape.name]):
+            shape.create(connection)
 
 
-def _create_raw_table(connection: Connection, kind: Kind) -> None:
+def unnoted(connection: Connection) -> list[str]:
+    """The tables that stand and whose changes nobody notes yet."""
+    rows = connection.execute(
+        "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NOT NULL AND NOT EXISTS "
+        "(SELECT FROM pg_trigger WHERE tgrelid = to_regclass(name) AND tgname = %s)",
+        [list(_NOTED), _LAST_TRIGGER],
+    )
+    return [row[0] for row in rows]
+
+
+def create_triggers(connection: Connection, tables: Iterable[str]) -> None:
+    """Note the changes of tables from now on; the rows that they hold already count as changed."""
+    for table in tables:
+        for event, transition_tables in _TRANSITION_TABLES.items():
+            connection.execute(
+                sql.SQL(
+                    "CREATE OR REPLACE TRIGGER {} AFTER {} ON {} {} FOR EACH STATEMENT "
+                    "EXECUTE FUNCTION log.note_rows({})"
+                ).format(
+                    sql.Identifier(f"mv_pipeline_note_{event.lower()}"),
+                    sql.SQL(event),
+                    identifier(table),
+                    sql.SQL(transition_tables),
+                    sql.Literal(_NOTED[table]),
+                )
+            )
+        connection.execute(
+            sql.SQL(
+                "CREATE TRIGGER {} AFTER TRUNCATE ON {} FOR EACH STATEMENT EXECUTE FUNCTION log.note_truncate()"
+            ).format(sql.Identifier(_LAST_TRIGGER), identifier(table))
+        )
+        connection.execute("INSERT INTO log.change_note (relation) VALUES (%s)", [table])
+
+
+def _raw_shape(kind: Kind) -> Shape:
     columns: list[sql.Composable] = [sql.SQL("{} text").format(sql.Identifier(name)) for name in kind.raw_columns]
     columns += [sql.SQL("upload_file_id integer"), sql.SQL("source_row_no integer")]
-    table = sql.Identifier("raw", kind.name)
-    connection.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(table, sql.SQL(", ").join(columns)))
-    _create_index(connection, "raw", kind.name, "upload_file_id", "source_row_no")
+    return Shape(
+        f"raw.{kind.name}",
+        sql.SQL("({})").format(sql.SQL(", ").join(columns)),
+        indexes=(("upload_file_id", "source_row_no"),),
+    )
 
 
-def _create_stg_table(connection: Connection, kind: Kind) -> None:
-    sequence = _ID_SEQUENCE[kind.list.csv_type]
-    connection.execute(sql.SQL("CREATE SEQUENCE IF NOT EXISTS {}").format(identifier(sequence)))
+def _stg_shape(kind: Kind) -> Shape:
     columns = [
-        sql.SQL("id bigint PRIMARY KEY DEFAULT nextval({})").format(sql.Literal(sequence)),
+        sql.SQL("id bigint PRIMARY KEY DEFAULT nextval({})").format(sql.Literal(_ID_SEQUENCE[kind.list.csv_type])),
         *(sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.pg_type)) for column in kind.columns),
         sql.SQL("upload_file_id integer"),
         sql.SQL("source_row_no integer"),
@@ -57,43 +107,8 @@ def _create_stg_table(connection: Connection, kind: Kind) -> None:
         sql.SQL("created_at timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP"),
         sql.SQL("deleted_by text"),
     ]
-    table = sql.Identifier("stg", kind.name)
-    connection.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(table, sql.SQL(", ").join(columns)))
-    _create_index(connection, "stg", kind.name, "slip_date")
-    _create_index(connection, "stg", kind.name, "upload_file_id")
-
-
-def _create_index(connection: Connection, schema: str, table: str, *columns: str) -> None:
-    connection.execute(
-        sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(
-            sql.Identifier("_".join((table, *columns))),
-            sql.Identifier(schema, table),
-            sql.SQL(", ").join(map(sql.Identifier, columns)),
-        )
+    return Shape(
+        f"stg.{kind.name}",
+        sql.SQL("({})").format(sql.SQL(", ").join(columns)),
+        indexes=(("slip_date",), ("upload_file_id",)),
     )
-
-
-def _create_triggers(connection: Connection, table: str, day: str) -> None:
-    existing = {
-        row[0] for row in connection.execute("SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass", [table])
-    }
-    if "mv_pipeline_note_truncate" in existing:
-        return
-    for event, transition_tables in _TRANSITION_TABLES.items():
-        connection.execute(
-            sql.SQL("CREATE TRIGGER {} AFTER {} ON {} {} FOR EACH STATEMENT EXECUTE FUNCTION log.note_rows({})").format(
-                sql.Identifier(f"mv_pipeline_note_{event.lower()}"),
-                sql.SQL(event),
-                identifier(table),
-                sql.SQL(transition_tables),
-                sql.Literal(day),
-            )
-        )
-    connection.execute(
-        sql.SQL(
-            "CREATE TRIGGER mv_pipeline_note_truncate AFTER TRUNCATE ON {} "
-            "FOR EACH STATEMENT EXECUTE FUNCTION log.note_truncate()"
-        ).format(identifier(table))
-    )
-    # Rows that were there before the triggers count as changed.
-    connection.execute("INSERT INTO log.change_note (relation) VALUES (%s)", [table])

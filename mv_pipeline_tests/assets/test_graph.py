@@ -87,12 +87,13 @@ def test_every_asset_says_what_it_is(graph):
             "reference",
             "dashboards",
             "overview",
+            "housekeeping",
         }, asset
         assert node.owners, asset
         assert node.kinds, asset
         assert node.description, asset
         assert any("぀" <= letter <= "鿿" for letter in node.description), asset
-        if node.group_name not in ("dashboards", "overview"):
+        if node.group_name not in ("dashboards", "overview", "housekeeping"):
             assert node.metadata["dagster/table_name"] == ".".join(asset.path), asset
 
 
@@ -105,6 +106,7 @@ def test_the_graph_ends_where_people_read(graph):
         "overview/upload_calendar",
         "overview/view_pages",
         "ref/closure_membership",
+        "housekeeping/retention",
     }
     assert parents(graph, "dashboards/target_card") == {"mart/mv_target_card_per_day"}
 
@@ -128,7 +130,7 @@ def test_only_staging_is_partitioned_by_day(graph):
 def test_every_materialized_view_is_checked_alike(graph, catalog):
     for view in catalog.materialized_views:
         names = {check.name for check in graph.get_check_keys_for_assets({key(view.name.replace(".", "/"))})}
-        assert {"row_count", "key_unique", "up_to_date", "concurrent_index"} <= names
+        assert {"row_count", "key_unique", "up_to_date", "concurrent_index", "bloat"} <= names
         assert ("newest_day" in names) == bool(view.header.days)
         assert ("mass_balance" in names) == bool(view.header.balance)
         assert set(view.header.checks) <= names

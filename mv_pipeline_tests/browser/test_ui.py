@@ -38,6 +38,19 @@ def backfill(browser, dev):
     return found["id"]
 
 
+LAUNCH_OVERVIEW = """mutation { launchRun(executionParams: {
+  selector: { repositoryLocationName: "mv_pipeline", repositoryName: "__repository__", jobName: "overview" },
+  runConfigData: "{}"
+}) { __typename } }"""
+
+
+@pytest.fixture(scope="module")
+def overview(dev):
+    """The job `overview` has run once, without waiting for its schedule."""
+    assert dev.graphql(LAUNCH_OVERVIEW)["launchRun"]["__typename"] == "LaunchRunSuccess"
+    return wait_for("the overview", lambda: [run for run in dev.runs("SUCCESS") if run["jobName"] == "overview"])
+
+
 def test_a_range_of_days_is_backfilled_from_its_page(dev, backfill):
     (found,) = [found for found in backfills(dev) if found["id"] == backfill]
 
@@ -70,7 +83,7 @@ def test_a_view_is_materialized_from_its_page(page: Page, dev):
     wait_for("the view has been materialized", lambda: len(dev.runs("SUCCESS")) > before)
 
 
-def test_a_views_page_says_what_it_is_and_plots_its_numbers(page: Page, shoot):
+def test_a_views_page_says_what_it_is_and_plots_its_numbers(page: Page, overview, shoot):
     page.goto("/assets/mart/mv_receive_daily")
 
     expect(page.get_by_text("日次の受入実績。")).to_be_visible()
@@ -80,8 +93,29 @@ def test_a_views_page_says_what_it_is_and_plots_its_numbers(page: Page, shoot):
 
     page.get_by_role("button", name="Plots").click()
     expect(page.locator("canvas").first).to_be_visible()
-    page.get_by_text("rows_changed", exact=True).scroll_into_view_if_needed()
+    for name in ("dagster/row_count", "newest_day_age", "rows_changed", "seconds"):
+        expect(page.get_by_text(name, exact=True)).to_be_visible()
+    page.get_by_text("rows_deleted", exact=True).scroll_into_view_if_needed()
     shoot("ui-view-plots")
+
+
+def test_a_views_page_leads_to_its_latest_days_and_its_picture(page: Page, overview, shoot):
+    page.goto("/assets/mart/mv_target_card_per_day")
+
+    page.get_by_role("link", name="最新の日の表と図").click()
+
+    expect(page.get_by_text("newest_day_age", exact=True)).to_be_visible()
+    expect(page.get_by_text("Observed in run")).to_be_visible()
+    expect(page.locator("td", has_text=re.compile("^2025-12-10$")).first).to_be_visible()
+    shoot("ui-view-days")
+
+    page.get_by_text("[Show Markdown]").click()
+    picture = page.get_by_role("dialog").get_by_role("img", name="target_card")
+    expect(picture).to_be_visible()
+    # An image that could not be decoded has no width, and one that is wider than the dialog is cut off.
+    assert picture.evaluate("image => image.naturalWidth") == 912
+    assert picture.evaluate("image => image.parentElement.scrollWidth <= image.parentElement.clientWidth")
+    shoot("ui-view-picture")
 
 
 def test_a_rejected_file_is_a_failed_check_that_says_what_to_do(page: Page, shoot):
@@ -90,7 +124,7 @@ def test_a_rejected_file_is_a_failed_check_that_says_what_to_do(page: Page, shoo
     message = page.get_by_text(BROKEN_FILE)
     expect(message).to_be_visible()
     expect(message).to_contain_text(f"3行目 正味重量「12kg」：{MESSAGES[Code.BAD_NUMBER][0]}")
-    expect(message).to_contain_text(f"修正して inbox/{BROKEN_KIND} に置き直してください。")
+    expect(message).to_contain_text(f"ファイルを直して inbox/{BROKEN_KIND}/ に置き直してください。")
     shoot("ui-failed-check")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mv_pipeline.cli.app import app
+from mv_pipeline.settings import PROJECT_ROOT
 from mv_pipeline_tests.conftest import NEWEST_REVISION, create_database, drop_database
 from mv_pipeline_tests.factory import csv_text, line
 
@@ -173,7 +175,7 @@ def test_status_exits_1_and_says_what_failed(cli, connection):
 
     done = cli("status", code=1)
 
-    assert "mart.mv_target_card_per_day, up_to_date: Last refresh" in done.stderr
+    assert "mart.mv_target_card_per_day, up_to_date: 1 changes found since" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -248,7 +250,13 @@ def test_calendar_shows_the_uploads_of_a_month_and_what_is_missing(cli, csv_file
 @pytest.mark.parametrize(
     ("arguments", "keys"),
     [
-        (("migrate", "--json"), {"revision_before", "revision_after", "changed", "dropped", "reference", "access"}),
+        (
+            ("migrate", "--json"),
+            {
+                *("revision_before", "revision_after", "changed", "compared", "dropped", "kept", "remarks"),
+                *("reference", "access"),
+            },
+        ),
         (("refresh", "mart.mv_yard_daily", "--json"), {"run_id", "refreshed"}),
         (("url", "--json"), {"url"}),
     ],
@@ -293,6 +301,55 @@ def test_migrate_says_what_it_did_or_that_there_was_nothing_to_do(cli, server):
 
 def test_url_prints_the_url_alone(cli, settings):
     assert cli("url").stdout == settings.database_url + "\n"
+
+
+@pytest.fixture
+def changed_unnoticed(connection, cli, csv_file):
+    """A line that was changed while the triggers were switched off, as a restore of a dump does it."""
+    cli("ingest", "--kind", KIND, csv_file(net_weight=5000))
+    connection.execute(f"ALTER TABLE stg.{KIND} DISABLE TRIGGER USER")
+    connection.execute(f"UPDATE stg.{KIND} SET net_weight = 9000")
+    connection.execute(f"ALTER TABLE stg.{KIND} ENABLE TRIGGER USER")
+
+
+def rollup_kg(connection):
+    return connection.execute("SELECT net_weight_kg FROM mart.rollup_daily_receive").fetchall()
+
+
+def test_proof_names_what_differs_and_changes_nothing(cli, connection, changed_unnoticed):
+    done = cli("proof", code=1)
+
+    assert done.stderr.startswith(
+        "mart.rollup_daily_receive: 2 rows found that differ from a full recompute, 0 expected (2025-12-01). "
+        "Run `mv-pipeline proof --repair`"
+    )
+    assert rollup_kg(connection) == [(5000,)]
+    again = {record["name"]: record for record in json.loads(cli("proof", "--json", code=1).stdout)}
+    assert again["mart.rollup_daily_receive"] == {
+        "name": "mart.rollup_daily_receive",
+        "rows": 2,
+        "days": ["2025-12-01"],
+    }
+    assert {name for name, record in again.items() if record["rows"]} == {"mart.rollup_daily_receive"}
+
+
+def test_proof_repairs_when_asked_and_then_finds_nothing(cli, connection, catalog, changed_unnoticed):
+    cli("proof", "--repair", code=1)
+
+    assert rollup_kg(connection) == [(9000,)]
+    assert connection.execute(
+        "SELECT receive_net_ton FROM mart.mv_receive_daily WHERE ddate = '2025-12-01'"
+    ).fetchone() == (9,)
+    records = json.loads(cli("proof", "--json").stdout)
+    assert [record["name"] for record in records[3:]] == [view.name for view in catalog.materialized_views]
+    assert {record["rows"] for record in records} == {0}
+
+
+def test_proof_takes_no_waiting_change_for_a_difference(cli, connection):
+    connection.execute(f"INSERT INTO stg.{KIND} (slip_date, net_weight) VALUES ('2025-12-01', 7000)")
+
+    assert {record["rows"] for record in json.loads(cli("proof", "--json").stdout)} == {0}
+    assert connection.execute("SELECT count(*) FROM log.change_note WHERE relation LIKE 'stg.%'").fetchone() == (1,)
 
 
 def test_doctor_names_what_is_wrong(cli, settings, connection):
@@ -344,7 +401,7 @@ def test_the_demo_refuses_a_database_that_is_not_the_embedded_one(cli):
     "command",
     [
         *("migrate", "ingest", "refresh", "backfill", "status", "uploads", "calendar", "url", "serve", "metrics"),
-        *("dev", "demo", "doctor", "watch"),
+        *("dev", "demo", "doctor", "watch", "proof"),
     ],
 )
 def test_every_command_has_help(command):
@@ -352,3 +409,42 @@ def test_every_command_has_help(command):
 
     assert done.exit_code == 0
     assert command in done.stdout
+
+
+@pytest.fixture
+def sql_dir(tmp_path):
+    return shutil.copytree(PROJECT_ROOT / "sql", tmp_path / "sql")
+
+
+def test_new_writes_a_file_that_the_lint_and_migrate_take(cli, sql_dir):
+    path = sql_dir / "mart" / "mv_new.sql"
+
+    done = cli("new", "mv", "mart.mv_new", MV_PIPELINE_SQL_DIR=str(sql_dir))
+    linted = cli("lint", MV_PIPELINE_SQL_DIR=str(sql_dir))
+    migrated = cli("migrate", MV_PIPELINE_SQL_DIR=str(sql_dir))
+    again = cli("new", "mv", "mart.mv_new", code=1, MV_PIPELINE_SQL_DIR=str(sql_dir))
+
+    assert done.stdout.startswith(f"{path}\n")
+    assert linted.stdout == "Nothing is wrong with the SQL files.\n"
+    assert "mart.mv_new: create" in migrated.stdout
+    assert again.stderr == f"mv-pipeline: {path} is there already. Choose another name, or edit it.\n"
+
+
+def test_lint_says_what_is_wrong_line_by_line_and_exits_1(cli, sql_dir):
+    one, two = sql_dir / "mart" / "v_receive_daily.sql", sql_dir / "ref" / "v_item.sql"
+    one.write_text(one.read_text(encoding="utf-8").replace("owner", "ovner"), encoding="utf-8")
+    two.write_text("SELECT 1 AS one", encoding="utf-8")
+    variables = {"MV_PIPELINE_SQL_DIR": str(sql_dir), "code": 1}
+
+    everything = cli("lint", **variables).stdout.splitlines()
+    some = cli("lint", two, **variables).stdout.splitlines()
+    records = json.loads(cli("lint", "--json", **variables).stdout)
+    elsewhere = cli("lint", "/etc/hosts", **variables).stderr
+
+    assert [line.split(": ")[0] for line in everything] == [f"{one}:1", f"{one}:4", f"{two}:1"]
+    assert some == everything[2:]
+    assert [(r["file"], r["line"], r["rule"]) for r in records][2] == (str(two), 1, "header")
+    assert records[1]["instead"] == "Write `owner`."
+    assert "/etc/hosts is no file below" in elsewhere
+    variables["MV_PIPELINE_SQL_DIR"] = str(sql_dir / "nowhere")
+    assert "There is no SQL file below" in cli("lint", **variables).stderr

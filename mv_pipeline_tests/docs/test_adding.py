@@ -5,10 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
-from mv_pipeline.catalog.kinds import KINDS
+from mv_pipeline.catalog.lint import Rule, lint
 from mv_pipeline.catalog.relations import Header, load_catalog
 from mv_pipeline.cli.status import read_status
 from mv_pipeline.schema.migrate import migrate
@@ -20,6 +21,8 @@ from mv_pipeline_tests.docs.reading import blocks, commands, read
 VIEW = DOCS / "adding-a-view.md"
 KIND = DOCS / "adding-a-kind.md"
 NAME = "mart.mv_receive_weekly_tons"
+NEW_KIND = "shogun_final_disposal"
+ID_SEQUENCE = "stg.shogun_flash_disposal_id_seq"
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ def test_adding_a_view(view, database, connection):
     assert migrated(database, view) == ({}, [])
 
     (status,) = [status for status in read_status(connection, load_catalog(view.parents[1])) if status.name == NAME]
-    assert status.checks_passed == ["row_count", "key_unique", "up_to_date", "concurrent_index", "whole_tons"]
+    assert status.checks_passed == ["row_count", "key_unique", "up_to_date", "concurrent_index", "bloat", "whole_tons"]
     assert all(f"`{name}`" in read(VIEW) for name in status.checks_passed)
     weeks = connection.execute(
         "SELECT count(DISTINCT (iso_year, iso_week)) FROM ref.calendar_day WHERE ddate < ref.business_date()"
@@ -89,6 +92,15 @@ def test_the_page_explains_every_field_of_a_header(field):
     assert f"| `{field}` |" in read(VIEW)
 
 
+@pytest.mark.parametrize("rule", Rule)
+def test_the_page_explains_every_rule_of_the_lint(rule):
+    assert f"| `{rule}` |" in read(VIEW)
+
+
+def test_the_lint_finds_nothing_in_the_pages_view(view):
+    assert lint(view.parents[1]) == []
+
+
 @pytest.fixture
 def storage(server):
     url = create_database(server)
@@ -97,8 +109,8 @@ def storage(server):
 
 
 @pytest.fixture
-def command(project, settings, storage):
-    """Run `mv-pipeline` of the copy on the test's database."""
+def python(project, settings, storage):
+    """Run code with the copy's package, on the test's database."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("MV_PIPELINE")},
         "MV_PIPELINE_HOME": str(settings.home),
@@ -107,13 +119,9 @@ def command(project, settings, storage):
         "PYTHONPATH": str(project),
     }
 
-    def run(*arguments):
+    def run(code, *arguments):
         done = subprocess.run(
-            [sys.executable, "-c", "from mv_pipeline.cli.app import main; main()", *arguments],
-            cwd=project,
-            env=environment,
-            capture_output=True,
-            text=True,
+            [sys.executable, "-c", code, *arguments], cwd=project, env=environment, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -121,20 +129,30 @@ def command(project, settings, storage):
     return run
 
 
-def test_adding_a_kind(project, command, settings, connection):
-    the_list, the_entry = blocks(KIND, "python")
+@pytest.fixture
+def command(python):
+    """Run `mv-pipeline` of the copy."""
+    return lambda *arguments: python("from mv_pipeline.cli.app import main; main()", *arguments)
+
+
+@pytest.fixture
+def kind(project, command):
+    """The page's kind and view, put where the page says, and what `migrate` then printed."""
+    (entry,) = blocks(KIND, "python")
     (view,) = blocks(KIND, "sql")
+    path = project / "mv_pipeline" / "catalog" / "kinds.py"
+    before, start, rest = path.read_text(encoding="utf-8").partition("KINDS: tuple[Kind, ...] = (\n")
+    entries, end, after = rest.partition("\n)\n")
+    text = "".join((before, start, entries, "\n", textwrap.indent(f"{entry.rstrip()},", "    "), end, after))
+    path.write_text(text, encoding="utf-8")
+    (project / "sql" / "mart" / "mv_disposal_daily.sql").write_text(view, encoding="utf-8")
+    return command("migrate").splitlines()
+
+
+def test_adding_a_kind(kind, project, command, settings, connection):
     (content,) = blocks(KIND, "csv")
     (ingest,) = [call for call in commands(KIND, "mv-pipeline") if call[0] == "ingest"]
-    kinds = project / "mv_pipeline" / "catalog" / "kinds.py"
-    text = kinds.read_text(encoding="utf-8")
-    text = text.replace("KINDS: tuple[Kind, ...] = (\n", f"{the_list}\nKINDS: tuple[Kind, ...] = (\n")
-    last = f'    Kind("{KINDS[-1].version}", {KINDS[-1].list.csv_type.upper()}, priority={KINDS[-1].priority}),\n'
-    assert text.count(last) == 1
-    kinds.write_text(text.replace(last, last + f"    {the_entry.strip()},\n"), encoding="utf-8")
-    (project / "sql" / "mart" / "mv_disposal_daily.sql").write_text(view, encoding="utf-8")
 
-    created = command("migrate").splitlines()
     (project / "disposal.csv").write_text(content, encoding="cp932", newline="\r\n")
     (record,) = json.loads(command(*ingest, "--json"))
 
@@ -142,7 +160,7 @@ def test_adding_a_kind(project, command, settings, connection):
         "stg.v_active_shogun_final_disposal: create",
         "mart.v_disposal_source: create",
         "mart.mv_disposal_daily: create",
-    } <= set(created)
+    } <= set(kind)
     assert (settings.inbox_dir / "shogun_final_disposal").is_dir()
     assert (record["status"], record["rows"]) == ("success", 2)
     assert connection.execute(
@@ -152,3 +170,81 @@ def test_adding_a_kind(project, command, settings, connection):
         ("123",),
         ("A07",),
     ]
+    calendar = json.loads(command("calendar", "--csv-type", "disposal", "--month", "2025-12", "--json"))
+    assert [(day["ddate"], day["kind"], day["lines"]) for day in calendar if day["lines"]] == [
+        ("2025-12-01", "shogun_final_disposal", 2)
+    ]
+    connection.execute("DELETE FROM stg.shogun_final_disposal")
+    (backfill,) = [call for call in commands(KIND, "mv-pipeline") if call[:3] == ["backfill", "--kind", NEW_KIND]]
+    (totals,) = json.loads(command(*backfill, "--json"))
+    assert (totals["days"], totals["inserted"]) == (1, 2)
+
+
+SEEN = """
+import json
+from mv_pipeline.catalog.relations import load_catalog
+from mv_pipeline.definitions import defs
+from mv_pipeline.schema.roles import wanted_privileges
+from mv_pipeline.settings import load_settings
+
+catalog = load_catalog(load_settings().sql_dir)
+graph = defs().resolve_asset_graph()
+keys = {key.to_user_string(): key for key in graph.get_all_asset_keys() if "disposal" in key.to_user_string()}
+print(json.dumps({
+    "parents": {name: sorted(p.to_user_string() for p in graph.get(key).parent_keys) for name, key in keys.items()},
+    "partitioned": [name for name, key in keys.items() if graph.get(key).partitions_def],
+    "checks": {name: [check.name for check in graph.get_check_keys_for_assets({key})] for name, key in keys.items()},
+    "jobs": {
+        job: [n for n, k in keys.items() if k in defs().resolve_job_def(job).asset_layer.executable_asset_keys]
+        for job in ("ingest", "nightly")
+    },
+    "privileges": sorted({p.name for p in wanted_privileges(catalog, True) if "disposal" in p.name}),
+}))
+"""
+
+
+def test_a_kinds_assets_checks_jobs_and_privileges_follow_from_its_entry(kind, python):
+    seen = json.loads(python(SEEN))
+
+    raw, stg, active = "raw/shogun_final_disposal", "stg/shogun_final_disposal", "stg/v_active_shogun_final_disposal"
+    rollup, source, view = "mart/rollup_daily_disposal", "mart/v_disposal_source", "mart/mv_disposal_daily"
+    assert seen["parents"][stg] == [raw]
+    assert seen["parents"][active] == [stg]
+    assert seen["parents"][rollup] == [active]
+    assert seen["parents"][source] == [rollup]
+    assert seen["parents"][view] == [source, "ref/calendar_day"]
+    assert seen["partitioned"] == [stg]
+    assert "full_recompute" in seen["checks"][rollup]
+    assert seen["checks"][raw] + seen["checks"][stg]
+    assert {raw, stg, rollup, view} <= set(seen["jobs"]["ingest"])
+    assert {rollup, view} <= set(seen["jobs"]["nightly"])
+    assert seen["privileges"] == sorted(
+        [*(name.replace("/", ".") for name in (raw, stg, active, rollup, source, view)), ID_SEQUENCE]
+    )
+
+
+SAMPLE = """
+import json
+from datetime import date
+from mv_pipeline.catalog.kinds import find_kind
+from mv_pipeline.database import Database
+from mv_pipeline.intake.upload import take_file
+from mv_pipeline.sample import write_files
+from mv_pipeline.settings import load_settings
+
+settings = load_settings()
+paths = [p for p in write_files(settings.inbox_dir, date(2025, 12, 10)) if p.parent.name == "shogun_final_disposal"]
+with Database().connect() as connection:
+    uploads = [take_file(connection, settings, find_kind(p.parent.name), p, "test") for p in paths]
+print(json.dumps([(upload.status, upload.rows) for upload in uploads]))
+"""
+
+
+def test_a_kinds_sample_files_are_made_from_its_entry_and_load(kind, python, connection):
+    uploads = json.loads(python(SAMPLE))
+
+    assert len(uploads) == 4
+    assert {status for status, _ in uploads} == {"loaded"}
+    lines = connection.execute("SELECT count(*) FROM stg.v_active_shogun_final_disposal").fetchone()
+    assert (sum(rows for _, rows in uploads),) == lines
+    assert lines[0] > 100

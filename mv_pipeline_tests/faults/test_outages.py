@@ -133,6 +133,7 @@ def test_no_connection_is_free_for_a_while(plant, instance, monkeypatch):
             sql.Identifier(plant.connection.info.dbname), sql.Identifier(user)
         )
     )
+    plant.connection.execute(sql.SQL("GRANT EXECUTE ON FUNCTION log.take_over() TO {}").format(sql.Identifier(user)))
     url = plant.settings.resolved_database_url().replace("postgres@", f"{user}@")
     monkeypatch.setenv("MV_PIPELINE_DATABASE_URL", url)
     run_id = str(uuid.uuid4())

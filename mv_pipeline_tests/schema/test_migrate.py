@@ -6,7 +6,7 @@ from unittest.mock import PropertyMock, patch
 import psycopg
 import pytest
 
-from mv_pipeline.schema.migrate import MigrateError, migrate
+from mv_pipeline.schema.migrate import MigrateError, migrate, plan
 from mv_pipeline_tests.conftest import NEWEST_REVISION
 
 
@@ -35,8 +35,23 @@ def test_a_second_time_nothing_is_done(empty_database, catalog):
 
     again = migrate(empty_database, catalog)
 
-    assert (again.changed, again.dropped, set(again.reference.values())) == ({}, [], {0})
+    assert (again.changed, again.dropped, again.reference) == ({}, [], {})
     assert again.revision_before == again.revision_after == NEWEST_REVISION
+
+
+def test_the_plan_of_an_up_to_date_database_has_no_step(database, catalog):
+    found = plan(database, catalog)
+
+    assert (found.steps, found.remarks) == ([], [])
+
+
+def test_the_plan_of_an_empty_database_creates_everything_and_leaves_nothing(empty_database, catalog):
+    found = plan(empty_database, catalog)
+
+    whats = [step.what for step in found.steps]
+    assert {f"create the {relation.kind} {name}" for name, relation in catalog.relations.items()} <= {*whats}
+    assert {step.lock for step in found.steps} == {""}
+    assert schemas(empty_database) == set()
 
 
 def test_materialized_views_are_populated_indexed_and_fresh(connection, catalog):

@@ -24,6 +24,7 @@ from mv_pipeline.definitions import defs
 from mv_pipeline.intake.backfill import derive_days
 from mv_pipeline.proof import prove_rollup, prove_view
 from mv_pipeline.refresh import refresh_view
+from mv_pipeline.restored import notice_restore
 from mv_pipeline.rollup import note_every_day, update_rollup
 from mv_pipeline.schema import roles
 from mv_pipeline.schema.migrate import MigrateError, migrate
@@ -187,7 +188,7 @@ def test_a_member_of_the_owner_migrates_and_what_it_makes_is_the_owners(user, ca
 
     result = migrate(user("ms_owner"), changed)
 
-    assert result.changed == {"ref.v_customer": "rebuild"}
+    assert result.changed == {"ref.v_customer": "swap"}
     with user("ms_owner").connect() as connection:
         assert foreign_objects(connection) == []
     with user("ms_reader").connect() as connection:
@@ -393,6 +394,40 @@ def test_no_temporary_type_gets_into_what_runs_as_the_owner(pipeline, plant):
     with plant.connect() as connection:
         newest = "SELECT relation, day FROM log.change_note ORDER BY id DESC LIMIT 1"
         assert connection.execute(newest).fetchone() == (f"stg.{KIND}", D1)
+
+
+def test_the_pipeline_forgets_by_the_owners_function_but_nothing_of_the_last_day(pipeline, plant):
+    with plant.connect() as connection:
+        old = connection.execute("UPDATE log.view_refresh SET started_at = now() - interval '2 days'").rowcount
+        connection.execute(
+            "INSERT INTO log.view_refresh (relation, mode, started_at, seconds, row_count, rows_inserted, "
+            "rows_deleted, size_bytes, business_date, snapshot) SELECT relation, mode, now() - interval '2 hours', "
+            "seconds, row_count, 0, 0, size_bytes, business_date, snapshot FROM log.view_refresh, generate_series(1, 2)"
+        )
+
+    with pipeline.connect() as connection:
+        removed = dict(connection.execute("SELECT * FROM log.forget('infinity', 1000)").fetchall())
+        left = connection.execute("SELECT count(*) FROM log.view_refresh").fetchone()[0]
+
+    assert (removed["log.view_refresh"], left) == (old, 2 * old)
+
+
+def test_the_pipeline_notices_a_restore_by_the_owners_function(pipeline, plant, catalog):
+    with plant.connect() as connection:
+        connection.execute("UPDATE log.server SET system_identifier = 1")
+
+    with pipeline.connect() as connection:
+        assert notice_restore(connection)
+        assert not notice_restore(connection)
+
+
+@pytest.mark.parametrize("function", ["log.take_over()", "log.forget(now(), 1)"])
+def test_nobody_else_may_call_them(user, plant, function):
+    with plant.connect() as connection:
+        # Even one who can look into the schema.
+        connection.execute(f"GRANT USAGE ON SCHEMA log TO {READER}")
+    with user("ms_reader").connect() as connection, pytest.raises(DENIED, match="for function"):
+        connection.execute(f"SELECT {function}")
 
 
 # The reader

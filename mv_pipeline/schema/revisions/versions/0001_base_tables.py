@@ -1,4 +1,7 @@
-"""Schemas, the business date, and every table that is not a CSV kind's own."""
+"""Schemas, the business date, and every table that is not a CSV kind's own.
+
+A database that was made by others has most of these tables; what fits is adopted (see `schema.fit`).
+"""
 
 from alembic import op
 
@@ -17,7 +20,7 @@ CREATE SCHEMA IF NOT EXISTS log;
 """
 
 FUNCTIONS = r"""
-CREATE FUNCTION ref.business_date() RETURNS date
+CREATE OR REPLACE FUNCTION ref.business_date() RETURNS date
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN coalesce(
     nullif(current_setting('mv_pipeline.business_date', true), '')::date,
@@ -26,7 +29,7 @@ RETURN coalesce(
 COMMENT ON FUNCTION ref.business_date() IS
     'Today in Asia/Tokyo, unless the setting mv_pipeline.business_date names another day. The only clock of the views.';
 
-CREATE FUNCTION ref.king_date(invoice_date text) RETURNS date
+CREATE OR REPLACE FUNCTION ref.king_date(invoice_date text) RETURNS date
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN CASE
     WHEN invoice_date !~ '^\d{4}([-/])\d{2}\1\d{2}$' THEN NULL
@@ -35,48 +38,45 @@ END;
 COMMENT ON FUNCTION ref.king_date(text) IS 'The date of a king line, NULL if its text is no date.';
 """
 
-REFERENCE = """
-CREATE TABLE ref.calendar_day (
+# By name, so that a table which stands already can be held against what is wanted.
+TABLES = {
+    "ref.calendar_day": """(
     ddate date PRIMARY KEY,
     y integer GENERATED ALWAYS AS ((EXTRACT(year FROM ddate))::integer) STORED,
     m integer GENERATED ALWAYS AS ((EXTRACT(month FROM ddate))::integer) STORED,
     iso_year integer GENERATED ALWAYS AS ((EXTRACT(isoyear FROM ddate))::integer) STORED,
     iso_week integer GENERATED ALWAYS AS ((EXTRACT(week FROM ddate))::integer) STORED,
     iso_dow integer GENERATED ALWAYS AS ((EXTRACT(isodow FROM ddate))::integer) STORED
-);
-CREATE TABLE ref.calendar_month (month_date date PRIMARY KEY);
-CREATE TABLE ref.holiday_jp (hdate date PRIMARY KEY, name text NOT NULL);
-CREATE TABLE ref.closure_periods (
+)""",
+    "ref.calendar_month": """(month_date date PRIMARY KEY)""",
+    "ref.holiday_jp": """(hdate date PRIMARY KEY, name text NOT NULL)""",
+    "ref.closure_periods": """(
     start_date date NOT NULL,
     end_date date NOT NULL,
     closure_name text NOT NULL,
     PRIMARY KEY (start_date, end_date),
     CHECK (start_date <= end_date)
-);
-CREATE TABLE ref.closure_membership (
+)""",
+    "ref.closure_membership": """(
     ddate date PRIMARY KEY,
     start_date date NOT NULL,
     end_date date NOT NULL,
     closure_name text NOT NULL
-);
-CREATE TABLE ref.calendar_exception (
+)""",
+    "ref.calendar_exception": """(
     ddate date PRIMARY KEY,
     override_type text NOT NULL CHECK (override_type IN ('FORCE_CLOSED', 'FORCE_OPEN', 'FORCE_RESERVATION')),
     reason text,
     updated_by text,
     updated_at timestamp NOT NULL DEFAULT now()
-);
-"""
-
-INPUTS = """
-CREATE TABLE mart.daily_target_plan (
+)""",
+    "mart.daily_target_plan": """(
     ddate timestamp,
     target_ton double precision,
     scope_used text,
     created_at timestamp
-);
-CREATE INDEX daily_target_plan_ddate ON mart.daily_target_plan (ddate);
-CREATE TABLE kpi.monthly_targets (
+)""",
+    "kpi.monthly_targets": """(
     month_date date NOT NULL,
     segment text NOT NULL,
     metric text NOT NULL,
@@ -85,12 +85,8 @@ CREATE TABLE kpi.monthly_targets (
     label text,
     updated_at timestamptz NOT NULL DEFAULT now(),
     note text
-);
-CREATE INDEX monthly_targets_month ON kpi.monthly_targets (metric, segment, month_date);
-"""
-
-KING = """
-CREATE TABLE stg.receive_king_final (
+)""",
+    "stg.receive_king_final": """(
     invoice_no integer,
     invoice_date varchar(50),
     weighing_location_code integer,
@@ -177,11 +173,8 @@ CREATE TABLE stg.receive_king_final (
     amount_cash integer,
     tax_on_account integer,
     tax_cash integer
-);
-"""
-
-ROLLUP = """
-CREATE TABLE mart.rollup_daily (
+)""",
+    "mart.rollup_daily": """(
     csv_type text NOT NULL,
     source text NOT NULL,
     ddate date NOT NULL,
@@ -192,13 +185,8 @@ CREATE TABLE mart.rollup_daily (
     amount_yen numeric NOT NULL,
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (csv_type, source, ddate)
-) PARTITION BY LIST (csv_type);
-COMMENT ON TABLE mart.rollup_daily IS
-    'One row per list, source and day over the active rows; recomputed for the days that change notes name.';
-"""
-
-LOG = """
-CREATE TABLE log.upload_file (
+) PARTITION BY LIST (csv_type)""",
+    "log.upload_file": """(
     id serial PRIMARY KEY,
     file_name text NOT NULL,
     file_hash varchar(64) NOT NULL,
@@ -215,21 +203,15 @@ CREATE TABLE log.upload_file (
     is_deleted boolean NOT NULL DEFAULT false,
     deleted_at timestamptz,
     deleted_by text
-);
-CREATE INDEX upload_file_hash ON log.upload_file (file_hash);
-
-CREATE TABLE log.change_note (
+)""",
+    "log.change_note": """(
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     relation text NOT NULL,
     day date,
     xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
     noted_at timestamptz NOT NULL DEFAULT clock_timestamp()
-);
-CREATE INDEX change_note_relation ON log.change_note (relation);
-COMMENT ON TABLE log.change_note IS
-    'Which relation changed, and on which day of its rows; no day: any of them. Written by triggers and refreshes.';
-
-CREATE TABLE log.view_refresh (
+)""",
+    "log.view_refresh": """(
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     relation text NOT NULL,
     mode text NOT NULL,
@@ -242,20 +224,34 @@ CREATE TABLE log.view_refresh (
     business_date date NOT NULL,
     snapshot pg_snapshot NOT NULL,
     run_id text
-);
-CREATE INDEX view_refresh_relation ON log.view_refresh (relation, id);
-COMMENT ON COLUMN log.view_refresh.snapshot IS 'What the refresh could see: a note outside of it is news to the view.';
-
-CREATE TABLE log.relation (
+)""",
+    "log.relation": """(
     name text PRIMARY KEY,
     kind text NOT NULL,
     definition_hash text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
-);
+)""",
+}
+
+# Columns by table; what an adopted table lacks is added where it is adopted.
+INDEXES = {
+    "daily_target_plan_ddate": ("mart.daily_target_plan", ("ddate",)),
+    "monthly_targets_month": ("kpi.monthly_targets", ("metric", "segment", "month_date")),
+    "upload_file_hash": ("log.upload_file", ("file_hash",)),
+    "change_note_relation": ("log.change_note", ("relation",)),
+    "view_refresh_relation": ("log.view_refresh", ("relation", "id")),
+}
+
+COMMENTS = """
+COMMENT ON TABLE mart.rollup_daily IS
+    'One row per list, source and day over the active rows; recomputed for the days that change notes name.';
+COMMENT ON TABLE log.change_note IS
+    'Which relation changed, and on which day of its rows; no day: any of them. Written by triggers and refreshes.';
+COMMENT ON COLUMN log.view_refresh.snapshot IS 'What the refresh could see: a note outside of it is news to the view.';
 """
 
 TRIGGERS = """
-CREATE FUNCTION log.note_rows() RETURNS trigger
+CREATE OR REPLACE FUNCTION log.note_rows() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $body$
 DECLARE
     -- The expression for a row's day comes from the trigger's definition, never from data.
@@ -277,7 +273,7 @@ BEGIN
 END
 $body$;
 
-CREATE FUNCTION log.note_truncate() RETURNS trigger
+CREATE OR REPLACE FUNCTION log.note_truncate() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $body$
 BEGIN
     INSERT INTO log.change_note (relation) VALUES (TG_TABLE_SCHEMA || '.' || TG_TABLE_NAME);
@@ -288,6 +284,15 @@ $body$;
 
 
 def upgrade() -> None:
-    """Create what stands under the CSV kinds' tables and the views."""
-    for statements in (SCHEMAS, FUNCTIONS, REFERENCE, INPUTS, KING, ROLLUP, LOG, TRIGGERS):
-        op.get_bind().exec_driver_sql(statements)
+    """Create what stands under the CSV kinds' tables and the views; a table that stands already is left as it is."""
+    bind = op.get_bind()
+    for statements in (SCHEMAS, FUNCTIONS):
+        bind.exec_driver_sql(statements)
+    missing = [name for name in TABLES if bind.exec_driver_sql(f"SELECT to_regclass('{name}')").scalar() is None]
+    for name in missing:
+        bind.exec_driver_sql(f"CREATE TABLE {name} {TABLES[name]}")
+    for index, (table, columns) in INDEXES.items():
+        if table in missing:
+            bind.exec_driver_sql(f"CREATE INDEX {index} ON {table} ({', '.join(columns)})")
+    for statements in (COMMENTS, TRIGGERS):
+        bind.exec_driver_sql(statements)
