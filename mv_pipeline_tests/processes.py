@@ -78,11 +78,14 @@ class Dev:
             assert self.process.poll() is None, self.log.read_text()
             return None
 
-    def runs(self, *statuses: str) -> list[dict[str, Any]]:
-        """The runs with one of the statuses, or all of them, the newest first."""
+    def runs(self, job: str, *statuses: str) -> list[dict[str, Any]]:
+        """A job's runs with one of the statuses, or all of them, the newest first.
+
+        Runs of other jobs come when their schedules want it, so a test asks for those of the job that it is about.
+        """
         answer = self.graphql("{ runsOrError { ... on Runs { results { runId jobName status tags { key value } } } } }")
         found = answer["runsOrError"]["results"] if answer else []
-        return [run for run in found if not statuses or run["status"] in statuses]
+        return [run for run in found if run["jobName"] == job and (not statuses or run["status"] in statuses)]
 
     def family(self) -> list[psutil.Process]:
         """The command and every process that it or its children started; the embedded server isn't among them."""

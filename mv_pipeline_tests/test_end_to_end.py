@@ -8,6 +8,7 @@ import psutil
 import psycopg
 import pytest
 
+from mv_pipeline.jobs import INGEST
 from mv_pipeline_tests.factory import csv_text, line
 from mv_pipeline_tests.processes import listening_addresses, running_dev, wait_for
 
@@ -37,7 +38,7 @@ def see_a_file_through(dev):
 
     assert str(wait_for("the view shows the file", tons)[0]) == "12.345"
 
-    (run,) = wait_for("the run has ended", lambda: dev.runs("SUCCESS"))
+    (run,) = wait_for("the run has ended", lambda: dev.runs(INGEST, "SUCCESS"))
     tags = {tag["key"]: tag["value"] for tag in run["tags"]}
     assert (run["jobName"], tags["dagster/sensor_name"]) == ("ingest", "inbox")
     assert not (folder / "list.csv").exists()

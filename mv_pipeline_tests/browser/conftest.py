@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from mv_pipeline import sample
 from mv_pipeline.embedded import running_server
+from mv_pipeline.jobs import INGEST
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.conftest import TODAY
 from mv_pipeline_tests.factory import csv_text, line
@@ -53,7 +54,7 @@ def dev(browser: Browser) -> Iterator[Dev]:
                 connection.execute(f"ALTER DATABASE mv_pipeline SET mv_pipeline.business_date = '{TODAY}'")
             with running_dev(settings, Path(folder) / "log") as dev:
                 _drop_files(settings, Path(folder) / "files")
-                wait_for("the files have been taken", lambda: dev.runs("SUCCESS"))
+                wait_for("the files have been taken", lambda: dev.runs(INGEST, "SUCCESS"))
                 yield dev
 
 

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from mv_pipeline.intake.problems import MESSAGES, Code
+from mv_pipeline.jobs import OVERVIEW
 from mv_pipeline_tests.browser.conftest import BROKEN_FILE, BROKEN_KIND
 from mv_pipeline_tests.processes import wait_for
 
@@ -38,17 +39,20 @@ def backfill(browser, dev):
     return found["id"]
 
 
+FROM_A_PAGE = "__ASSET_JOB"
+"""The job of Dagster's own that a page's *Materialize* runs in."""
+
 LAUNCH_OVERVIEW = """mutation { launchRun(executionParams: {
   selector: { repositoryLocationName: "mv_pipeline", repositoryName: "__repository__", jobName: "overview" },
   runConfigData: "{}"
-}) { __typename } }"""
+}) { ... on LaunchRunSuccess { run { runId } } } }"""
 
 
 @pytest.fixture(scope="module")
 def overview(dev):
     """The job `overview` has run once, without waiting for its schedule."""
-    assert dev.graphql(LAUNCH_OVERVIEW)["launchRun"]["__typename"] == "LaunchRunSuccess"
-    return wait_for("the overview", lambda: [run for run in dev.runs("SUCCESS") if run["jobName"] == "overview"])
+    launched = dev.graphql(LAUNCH_OVERVIEW)["launchRun"]["run"]["runId"]
+    wait_for("the overview", lambda: [run for run in dev.runs(OVERVIEW, "SUCCESS") if run["runId"] == launched])
 
 
 def test_a_range_of_days_is_backfilled_from_its_page(dev, backfill):
@@ -74,13 +78,13 @@ def test_a_views_lineage_shows_what_it_reads_and_who_reads_it(page: Page, shoot)
 
 
 def test_a_view_is_materialized_from_its_page(page: Page, dev):
-    before = len(dev.runs("SUCCESS"))
+    before = len(dev.runs(FROM_A_PAGE, "SUCCESS"))
     page.goto("/assets/mart/mv_target_card_per_day")
 
     page.get_by_role("button", name="Materialize").first.click()
 
     expect(page.get_by_text("Launched run")).to_be_visible()
-    wait_for("the view has been materialized", lambda: len(dev.runs("SUCCESS")) > before)
+    wait_for("the view has been materialized", lambda: len(dev.runs(FROM_A_PAGE, "SUCCESS")) > before)
 
 
 def test_a_views_page_says_what_it_is_and_plots_its_numbers(page: Page, overview, shoot):

@@ -9,6 +9,7 @@ import psycopg
 
 from mv_pipeline.database import Database, session_lock
 from mv_pipeline.embedded import running_server
+from mv_pipeline.jobs import INGEST
 from mv_pipeline_tests.factory import csv_text, line
 from mv_pipeline_tests.processes import running_dev, wait_for
 
@@ -42,6 +43,7 @@ def test_everything_is_killed_in_the_middle_of_a_run_and_started_again(home):
         ):
             drop("first.csv", yesterday, 3)
             wait_for("the run waits in the rollup", lambda: waiting_for_a_lock(connection))
+            (dead,) = dev.runs(INGEST, "STARTED")
             family = dev.family()
             for process in family:
                 process.kill()
@@ -49,13 +51,12 @@ def test_everything_is_killed_in_the_middle_of_a_run_and_started_again(home):
             dev.process.wait(30)
 
         with running_dev(settings, log) as dev:
-            (dead,) = dev.runs(*UNDER_WAY)
             drop("second.csv", yesterday - timedelta(days=1), 5)
 
             assert wait_for("the first file shows", lambda: tons(yesterday)) == 3
             assert wait_for("the second file shows", lambda: tons(yesterday - timedelta(days=1))) == 5
-            wait_for("no run is under way", lambda: not dev.runs(*UNDER_WAY))
-            assert dead["runId"] in [run["runId"] for run in dev.runs("FAILURE")]
+            wait_for("no run is under way", lambda: not dev.runs(INGEST, *UNDER_WAY))
+            assert dead["runId"] in [run["runId"] for run in dev.runs(INGEST, "FAILURE")]
             dev.process.send_signal(signal.SIGINT)
             assert dev.process.wait(60) == 0
         with database.connect() as connection:
