@@ -19,7 +19,8 @@ install: $(STAMP) ## Make .venv with exactly the packages of uv.lock
 $(STAMP): pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say which by make PYTHON=python3.12 …")'
 	@test -x $(UV) || { $(PYTHON) -m venv --clear $(VENV) && $(RUN)/python -m pip install --quiet --disable-pip-version-check --target $(VENV)/uv "uv==$(UV_VERSION)"; }
-	$(UV) sync --frozen --quiet
+	@# Compiled now, because every run is a process of its own, and a service's user may not write the bytecode.
+	$(UV) sync --frozen --quiet --compile-bytecode
 	@touch $@
 
 demo: install ## Made-up files through the real path, then every view in a table
