@@ -15,7 +15,8 @@ from mv_pipeline.definitions import defs
 from mv_pipeline.metrics.collector import PlantCollector
 from mv_pipeline.refresh import last_refresh, read_staleness
 from mv_pipeline.schema.migrate import migrate
-from mv_pipeline.schema.roles import PIPELINE, READER, Privilege, wanted_privileges
+from mv_pipeline.schema.privileges import Privilege, wanted_privileges
+from mv_pipeline.schema.roles import PIPELINE, READER
 from mv_pipeline.sensors import changed_request, ingest_request
 from mv_pipeline.settings import PROJECT_ROOT
 from mv_pipeline_tests.factory import csv_text, drop, line

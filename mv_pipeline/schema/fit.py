@@ -119,7 +119,9 @@ def _king_remarks(connection: Connection, fit: Fit) -> list[str]:
         return []
     # As ref.king_date reads it, which isn't there yet.
     count, example = connection.execute(
-        r"SELECT count(*), min(invoice_date) FROM stg.receive_king_final WHERE invoice_date IS NOT NULL AND NOT ("
+        # An empty one says least, so it is the last to be shown.
+        r"SELECT count(*), coalesce(min(invoice_date) FILTER (WHERE invoice_date <> ''), '') "
+        r"FROM stg.receive_king_final WHERE invoice_date IS NOT NULL AND NOT ("
         r"invoice_date ~ '^\d{4}([-/])\d{2}\1\d{2}$' AND pg_input_is_valid(replace(invoice_date, '/', '-'), 'date'))"
     ).fetchone() or (0, "")
     if not count:

@@ -25,7 +25,7 @@ from mv_pipeline.database import (
 from mv_pipeline.errors import OperatorError
 from mv_pipeline.refresh import last_refresh, refresh_view
 from mv_pipeline.rollup import note_every_day, spell_out_days, update_rollup, waiting_days
-from mv_pipeline.schema import build, revise, roles, staging
+from mv_pipeline.schema import build, privileges, revise, roles, staging
 from mv_pipeline.schema.carry import describe, outdated_comments, record
 from mv_pipeline.schema.foreign import read_foreign
 from mv_pipeline.schema.plan import Plan, feeders, is_small, read_plan
@@ -69,7 +69,7 @@ class Migration:
     kept: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     reference: dict[str, int] = field(default_factory=dict)
-    access: roles.Changes = field(default_factory=roles.Changes)
+    access: privileges.Changes = field(default_factory=privileges.Changes)
 
 
 def plan(database: Database, catalog: Catalog, *, with_roles: bool = False) -> Plan:
@@ -177,14 +177,14 @@ def _carry_out(
     )
 
 
-def _tables(database: Database, catalog: Catalog, small: Sequence[Index], *, with_roles: bool) -> roles.Changes:
+def _tables(database: Database, catalog: Catalog, small: Sequence[Index], *, with_roles: bool) -> privileges.Changes:
     """Everything about tables and roles but large indexes, in one transaction."""
     with revise.transaction(database) as bound:
         connection = bound.connection
         limit_waits(connection, lock_timeout=_LOCK_TIMEOUT)
         uses_roles = with_roles or roles.in_use(connection)
         created = roles.prepare(connection) if with_roles else []
-        owners = roles.hand_over(connection, catalog) if uses_roles else {}
+        owners = privileges.hand_over(connection, catalog) if uses_roles else {}
         if uses_roles:
             roles.act_as_owner(connection)
         bound.upgrade()
@@ -192,12 +192,12 @@ def _tables(database: Database, catalog: Catalog, small: Sequence[Index], *, wit
         for index in small:
             index.create(connection)
         staging.create_triggers(connection, staging.unnoted(connection))
-    return roles.Changes(created, owners)
+    return privileges.Changes(created, owners)
 
 
 def _finish(
-    connection: Connection, catalog: Catalog, found: Plan, access: roles.Changes | None
-) -> tuple[list[str], dict[str, str], roles.Changes]:
+    connection: Connection, catalog: Catalog, found: Plan, access: privileges.Changes | None
+) -> tuple[list[str], dict[str, str], privileges.Changes]:
     """Write down what was adopted, clear away what stepped aside, and grant what the roles lack."""
     with connection.transaction():
         limit_waits(connection, lock_timeout=_LOCK_TIMEOUT)
@@ -210,9 +210,9 @@ def _finish(
         functions = drop_functions(connection, found.functions)
         aside = sweep(connection)
         if access is None:
-            return functions, aside, roles.Changes()
-        owners = access.owners | roles.hand_over(connection, catalog)
-        return functions, aside, roles.Changes(access.created, owners, *roles.grant(connection, catalog))
+            return functions, aside, privileges.Changes()
+        owners = access.owners | privileges.hand_over(connection, catalog)
+        return functions, aside, privileges.Changes(access.created, owners, *privileges.grant(connection, catalog))
 
 
 def _views(connection: Connection, catalog: Catalog, names: list[str], retired: list[str]) -> Swapped:

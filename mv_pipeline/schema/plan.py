@@ -15,7 +15,7 @@ from mv_pipeline.catalog.sources import SOURCES
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database import Connection, Database, limit_waits, scalar
 from mv_pipeline.reference import CLOSURE_DAYS
-from mv_pipeline.schema import fit, relations, retired, revise, roles, staging
+from mv_pipeline.schema import fit, privileges, relations, retired, revise, roles, staging
 from mv_pipeline.schema.carry import outdated_comments
 from mv_pipeline.schema.obstacles import find_obstacles
 from mv_pipeline.schema.relations import Action
@@ -166,9 +166,9 @@ def _role_steps(connection: Connection, catalog: Catalog, *, with_roles: bool) -
     why = "--roles" if with_roles else "the database uses the roles"
     for role in roles.missing(connection) if with_roles else []:
         yield Step(f"create the role {role}", why, _NONE)
-    for name, role in roles.misowned(connection, catalog).items():
+    for name, role in privileges.misowned(connection, catalog).items():
         yield Step(f"give {name} to {role}", why, "ACCESS EXCLUSIVE")
-    granted, revoked = roles.compare(connection, catalog)
+    granted, revoked = privileges.compare(connection, catalog)
     if granted or revoked:
         yield Step(f"grant {len(granted)} privileges and revoke {len(revoked)}", why, _NONE)
 

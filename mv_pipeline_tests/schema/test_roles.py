@@ -28,7 +28,8 @@ from mv_pipeline.restored import notice_restore
 from mv_pipeline.rollup import note_every_day, update_rollup
 from mv_pipeline.schema import roles
 from mv_pipeline.schema.migrate import MigrateError, migrate
-from mv_pipeline.schema.roles import OWNER, PIPELINE, READER, SCHEMAS, Changes, RolesError, wanted_privileges
+from mv_pipeline.schema.privileges import SCHEMAS, Changes, wanted_privileges
+from mv_pipeline.schema.roles import OWNER, PIPELINE, READER, RolesError
 from mv_pipeline.sensors import ingest_request
 from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.factory import csv_text, drop, line, take
