@@ -3,12 +3,19 @@
 What is looked at stands in `probes`.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 
 import dagster as dg
 
-from mv_pipeline.assets.describe import HOUSEKEEPING, HOUSEKEEPING_CHECK, LAST, UPLOAD_CALENDAR, asset_key
+from mv_pipeline.assets.describe import (
+    HOUSEKEEPING,
+    HOUSEKEEPING_CHECK,
+    LAST,
+    PROOF_OF_VIEW,
+    UPLOAD_CALENDAR,
+    asset_key,
+)
 from mv_pipeline.catalog.kinds import KINDS, LISTS
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.tables import ROLLUPS
@@ -51,14 +58,16 @@ def build_check(*, name: str, probes: list[Probe]) -> dg.AssetChecksDefinition:
     return checks
 
 
-def build_proof(*, name: str, prove: Callable[[Database, str], Difference]) -> dg.AssetChecksDefinition:
+def build_proof(
+    *, name: str, prove: Callable[[Database, str], Difference], op_tags: Mapping[str, str]
+) -> dg.AssetChecksDefinition:
     """Make the check that compares a rollup or view with a full recompute, and repairs it."""
 
     @dg.asset_check(
         name=PROOF,
         asset=asset_key(name),
         description="Every row is what a full recompute from the staging lines gives. Repairs what differs.",
-        op_tags=LAST,
+        op_tags=op_tags,
     )
     def proof(context: dg.AssetCheckExecutionContext, database: dg.ResourceParam[Database]) -> dg.AssetCheckResult:
         difference = prove(database, context.run.run_id)
@@ -75,9 +84,12 @@ def build_proof(*, name: str, prove: Callable[[Database, str], Difference]) -> d
 def build_proofs(catalog: Catalog) -> list[dg.AssetChecksDefinition]:
     """Make the proofs of every rollup and materialized view; they read everything, so only the night runs them."""
     return [
-        *(build_proof(name=table.name, prove=partial(_prove_rollup, csv_type)) for csv_type, table in ROLLUPS.items()),
         *(
-            build_proof(name=view.name, prove=partial(_prove_view, catalog, view))
+            build_proof(name=table.name, prove=partial(_prove_rollup, csv_type), op_tags=LAST)
+            for csv_type, table in ROLLUPS.items()
+        ),
+        *(
+            build_proof(name=view.name, prove=partial(_prove_view, catalog, view), op_tags=PROOF_OF_VIEW)
             for view in catalog.materialized_views
         ),
     ]

@@ -10,6 +10,9 @@ OWNER = "team:data-platform"
 # Within a run, what readers wait for comes first: the way to the materialized views, then plain views, then checks.
 FIRST = {"dagster/priority": "1"}
 LAST = {"dagster/priority": "-1"}
+# A view is proved once its rollups have been repaired: else it would equal a wrong rollup, and be stale thereafter.
+PROOF_OF_VIEW = {"dagster/priority": "-2"}
+AFTER_ALL = {"dagster/priority": "-3"}
 GROUP_INTAKE = "intake"
 GROUP_STAGING = "staging"
 GROUP_ROLLUP = "rollup"

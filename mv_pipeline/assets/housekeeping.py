@@ -6,6 +6,7 @@ from datetime import datetime
 import dagster as dg
 
 from mv_pipeline.assets.describe import (
+    AFTER_ALL,
     GROUP_HOUSEKEEPING,
     HOUSEKEEPING,
     HOUSEKEEPING_CHECK,
@@ -17,9 +18,6 @@ from mv_pipeline.database import Database
 from mv_pipeline.housekeeping.limits import Limits
 from mv_pipeline.housekeeping.night import keep_house
 from mv_pipeline.settings import TIME_ZONE, load_settings
-
-# After the checks and proofs, which are LAST among what people wait for.
-_AFTER_ALL = {"dagster/priority": "-2"}
 
 
 @dg.asset(
@@ -39,7 +37,7 @@ _AFTER_ALL = {"dagster/priority": "-2"}
             description="Nothing that is older than its setting is left, and nothing could not be deleted.",
         )
     ],
-    op_tags=_AFTER_ALL,
+    op_tags=AFTER_ALL,
 )
 def housekeeping(
     context: dg.AssetExecutionContext, database: dg.ResourceParam[Database]
