@@ -166,13 +166,9 @@ def _write(settings: Settings, number: int) -> Path:
 def _dev(settings: Settings) -> Iterator[Callable[[str], Any]]:
     """Run `mv-pipeline dev` with the committed settings, and lend a way to ask its web server."""
     log_path = settings.home / "dev.log"
+    # Each run is a new process, so it matters that Python keeps what it compiled.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    environment |= {
-        "MV_PIPELINE_HOME": str(settings.home),
-        "MV_PIPELINE_PORT": str(settings.port),
-        # Each run is a new process, so what Python keeps of compiled modules matters; here it is kept out of the way.
-        "PYTHONPYCACHEPREFIX": str(settings.home / "pycache"),
-    }
+    environment |= {"MV_PIPELINE_HOME": str(settings.home), "MV_PIPELINE_PORT": str(settings.port)}
     with log_path.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603  # our own command
             [str(Path(sys.executable).with_name("mv-pipeline")), "dev"],

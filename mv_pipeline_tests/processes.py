@@ -18,6 +18,7 @@ import psutil
 
 from mv_pipeline.settings import Settings
 
+COMMAND = str(Path(sys.executable).with_name("mv-pipeline"))
 PATIENCE_S = 180
 Found = TypeVar("Found")
 
@@ -31,6 +32,19 @@ def wait_for(what: str, look: Callable[[], Found | None]) -> Found:
             return found
         time.sleep(0.2)
     raise AssertionError(f"{what}: nothing after {PATIENCE_S} s")
+
+
+def run_command(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `mv-pipeline` to its end, in this process's environment without Dagster's own variables.
+
+    Args:
+        arguments: the command and what follows it.
+        variables: more of its environment.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER")}
+    return subprocess.run(
+        [COMMAND, *map(str, arguments)], env={**environment, **variables}, capture_output=True, text=True
+    )
 
 
 def free_port() -> int:
@@ -106,7 +120,7 @@ def running_dev(settings: Settings, log: Path, **variables: str) -> Iterator[Dev
     environment |= {"MV_PIPELINE_HOME": str(settings.home), "MV_PIPELINE_PORT": str(settings.port), **variables}
     with log.open("ab") as file:
         process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("mv-pipeline")), "dev"],
+            [COMMAND, "dev"],
             env=environment,
             stdout=file,
             stderr=file,

@@ -3,8 +3,6 @@
 import os
 import re
 import subprocess
-import sys
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -12,6 +10,7 @@ import pytest
 from mv_pipeline.database import Database, is_transient, limit_waits
 from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.factory import csv_text, line
+from mv_pipeline_tests.processes import COMMAND
 
 USER = "md_superuser"
 
@@ -61,10 +60,9 @@ def test_every_connection_of_a_migration_and_an_upload_has_a_name(connections, s
         "MV_PIPELINE_DATABASE_URL": plant.replace("postgres@", f"{USER}@"),
         "MV_PIPELINE_DAGSTER_URL": storage.replace("postgres@", f"{USER}@"),
     }
-    command = str(Path(sys.executable).with_name("mv-pipeline"))
 
     for arguments in (["migrate"], ["ingest", "--kind", "shogun_final_yard", str(path)], ["status"], ["doctor"]):
-        subprocess.run([command, *arguments], env=environment, check=True, capture_output=True)
+        subprocess.run([COMMAND, *arguments], env=environment, check=True, capture_output=True)
 
     names = connections()
     plants, storages = (names[re.search(r"/(test_\d+)", url).group(1)] for url in (plant, storage))

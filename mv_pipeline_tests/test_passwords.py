@@ -1,10 +1,6 @@
 """A password stays in its URL: no output, no error, no file and nothing that Dagster stores or shows repeats it."""
 
-import os
-import subprocess
-import sys
 import traceback
-from pathlib import Path
 
 import dagster as dg
 import psycopg
@@ -17,6 +13,7 @@ from mv_pipeline.schema.migrate import MigrateError, migrate
 from mv_pipeline.settings import Settings, SettingsError, load_settings
 from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.factory import csv_text, line
+from mv_pipeline_tests.processes import run_command
 
 CANARY = "c4n4ry"
 REFUSED = f"postgresql://u:{CANARY}@127.0.0.1:1/plant"
@@ -47,19 +44,13 @@ def storage(server, with_password):
 @pytest.fixture
 def cli(settings, storage, with_password):
     """Run `mv-pipeline` with the password in both URLs; returns exit code and all that it wrote."""
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("DAGSTER")},
+    urls = {
         "MV_PIPELINE_DATABASE_URL": with_password(settings.resolved_database_url()),
         "MV_PIPELINE_DAGSTER_URL": with_password(storage),
     }
 
     def run(*arguments, **variables):
-        done = subprocess.run(
-            [str(Path(sys.executable).with_name("mv-pipeline")), *map(str, arguments)],
-            env={**environment, **variables},
-            capture_output=True,
-            text=True,
-        )
+        done = run_command(*arguments, **{**urls, **variables})
         return done.returncode, done.stdout + done.stderr
 
     return run

@@ -1,11 +1,9 @@
 """`mv-pipeline migrate --plan` and `mv-pipeline diff` as somebody uses them who is about to move in."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import pytest
 
@@ -15,6 +13,7 @@ from mv_pipeline.schema.migrate import migrate, plan
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.adoption import look
 from mv_pipeline_tests.adoption.test_misfits import MISFITS, says
+from mv_pipeline_tests.processes import run_command
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -23,12 +22,8 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def cli(settings: Settings) -> Run:
     """Run `mv-pipeline` on the running database, which the environment names."""
 
-    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [str(Path(sys.executable).with_name("mv-pipeline")), *arguments]
-        # A wide terminal, in which no line is broken.
-        return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "1000"})
-
-    return run
+    # A wide terminal, in which no line is broken.
+    return partial(run_command, COLUMNS="1000")
 
 
 def test_the_plan_is_shown_and_nothing_is_done(

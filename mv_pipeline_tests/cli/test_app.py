@@ -1,11 +1,7 @@
 """The command line as its users run it: a process of its own, its output and its exit code."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,6 +11,7 @@ from mv_pipeline.cli.app import app
 from mv_pipeline.settings import PROJECT_ROOT
 from mv_pipeline_tests.conftest import NEWEST_REVISION, create_database, drop_database
 from mv_pipeline_tests.factory import csv_text, line
+from mv_pipeline_tests.processes import run_command
 
 KIND = "shogun_final_receive"
 
@@ -30,18 +27,9 @@ def storage(server):
 @pytest.fixture
 def cli(settings, storage):
     """Run `mv-pipeline` on the test's home and database."""
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("DAGSTER")},
-        "MV_PIPELINE_DAGSTER_URL": storage,
-    }
 
     def run(*arguments, code=0, **variables):
-        done = subprocess.run(
-            [str(Path(sys.executable).with_name("mv-pipeline")), *map(str, arguments)],
-            env={**environment, **variables},
-            capture_output=True,
-            text=True,
-        )
+        done = run_command(*arguments, **{"MV_PIPELINE_DAGSTER_URL": storage, **variables})
         assert done.returncode == code, done.stdout + done.stderr
         return done
 

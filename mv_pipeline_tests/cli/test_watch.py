@@ -1,15 +1,12 @@
 """`watch` as a timer runs it: a process of its own, one look, and no daemon anywhere."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from mv_pipeline_tests.alerts.conftest import Receiver
 from mv_pipeline_tests.conftest import create_database, drop_database
+from mv_pipeline_tests.processes import run_command
 
 REFUSED = "postgresql://nobody@127.0.0.1:1/plant"
 
@@ -31,17 +28,8 @@ def receiver():
 @pytest.fixture
 def watch(settings, storage, receiver):
     def run(*arguments, **variables):
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("DAGSTER")},
-            "MV_PIPELINE_DAGSTER_URL": storage,
-            "MV_PIPELINE_ALERT_URLS": receiver.url,
-        }
-        return subprocess.run(
-            [str(Path(sys.executable).with_name("mv-pipeline")), "watch", *arguments],
-            env={**environment, **variables},
-            capture_output=True,
-            text=True,
-        )
+        given = {"MV_PIPELINE_DAGSTER_URL": storage, "MV_PIPELINE_ALERT_URLS": receiver.url, **variables}
+        return run_command("watch", *arguments, **given)
 
     return run
 

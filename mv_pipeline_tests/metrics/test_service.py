@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import psycopg
@@ -16,10 +15,9 @@ from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.deploy.conftest import running, wait_until_listening
 from mv_pipeline_tests.factory import csv_text, line
 from mv_pipeline_tests.metrics.scrape import scrape
-from mv_pipeline_tests.processes import free_port, listening_addresses, wait_for
+from mv_pipeline_tests.processes import COMMAND, free_port, listening_addresses, wait_for
 
 KIND = "shogun_final_receive"
-COMMAND = str(Path(sys.executable).with_name("mv-pipeline"))
 
 
 @pytest.fixture

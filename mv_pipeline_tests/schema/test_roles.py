@@ -1,13 +1,9 @@
 """The roles: the pipeline does its work, dashboards are read, and neither role can do more."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 from unittest.mock import PropertyMock, patch
 
 import dagster as dg
@@ -33,6 +29,7 @@ from mv_pipeline.schema.roles import OWNER, PIPELINE, READER, RolesError
 from mv_pipeline.sensors import ingest_request
 from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.factory import csv_text, drop, line, take
+from mv_pipeline_tests.processes import run_command
 
 KIND = "shogun_final_receive"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -565,13 +562,11 @@ def test_the_command_line_works_as_the_pipeline_on_a_dagster_database_of_its_own
     path.write_text(csv_text([line(KIND, net_weight=5000)]), encoding="cp932", newline="")
 
     def cli(name, *arguments):
-        environment = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("DAGSTER")},
-            "MV_PIPELINE_DATABASE_URL": settings.resolved_database_url().replace("postgres@", f"{name}@"),
-            "MV_PIPELINE_DAGSTER_URL": storage.replace("postgres@", f"{name}@"),
-        }
-        command = [str(Path(sys.executable).with_name("mv-pipeline")), *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True)
+        return run_command(
+            *arguments,
+            MV_PIPELINE_DATABASE_URL=settings.resolved_database_url().replace("postgres@", f"{name}@"),
+            MV_PIPELINE_DAGSTER_URL=storage.replace("postgres@", f"{name}@"),
+        )
 
     with psycopg.connect(storage, autocommit=True) as connection:
         connection.execute(f"ALTER ROLE ms_pipeline SET role = '{PIPELINE}'")
