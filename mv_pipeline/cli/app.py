@@ -3,6 +3,7 @@
 Data goes to stdout, progress and errors to stderr. An error is one line with the way out.
 """
 
+import importlib.metadata
 import json
 import sys
 from collections.abc import Sequence
@@ -67,8 +68,19 @@ def _relation_names() -> list[str]:
     return list(load_catalog(load_settings().sql_dir).relations)
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"mv-pipeline {importlib.metadata.version('mv-pipeline')}\n")
+        raise typer.Exit
+
+
 @app.callback()
-def options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[  # noqa: ARG001  # its callback answers
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
     """Keep the plant's materialized views fresh."""
     sys.excepthook = sys.__excepthook__ if debug else _tell
 

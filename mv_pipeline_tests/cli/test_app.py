@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tomllib
 
 import psycopg
 import pytest
@@ -416,6 +417,12 @@ def test_new_writes_a_file_that_the_lint_and_migrate_take(cli, sql_dir):
     assert linted.stdout == "Nothing is wrong with the SQL files.\n"
     assert "mart.mv_new: create" in migrated.stdout
     assert again.stderr == f"mv-pipeline: {path} is there already. Choose another name, or edit it.\n"
+
+
+def test_version_is_the_projects(cli):
+    project = tomllib.loads((PROJECT_ROOT / "pyproject.toml").read_text())["project"]
+
+    assert cli("--version").stdout == f"{project['name']} {project['version']}\n"
 
 
 def test_lint_says_what_is_wrong_line_by_line_and_exits_1(cli, sql_dir):
