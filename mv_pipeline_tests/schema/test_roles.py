@@ -35,6 +35,7 @@ KIND = "shogun_final_receive"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 USERS = {"ms_owner": OWNER, "ms_pipeline": PIPELINE, "ms_reader": READER}
 D1 = date(2025, 12, 1)
+SEVENTEEN = 170000
 DENIED = psycopg.errors.InsufficientPrivilege
 
 
@@ -113,6 +114,19 @@ def foreign_objects(connection):
     ]
 
 
+def left_to_the_pipeline(connection):
+    """What belongs to the pipeline by design: before PostgreSQL 17 only the owner of a view can refresh it."""
+    if connection.info.server_version >= SEVENTEEN:
+        return []
+    rows = connection.execute(
+        "SELECT c.relname FROM pg_class AS c LEFT JOIN pg_index AS i ON i.indexrelid = c.oid "
+        "JOIN pg_class AS m ON m.oid = coalesce(i.indrelid, c.oid) "
+        "WHERE m.relkind = 'm' AND m.relnamespace::regnamespace::text = ANY (%s)",
+        [list(SCHEMAS)],
+    )
+    return [row[0] for row in rows]
+
+
 def tons(database, day):
     with database.connect() as connection:
         query = "SELECT receive_net_ton FROM mart.mv_receive_daily WHERE ddate = %s"
@@ -129,14 +143,14 @@ def edited(catalog: Catalog, name: str, query: str) -> Catalog:
 
 def test_everything_in_the_schemas_is_handed_over(plant):
     with plant.connect() as connection:
-        assert foreign_objects(connection) == []
+        assert sorted(foreign_objects(connection)) == sorted(left_to_the_pipeline(connection))
 
 
 def test_an_empty_database_is_the_owners_from_the_start(empty_database, catalog):
     migrate(empty_database, catalog, with_roles=True)
 
     with empty_database.connect() as connection:
-        assert foreign_objects(connection) == []
+        assert sorted(foreign_objects(connection)) == sorted(left_to_the_pipeline(connection))
 
 
 def test_a_second_migration_changes_nothing(plant, catalog):
@@ -178,7 +192,8 @@ def test_the_grants_of_others_are_left_alone(plant, catalog):
     with plant.connect() as connection:
         kept = connection.execute("SELECT has_table_privilege('pg_monitor', 'mart.daily_target_plan', 'SELECT')")
         assert kept.fetchone() == (True,)
-        assert foreign_objects(connection) == ["of_another_software"]
+        left = left_to_the_pipeline(connection)
+        assert sorted(foreign_objects(connection)) == sorted([*left, "of_another_software"])
 
 
 def test_a_member_of_the_owner_migrates_and_what_it_makes_is_the_owners(user, catalog):
@@ -188,7 +203,7 @@ def test_a_member_of_the_owner_migrates_and_what_it_makes_is_the_owners(user, ca
 
     assert result.changed == {"ref.v_customer": "swap"}
     with user("ms_owner").connect() as connection:
-        assert foreign_objects(connection) == []
+        assert sorted(foreign_objects(connection)) == sorted(left_to_the_pipeline(connection))
     with user("ms_reader").connect() as connection:
         connection.execute("TABLE ref.v_customer")
 
@@ -217,10 +232,12 @@ def test_an_administrator_who_is_no_superuser_can_hand_over(server, settings, ca
     migrate(database, catalog, with_roles=True)
 
     with database.connect() as connection:
-        assert foreign_objects(connection) == []
+        assert sorted(foreign_objects(connection)) == sorted(left_to_the_pipeline(connection))
     assert migrate(database, catalog).access == Changes()
     drop_database(server, url)
     with psycopg.connect(server.resolved_database_url(), autocommit=True) as connection:
+        # Given before PostgreSQL 17 only; elsewhere the server just remarks that there is nothing to revoke.
+        connection.execute(f"REVOKE {PIPELINE} FROM {OWNER} GRANTED BY ms_admin")
         connection.execute("DROP ROLE ms_admin")
 
 
@@ -361,8 +378,11 @@ def test_the_sensors_look(pipeline, settings, instance, plant, monkeypatch):
     ],
 )
 def test_the_pipeline_can_do_no_more_than_its_work(pipeline, statement):
-    with pipeline.connect() as connection, pytest.raises(DENIED):
-        connection.execute(statement)
+    with pipeline.connect() as connection:
+        if statement.startswith("DROP MATERIALIZED VIEW") and left_to_the_pipeline(connection):
+            pytest.skip("before PostgreSQL 17 the pipeline owns what it refreshes")
+        with pytest.raises(DENIED):
+            connection.execute(statement)
 
 
 def test_the_pipeline_makes_no_trigger_that_runs_as_the_owner(pipeline):
@@ -531,6 +551,9 @@ def test_on_16_the_owner_rebuilds_them_and_the_pipeline_and_the_reader_go_on(six
 
 
 def test_after_an_upgrade_the_owner_gets_them_back(plant, catalog):
+    with plant.connect() as connection:
+        if left_to_the_pipeline(connection):
+            pytest.skip("there is no upgrade before PostgreSQL 17")
     with patch.object(psycopg.ConnectionInfo, "server_version", PropertyMock(return_value=160010)):
         migrate(plant, catalog, with_roles=True)
 
@@ -538,7 +561,7 @@ def test_after_an_upgrade_the_owner_gets_them_back(plant, catalog):
 
     assert {view.name for view in catalog.materialized_views} <= result.access.owners.keys()
     with plant.connect() as connection:
-        assert foreign_objects(connection) == []
+        assert sorted(foreign_objects(connection)) == sorted(left_to_the_pipeline(connection))
 
 
 # The command line
