@@ -111,13 +111,13 @@ def definition_probe(relation: Relation) -> Probe:
             [relation.name],
         ).fetchone()
         found = row[0][:_SHOWN_HASH] if row else "none"
-        if found == wanted and not is_as_file(connection, relation):
-            found = f"{wanted}, changed by hand since,"
+        by_hand = found == wanted and not is_as_file(connection, relation)
+        since = ", changed by hand since, was" if by_hand else ""
         return _judge(
-            found == wanted,
-            f"Definition {found} found in the database, {wanted} of the file expected.",
+            found == wanted and not by_hand,
+            f"Definition {found}{since} found in the database, {wanted} of the file expected.",
             f"Look at `mv-pipeline diff {relation.name}`, then run `mv-pipeline migrate`.",
-            {"found": found, "expected": wanted},
+            {"found": found, "expected": wanted, "changed_by_hand": by_hand},
         )
 
     return Probe(DEFINITION, "What the database holds is what the SQL file says.", look)

@@ -290,7 +290,9 @@ def test_a_view_that_somebody_changed_by_hand_is_found(connection, catalog):
 
     after = probe.look(connection)
     assert (before.passed, after.passed) == (True, False)
-    assert ", changed by hand since, found" in after.message
+    assert ", changed by hand since, was found" in after.message
+    assert after.metadata["found"] == after.metadata["expected"]
+    assert (before.metadata["changed_by_hand"], after.metadata["changed_by_hand"]) == (False, True)
 
 
 def test_every_view_is_what_its_file_says(connection, catalog):
