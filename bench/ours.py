@@ -10,6 +10,7 @@ from mv_pipeline.database import Connection, limit_waits
 from mv_pipeline.intake.load import Upload
 from mv_pipeline.intake.upload import take_file
 from mv_pipeline.refresh import last_refresh, refresh_view
+from mv_pipeline.restored import notice_restore
 from mv_pipeline.rollup import update_rollup
 
 CSV_TYPE = "receive"
@@ -31,6 +32,7 @@ def roll_up(connection: Connection) -> None:
     """What the rollup's step does."""
     with connection.transaction():
         limit_waits(connection, synchronous_commit="off")
+        notice_restore(connection)
         update_rollup(connection, CSV_TYPE)
 
 
