@@ -35,6 +35,9 @@ class Refresh:
     size_bytes: int
 
 
+AT_HOME = "EXISTS (SELECT FROM log.server JOIN pg_control_system() AS here USING (system_identifier))"
+"""True in SQL if this server is the one that wrote the log; see `restored`."""
+
 _CONCURRENT_INDEX = (
     "EXISTS (SELECT FROM pg_index WHERE indrelid = %(name)s::regclass AND indisunique AND indisvalid "
     "AND indpred IS NULL AND indexprs IS NULL)"
@@ -171,8 +174,7 @@ def last_refresh(connection: Connection, catalog: Catalog, relation: Relation) -
         # A note on a source's day waits for the rollup, so it is news even to a refresh that came after it.
         "AND (n.relation = ANY (%(sources)s) OR NOT pg_visible_in_snapshot(n.xid, r.snapshot)) ORDER BY n.relation), "
         # See `restored`: where it has been noticed, the newest refresh is made one that has seen nothing.
-        "r.snapshot::text = '1:1:' OR NOT EXISTS (SELECT FROM log.server JOIN pg_control_system() AS here "
-        "ON here.system_identifier = server.system_identifier) "
+        f"r.snapshot::text = '1:1:' OR NOT {AT_HOME} "
         "FROM log.view_refresh AS r WHERE relation = %(name)s ORDER BY id DESC LIMIT 1",
         {
             "name": relation.name,

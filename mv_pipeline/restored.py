@@ -6,6 +6,7 @@ server that hasn't counted as far, a new note would look like one that the view 
 
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database import Connection, scalar
+from mv_pipeline.refresh import AT_HOME
 from mv_pipeline.rollup import note_every_day
 
 
@@ -18,6 +19,9 @@ def notice_restore(connection: Connection) -> bool:
     Returns:
         True if it was another server.
     """
+    # Nearly always the answer; it is asked in each rollup, so it costs no savepoint.
+    if scalar(connection, f"SELECT {AT_HOME}"):
+        return False
     with connection.transaction():
         restored: bool = scalar(connection, "SELECT log.take_over()")
         if restored:
