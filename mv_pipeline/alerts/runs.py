@@ -20,6 +20,7 @@ from mv_pipeline.assets.describe import GROUP_OVERVIEW
 from mv_pipeline.assets.failures import LOGGED
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.checks import check_keys
+from mv_pipeline.probes import DEFINITION
 from mv_pipeline.settings import TIME_ZONE, Settings
 
 Key = dg.AssetKey | dg.AssetCheckKey
@@ -54,7 +55,6 @@ def failed_checks(evaluations: Evaluations, catalog: Catalog, settings: Settings
         if evaluation is None or evaluation.passed or evaluation.severity is not dg.AssetCheckSeverity.ERROR:
             continue
         name = ".".join(key.asset_key.path)
-        refreshes = name in catalog.relations
         found.append(
             Condition(
                 kind=Kind.CHECK_FAILED,
@@ -64,11 +64,17 @@ def failed_checks(evaluations: Evaluations, catalog: Catalog, settings: Settings
                 happened=evaluation.description or "",
                 since=_time(_evaluated_at(record)),
                 means=f"Wrong or old numbers may be shown in: {shown_in(catalog, name)}",
-                todo=f"`mv-pipeline {f'refresh {name}' if refreshes else 'doctor'}`; the check's text says more",
+                todo=f"`mv-pipeline {_command(key, name, catalog)}`; the check's text says more",
                 link=_run_page(settings, record.run_id),
             )
         )
     return found
+
+
+def _command(key: dg.AssetCheckKey, name: str, catalog: Catalog) -> str:
+    if key.name == DEFINITION:
+        return f"diff {name}"
+    return f"refresh {name}" if name in catalog.relations else "doctor"
 
 
 def _evaluated_at(record: AssetCheckExecutionRecord) -> float:

@@ -85,16 +85,26 @@ def evaluate(instance, name, check, passed, severity=dg.AssetCheckSeverity.ERROR
     )
 
 
-def test_a_failed_check(plant, receiver):
+@pytest.mark.parametrize(
+    ("name", "check", "command"),
+    [
+        (CRITICAL, "row_count", f"refresh {CRITICAL}"),
+        # A refresh can't mend it: the view itself isn't what its file says.
+        (CRITICAL, "definition", f"diff {CRITICAL}"),
+        ("mart.rollup_daily_receive", "full_recompute", "doctor"),
+    ],
+)
+def test_a_failed_check(plant, receiver, name, check, command):
     message = tells_once(
         plant,
         receiver,
-        lambda: evaluate(plant.instance, CRITICAL, "row_count", passed=False),
-        lambda: evaluate(plant.instance, CRITICAL, "row_count", passed=True),
+        lambda: evaluate(plant.instance, name, check, passed=False),
+        lambda: evaluate(plant.instance, name, check, passed=True),
     )
 
-    assert (message["type"], message["title"]) == ("failure", f"The check row_count of {CRITICAL} failed")
+    assert (message["type"], message["title"]) == ("failure", f"The check {check} of {name} failed")
     assert "3 rows found, 4 expected." in message["message"]
+    assert f"`mv-pipeline {command}`" in message["message"]
     assert "Wrong or old numbers may be shown in: 目標カード (target_card)" in message["message"]
 
 
