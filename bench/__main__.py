@@ -14,7 +14,7 @@ from rich.console import Console
 from bench import data, intake, live, old_way, plot, reads, refreshing, report, upkeep
 from bench.rivals import BenchError
 from bench.stage import Options, Stage, open_stage
-from mv_pipeline.database import Database
+from mv_pipeline.database.connection import Database
 from mv_pipeline.settings import PROJECT_ROOT
 
 # Piped output has no width of its own; tables must not be cut there.

@@ -15,14 +15,14 @@ from pathlib import Path
 from psycopg import sql
 
 from bench.stage import BUSINESS_DATE, RECEIVE_KIND
-from mv_pipeline import sample
-from mv_pipeline.catalog.kinds import CellType, Column, Kind, find_kind
+from mv_pipeline.catalog.csv_kinds import CellType, Column, Kind, find_kind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import KING, ROLLUPS
-from mv_pipeline.database import Connection, identifier
-from mv_pipeline.reference import CALENDAR_START
-from mv_pipeline.refresh import refresh_view
-from mv_pipeline.rollup import update_rollup
+from mv_pipeline.database.connection import Connection, identifier
+from mv_pipeline.demo import sample
+from mv_pipeline.refresh.reference import CALENDAR_START
+from mv_pipeline.refresh.rollup import update_rollup
+from mv_pipeline.refresh.views import refresh_view
 
 FIRST_DAY = date(BUSINESS_DATE.year - 5, BUSINESS_DATE.month, BUSINESS_DATE.day)
 LAST_DAY = BUSINESS_DATE - timedelta(days=1)

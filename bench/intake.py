@@ -7,8 +7,8 @@ from pathlib import Path
 from bench import data, old_way, ours, rivals
 from bench.report import COPY, INTAKE, MEMORY, OLD_INTAKE, OURS, REPLACE, SILENT
 from bench.stage import RECEIVE_KIND, Stage, stopwatch
-from mv_pipeline.catalog.kinds import find_kind
-from mv_pipeline.database import Connection, Database
+from mv_pipeline.catalog.csv_kinds import find_kind
+from mv_pipeline.database.connection import Connection, Database
 
 SECTION = "Intake"
 _MAX_FILE_MB = 10_000

@@ -24,14 +24,14 @@ from bench import data
 from bench.report import DROP_ALL, DROP_THREE, DROP_VIEW, OURS, RUNS
 from bench.rivals import OUR_VIEW, BenchError
 from bench.stage import RECEIVE_KIND, Stage, fix_business_date, temporary_home
-from mv_pipeline import sample
 from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.database import Connection, Database, scalar
-from mv_pipeline.embedded import running_server
+from mv_pipeline.database.connection import Connection, Database, scalar
+from mv_pipeline.database.embedded import running_server
+from mv_pipeline.defs.jobs import INGEST
+from mv_pipeline.demo import sample
 from mv_pipeline.intake.inbox import prepare_folders
-from mv_pipeline.jobs import INGEST
-from mv_pipeline.refresh import last_refresh
-from mv_pipeline.schema.migrate import migrate
+from mv_pipeline.migrate.migrate import migrate
+from mv_pipeline.refresh.views import last_refresh
 from mv_pipeline.settings import Settings
 
 SECTION = "Drop to fresh"

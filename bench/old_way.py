@@ -10,8 +10,8 @@ from psycopg import sql
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
 
-from mv_pipeline.catalog.kinds import Kind
-from mv_pipeline.database import Connection, identifier
+from mv_pipeline.catalog.csv_kinds import Kind
+from mv_pipeline.database.connection import Connection, identifier
 
 RAW, STG = "bench.old_raw", "bench.old_stg"
 VERSION = pd.__version__

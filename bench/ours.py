@@ -4,14 +4,14 @@ from pathlib import Path
 
 from bench.rivals import OUR_VIEW, BenchError
 from bench.stage import RECEIVE_KIND, Stage
-from mv_pipeline.catalog.kinds import find_kind
+from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.database import Connection, limit_waits
+from mv_pipeline.database.connection import Connection, limit_waits
+from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.intake.load import Upload
-from mv_pipeline.intake.upload import take_file
-from mv_pipeline.refresh import last_refresh, refresh_view
-from mv_pipeline.restored import notice_restore
-from mv_pipeline.rollup import update_rollup
+from mv_pipeline.refresh.restored import notice_restore
+from mv_pipeline.refresh.rollup import update_rollup
+from mv_pipeline.refresh.views import last_refresh, refresh_view
 
 CSV_TYPE = "receive"
 

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import mv_pipeline.definitions  # noqa: F401  # a run has loaded all of it before it takes a file
-from mv_pipeline.catalog.kinds import find_kind
-from mv_pipeline.database import Database
-from mv_pipeline.intake.upload import take_file
+from mv_pipeline.catalog.csv_kinds import find_kind
+from mv_pipeline.database.connection import Database
+from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.settings import load_settings
 
 

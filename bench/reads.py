@@ -16,8 +16,8 @@ from psycopg import sql
 from bench import data, ours, rivals
 from bench.report import FULL, IDLE, OURS, PLAIN, READS, percentile
 from bench.stage import RECEIVE_KIND, Stage
-from mv_pipeline.catalog.kinds import find_kind
-from mv_pipeline.database import Connection, Database, identifier
+from mv_pipeline.catalog.csv_kinds import find_kind
+from mv_pipeline.database.connection import Connection, Database, identifier
 from mv_pipeline.intake.backfill import derive_days
 
 SECTION = "Reads"

@@ -16,8 +16,8 @@ from sqlalchemy import Engine
 from bench import data, old_way, ours, rivals
 from bench.report import CHAIN, DBT, DBT_STATEMENT, END_TO_END, FULL, NO_NEWS, OLD_WAY, ONE_DAY, OURS, THIRTY_DAYS
 from bench.stage import RECEIVE_KIND, Stage, stopwatch
-from mv_pipeline.catalog.kinds import find_kind
-from mv_pipeline.database import Connection, Database
+from mv_pipeline.catalog.csv_kinds import find_kind
+from mv_pipeline.database.connection import Connection, Database
 
 SECTION = "Refresh"
 _MANY_DAYS = 30

@@ -14,8 +14,8 @@ from tempfile import TemporaryDirectory
 
 from psycopg import sql
 
-from mv_pipeline.catalog.kinds import Kind
-from mv_pipeline.database import Connection, identifier, scalar
+from mv_pipeline.catalog.csv_kinds import Kind
+from mv_pipeline.database.connection import Connection, identifier, scalar
 
 FULL_VIEW = "bench.mv_receive_daily"
 DBT_VIEW = "bench_dbt.mv_receive_daily"

@@ -18,10 +18,10 @@ from psycopg import sql
 
 from bench.report import Results
 from mv_pipeline.catalog.relations import Catalog, load_catalog
-from mv_pipeline.database import Database
-from mv_pipeline.embedded import running_server
+from mv_pipeline.database.connection import Database
+from mv_pipeline.database.embedded import running_server
 from mv_pipeline.intake.inbox import prepare_folders
-from mv_pipeline.schema.migrate import migrate
+from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.settings import Settings
 
 BUSINESS_DATE = date(2026, 6, 30)

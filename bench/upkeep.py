@@ -5,12 +5,12 @@ from psycopg import sql
 from bench import data, rivals
 from bench.report import BACKFILL, BACKFILL_SAME, OURS, PROOF
 from bench.stage import RECEIVE_KIND, Stage, stopwatch
-from mv_pipeline.catalog.kinds import Kind, find_kind
+from mv_pipeline.catalog.csv_kinds import Kind, find_kind
 from mv_pipeline.catalog.tables import ROLLUPS
-from mv_pipeline.database import Connection, Database, identifier, scalar
+from mv_pipeline.checks.recompute import compare_rollup, compare_view
+from mv_pipeline.database.connection import Connection, Database, identifier, scalar
 from mv_pipeline.intake.backfill import derive_days, months
-from mv_pipeline.proof import compare_rollup, compare_view
-from mv_pipeline.rollup import update_rollup
+from mv_pipeline.refresh.rollup import update_rollup
 
 PROOF_SECTION = "Nightly proof"
 BACKFILL_SECTION = "Backfill"

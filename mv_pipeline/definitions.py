@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from mv_pipeline import assets, checks, jobs, schedules, sensors
 from mv_pipeline.catalog.relations import load_catalog
-from mv_pipeline.resources import database_resource
+from mv_pipeline.defs import assets, checks, jobs, schedules, sensors
+from mv_pipeline.defs.resources import database_resource
 from mv_pipeline.settings import load_settings
 
 

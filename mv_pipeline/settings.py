@@ -1,4 +1,4 @@
-"""The one settings class: every `MV_PIPELINE_*` environment variable, its default and its meaning.
+"""The one settings class: every `MV_PIPELINE_*` variable, its default and its meaning; and the operator's error.
 
 Nothing else in the package reads the environment. What a setting does stands where it is used.
 """
@@ -13,8 +13,6 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from mv_pipeline.errors import OperatorError
-
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 TIME_ZONE = ZoneInfo("Asia/Tokyo")
 # What listens, listens here only; who else may reach it is the proxy's business.
@@ -22,6 +20,19 @@ HOST = "127.0.0.1"
 
 _PREFIX = "MV_PIPELINE_"
 _UNREADABLE = "PostgreSQL can't read this URL; write special characters in it as %xx"
+
+
+class OperatorError(Exception):
+    """Something that the operator can mend; the message is one line that says what, where and what to do.
+
+    Args:
+        message: the line.
+        problems: where several things have to be mended, a sentence about each; they belong below the message.
+    """
+
+    def __init__(self, message: str, problems: tuple[str, ...] = ()) -> None:
+        super().__init__("\n".join([message, *problems]))
+        self.problems = problems
 
 
 class SettingsError(OperatorError):

@@ -16,11 +16,11 @@ import psycopg
 import pytest
 
 from mv_pipeline.catalog.relations import Catalog, load_catalog
-from mv_pipeline.database import Connection, Database
-from mv_pipeline.embedded import running_server
+from mv_pipeline.database.connection import Connection, Database
+from mv_pipeline.database.embedded import running_server
 from mv_pipeline.intake.inbox import prepare_folders
-from mv_pipeline.schema.migrate import migrate
-from mv_pipeline.schema.revise import REVISIONS
+from mv_pipeline.migrate.migrate import migrate
+from mv_pipeline.migrate.revise import REVISIONS
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 from mv_pipeline_tests.processes import free_port
 

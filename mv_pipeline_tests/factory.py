@@ -5,10 +5,10 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mv_pipeline.catalog.kinds import Kind, find_kind
-from mv_pipeline.database import Connection
+from mv_pipeline.catalog.csv_kinds import Kind, find_kind
+from mv_pipeline.database.connection import Connection
+from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.intake.load import Upload
-from mv_pipeline.intake.upload import take_file
 from mv_pipeline.settings import Settings
 
 _FILLERS = {

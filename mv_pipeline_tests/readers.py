@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import psycopg
 
-from mv_pipeline.database import Connection
+from mv_pipeline.database.connection import Connection
 from mv_pipeline_tests.processes import PATIENCE_S
 
 Read = Callable[[Connection], Hashable]

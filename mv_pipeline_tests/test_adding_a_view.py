@@ -12,15 +12,15 @@ from mv_pipeline.catalog.lint import lint
 from mv_pipeline.catalog.relations import load_catalog
 from mv_pipeline.cli.status import read_status
 from mv_pipeline.definitions import defs
-from mv_pipeline.metrics.collector import PlantCollector
-from mv_pipeline.refresh import last_refresh, read_staleness
-from mv_pipeline.schema.migrate import migrate
-from mv_pipeline.schema.privileges import Privilege, wanted_privileges
-from mv_pipeline.schema.roles import PIPELINE, READER
-from mv_pipeline.sensors import changed_request, ingest_request
+from mv_pipeline.defs.sensors import changed_request, ingest_request
+from mv_pipeline.migrate.migrate import migrate
+from mv_pipeline.migrate.privileges import Privilege, wanted_privileges
+from mv_pipeline.migrate.roles import PIPELINE, READER
+from mv_pipeline.operations.metrics.collector import PlantCollector
+from mv_pipeline.refresh.views import last_refresh, read_staleness
 from mv_pipeline.settings import PROJECT_ROOT
 from mv_pipeline_tests.factory import csv_text, drop, line
-from mv_pipeline_tests.metrics.scrape import collect
+from mv_pipeline_tests.operations.metrics.scrape import collect
 
 VIEW, PLAIN = "mart.mv_added", "mart.v_added"
 KEY, PLAIN_KEY = dg.AssetKey(["mart", "mv_added"]), dg.AssetKey(["mart", "v_added"])
@@ -176,7 +176,7 @@ def test_a_change_in_the_database_makes_it_stale_and_a_run_makes_it_fresh(defini
 
 
 def test_the_changes_sensor_asks_for_it(definitions, connection, instance, monkeypatch):
-    monkeypatch.setattr("mv_pipeline.sensors._QUIET_S", 0.0)
+    monkeypatch.setattr("mv_pipeline.defs.sensors._QUIET_S", 0.0)
     connection.execute(f"INSERT INTO stg.{KIND} (slip_date, receive_no, net_weight) VALUES ('2025-12-01', 1, 7000)")
     with dg.build_sensor_context(instance=instance, definitions=definitions) as context:
         data = definitions.get_repository_def().get_sensor_def("changes").evaluate_tick(context)

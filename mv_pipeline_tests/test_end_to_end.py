@@ -8,7 +8,7 @@ import psutil
 import psycopg
 import pytest
 
-from mv_pipeline.jobs import INGEST
+from mv_pipeline.defs.jobs import INGEST
 from mv_pipeline_tests.factory import csv_text, line
 from mv_pipeline_tests.processes import listening_addresses, running_dev, wait_for
 

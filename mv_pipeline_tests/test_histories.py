@@ -32,14 +32,14 @@ from hypothesis.stateful import (
 )
 from psycopg.rows import namedtuple_row
 
-from mv_pipeline.catalog.kinds import KINDS, find_kind
+from mv_pipeline.catalog.csv_kinds import KINDS, find_kind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import CALENDAR, HOLIDAYS, ROLLUPS, TABLES
+from mv_pipeline.checks.recompute import Difference, compare_rollup, compare_view
 from mv_pipeline.intake.backfill import derive_days
-from mv_pipeline.proof import Difference, compare_rollup, compare_view
-from mv_pipeline.reference import keep_up
-from mv_pipeline.refresh import last_refresh, prune_notes, read_staleness, refresh_view
-from mv_pipeline.rollup import update_rollup
+from mv_pipeline.refresh.reference import keep_up
+from mv_pipeline.refresh.rollup import update_rollup
+from mv_pipeline.refresh.views import last_refresh, prune_notes, read_staleness, refresh_view
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 from mv_pipeline_tests import factory
 from mv_pipeline_tests.sql.history import FIRST_DAY, LAST_DAY, TODAY, Plant, days_between, new_plant

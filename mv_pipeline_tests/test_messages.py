@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import dagster as dg
 import pytest
 
-from mv_pipeline.catalog.kinds import KINDS
+from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS
-from mv_pipeline.checks import PROOF, build_checks, build_definition_check, build_proofs, check_keys
-from mv_pipeline.database import Connection
-from mv_pipeline.refresh import refresh_view
-from mv_pipeline.rollup import update_rollup
+from mv_pipeline.database.connection import Connection
+from mv_pipeline.defs.checks import PROOF, build_checks, build_definition_check, build_proofs, check_keys
+from mv_pipeline.refresh.rollup import update_rollup
+from mv_pipeline.refresh.views import refresh_view
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.factory import line, take
 

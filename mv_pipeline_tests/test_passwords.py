@@ -7,9 +7,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from mv_pipeline.database import Database
+from mv_pipeline.database.connection import Database
 from mv_pipeline.definitions import defs
-from mv_pipeline.schema.migrate import MigrateError, migrate
+from mv_pipeline.migrate.migrate import MigrateError, migrate
 from mv_pipeline.settings import Settings, SettingsError, load_settings
 from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.factory import csv_text, line

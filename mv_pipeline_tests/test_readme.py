@@ -5,9 +5,9 @@ import re
 import dagster as dg
 
 from mv_pipeline.catalog.relations import load_catalog
+from mv_pipeline.checks.rules import view_probes
 from mv_pipeline.definitions import defs
-from mv_pipeline.probes import view_probes
-from mv_pipeline.schema.migrate import migrate
+from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.settings import PROJECT_ROOT
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from mv_pipeline.errors import OperatorError
+from mv_pipeline.settings import OperatorError
 
 FILE_NAME = "dashboards.yaml"
 

@@ -13,7 +13,7 @@ from sqlglot import exp
 from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from sqlglot.optimizer.scope import Scope, build_scope
 
-from mv_pipeline.catalog.kinds import KINDS
+from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.catalog.relations import Relation
 
 _LINE_TABLES = {f"{layer}.{kind.name}" for layer in ("raw", "stg") for kind in KINDS}

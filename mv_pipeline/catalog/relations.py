@@ -21,12 +21,12 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.scope import traverse_scope
 
+from mv_pipeline.catalog.csv_kinds import KINDS, Kind
 from mv_pipeline.catalog.dashboards import Dashboard, read_dashboards
-from mv_pipeline.catalog.kinds import KINDS, Kind
 from mv_pipeline.catalog.sources import SOURCES
 from mv_pipeline.catalog.tables import ROLLUPS, TABLES
-from mv_pipeline.errors import OperatorError
-from mv_pipeline.pictures import picture_names
+from mv_pipeline.defs.pictures import picture_names
+from mv_pipeline.settings import OperatorError
 
 RelationKind = Literal["view", "materialized view"]
 

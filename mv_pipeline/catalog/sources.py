@@ -5,7 +5,7 @@ Made from the kinds' catalogue; how a source is rolled up stands in `rollup`.
 
 from dataclasses import dataclass
 
-from mv_pipeline.catalog.kinds import KINDS
+from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.catalog.tables import KING, ROLLUPS
 
 

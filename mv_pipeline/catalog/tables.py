@@ -6,7 +6,7 @@ Their columns are made by the Alembic revisions in `schema.revisions`; here stan
 from dataclasses import dataclass
 from typing import Literal
 
-from mv_pipeline.catalog.kinds import LISTS
+from mv_pipeline.catalog.csv_kinds import LISTS
 
 
 @dataclass(frozen=True)

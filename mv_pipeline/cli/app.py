@@ -18,10 +18,9 @@ import psycopg
 import typer
 from rich.markup import escape
 
-from mv_pipeline import logs
-from mv_pipeline.catalog.kinds import KINDS, LISTS, find_kind
+from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, find_kind
 from mv_pipeline.catalog.relations import Catalog, load_catalog
-from mv_pipeline.catalog.starting import NewKind, write_starting_file
+from mv_pipeline.catalog.template import NewKind, write_starting_file
 from mv_pipeline.cli.services import Service, check_migrated, serve
 from mv_pipeline.cli.session import (
     CommandError,
@@ -33,13 +32,13 @@ from mv_pipeline.cli.session import (
     session,
 )
 from mv_pipeline.cli.tables import new_table
-from mv_pipeline.database import Database, scalar
-from mv_pipeline.errors import OperatorError
-from mv_pipeline.schema.roles import may_migrate
-from mv_pipeline.settings import HOST, Settings, load_settings
+from mv_pipeline.database.connection import Database, scalar
+from mv_pipeline.migrate.roles import may_migrate
+from mv_pipeline.operations import logging
+from mv_pipeline.settings import HOST, OperatorError, Settings, load_settings
 
 if TYPE_CHECKING:
-    from mv_pipeline.schema.migrate import Migration
+    from mv_pipeline.migrate.migrate import Migration
 
 # Commands import what only they need when they run: Dagster alone takes over a second.
 
@@ -114,7 +113,7 @@ def diff_command(
 ) -> None:
     """Show what a changed SQL file would change: definition, columns, and a sample of rows."""
     from mv_pipeline.cli.diff import print_difference
-    from mv_pipeline.schema.diff import diff
+    from mv_pipeline.migrate.diff import diff
 
     with migrated_session() as (_, catalog):
         difference = diff(Database(), catalog, name, rows)
@@ -168,7 +167,7 @@ def refresh_command(
 
     from mv_pipeline.cli.refresh import refresh_selection
     from mv_pipeline.cli.runs import run_job
-    from mv_pipeline.jobs import REFRESH_ALL, REFRESH_CHANGED
+    from mv_pipeline.defs.jobs import REFRESH_ALL, REFRESH_CHANGED
 
     if sum(map(bool, (names, every or (full and not names and not csv_type), csv_type))) != 1:
         raise CommandError("Say what to refresh: names, --all, --csv-type, or --full for all from the staging lines.")
@@ -299,7 +298,7 @@ def uploads_command(
 ) -> None:
     """Show the newest files: what became of each, and why one was rejected."""
     from mv_pipeline.cli.uploads import uploads_table
-    from mv_pipeline.uploads import read_uploads
+    from mv_pipeline.intake.upload_log import read_uploads
 
     found = find_kind(kind) if kind else None
     with migrated_session(), Database().connect("uploads") as connection:
@@ -322,7 +321,7 @@ def calendar_command(
 ) -> None:
     """Show per day and kind which upload counts, its lines and kg, and which business days nothing has come for."""
     from mv_pipeline.cli.uploads import calendar_tables, missing_sentence
-    from mv_pipeline.uploads import read_calendar
+    from mv_pipeline.intake.upload_log import read_calendar
 
     if csv_type:
         _check_list(csv_type)
@@ -471,8 +470,8 @@ def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType 
     message = "\n".join([message, *problems])
     if not isinstance(error, OperatorError | psycopg.OperationalError | psycopg.errors.InsufficientPrivilege):
         message = f"unexpected {kind.__name__}: {message} (mv-pipeline --debug … shows where; please report it)"
-    if logs.in_json():
-        logs.logger.critical(message)
+    if logging.in_json():
+        logging.logger.critical(message)
     else:
         errors.print(f"mv-pipeline: {message}", style="red", highlight=False, markup=False, soft_wrap=True)
 
@@ -483,7 +482,7 @@ def _check_list(csv_type: str) -> None:
 
 
 def _migrate(settings: Settings, catalog: Catalog, *, with_roles: bool = False) -> "Migration":
-    from mv_pipeline.schema.migrate import migrate
+    from mv_pipeline.migrate.migrate import migrate
 
     with errors.status("Migrating …") as status:
         result = migrate(Database(), catalog, lambda step: status.update(f"Migrating: {step} …"), with_roles=with_roles)

@@ -4,13 +4,13 @@ import tempfile
 from datetime import date, timedelta
 from pathlib import Path
 
-from mv_pipeline import sample
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.cli.ingest import Ingested, ingest_files
 from mv_pipeline.cli.runs import run_job
 from mv_pipeline.cli.session import CommandError
-from mv_pipeline.database import Database, scalar
-from mv_pipeline.jobs import NIGHTLY, OVERVIEW
+from mv_pipeline.database.connection import Database, scalar
+from mv_pipeline.defs.jobs import NIGHTLY, OVERVIEW
+from mv_pipeline.demo import sample
 from mv_pipeline.settings import Settings
 
 _DEMO = "demo"

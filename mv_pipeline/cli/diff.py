@@ -4,7 +4,7 @@ from rich.text import Text
 
 from mv_pipeline.cli.session import console
 from mv_pipeline.cli.tables import new_table
-from mv_pipeline.schema.diff import Difference, RowChange
+from mv_pipeline.migrate.diff import Difference, RowChange
 
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 

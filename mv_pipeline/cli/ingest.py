@@ -8,14 +8,14 @@ from pathlib import Path
 
 import dagster as dg
 
-from mv_pipeline.catalog.kinds import find_kind
+from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.cli.runs import run_job
 from mv_pipeline.cli.session import CommandError
-from mv_pipeline.database import Connection, Database, scalar
+from mv_pipeline.database.connection import Connection, Database, scalar
+from mv_pipeline.defs.jobs import INGEST
+from mv_pipeline.defs.sensors import ingest_request
 from mv_pipeline.intake.inbox import hidden, readable_name, reserve
-from mv_pipeline.jobs import INGEST
-from mv_pipeline.sensors import ingest_request
 from mv_pipeline.settings import Settings
 
 _WAIT_S = 60.0

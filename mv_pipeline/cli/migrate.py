@@ -7,10 +7,10 @@ from dataclasses import asdict
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.cli.session import console, errors
 from mv_pipeline.cli.tables import new_table
-from mv_pipeline.database import Database
-from mv_pipeline.schema.migrate import Migration
-from mv_pipeline.schema.migrate import plan as look
-from mv_pipeline.schema.plan import Plan
+from mv_pipeline.database.connection import Database
+from mv_pipeline.migrate.migrate import Migration
+from mv_pipeline.migrate.migrate import plan as look
+from mv_pipeline.migrate.plan import Plan
 
 NOTHING = "Nothing to do: the database is up to date."
 

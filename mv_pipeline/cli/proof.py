@@ -2,12 +2,12 @@
 
 import dagster as dg
 
-from mv_pipeline.assets.describe import asset_key
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.checks import PROOF
+from mv_pipeline.checks.recompute import Difference, prove_all
 from mv_pipeline.cli.session import errors
-from mv_pipeline.database import Database
-from mv_pipeline.proof import Difference, prove_all
+from mv_pipeline.database.connection import Database
+from mv_pipeline.defs.assets.describe import asset_key
+from mv_pipeline.defs.checks import PROOF
 
 
 def prove(catalog: Catalog, *, repair: bool) -> dict[str, Difference]:

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from mv_pipeline.assets.describe import asset_key
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.cli.session import CommandError
-from mv_pipeline.jobs import downstream_keys, refresh_config
+from mv_pipeline.defs.assets.describe import asset_key
+from mv_pipeline.defs.jobs import downstream_keys, refresh_config
 
 
 def refresh_selection(

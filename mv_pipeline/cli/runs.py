@@ -8,11 +8,11 @@ import dagster as dg
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from mv_pipeline.catalog.relations import load_catalog
-from mv_pipeline.checks import quick_check_keys
 from mv_pipeline.cli.session import errors
-from mv_pipeline.database import Database
+from mv_pipeline.database.connection import Database
 from mv_pipeline.definitions import defs
-from mv_pipeline.refresh import prune_notes
+from mv_pipeline.defs.checks import quick_check_keys
+from mv_pipeline.refresh.views import prune_notes
 from mv_pipeline.settings import load_settings
 
 

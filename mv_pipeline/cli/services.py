@@ -17,10 +17,10 @@ from types import FrameType
 
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.cli.session import CommandError
-from mv_pipeline.database import Connection
-from mv_pipeline.logs import relay
-from mv_pipeline.schema.relations import edited
-from mv_pipeline.schema.roles import OWNER
+from mv_pipeline.database.connection import Connection
+from mv_pipeline.migrate.roles import OWNER
+from mv_pipeline.migrate.state import edited
+from mv_pipeline.operations.logging import relay
 from mv_pipeline.settings import HOST, PROJECT_ROOT, Settings
 
 _STOP_S = 15
@@ -115,7 +115,7 @@ def _command(settings: Settings, service: Service) -> list[str]:
             return ["dagster_webserver", "-h", HOST, "-p", str(settings.viewer_port), "--read-only", *dagster]
         case Service.METRICS:
             _refuse_taken(settings.metrics_port, "MV_PIPELINE_METRICS_PORT")
-            return ["mv_pipeline.metrics"]
+            return ["mv_pipeline.operations.metrics"]
 
 
 def _refuse_taken(port: int, variable: str) -> None:

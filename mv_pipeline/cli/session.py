@@ -13,13 +13,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from rich.console import Console
 
 from mv_pipeline.catalog.relations import Catalog, load_catalog
-from mv_pipeline.database import APPLICATION, Database, scalar
-from mv_pipeline.embedded import running_server
-from mv_pipeline.errors import OperatorError
+from mv_pipeline.database.connection import APPLICATION, Database, scalar
+from mv_pipeline.database.embedded import running_server
 from mv_pipeline.intake.inbox import prepare_folders
-from mv_pipeline.logs import configure_logs
-from mv_pipeline.schema.roles import PIPELINE
-from mv_pipeline.settings import PROJECT_ROOT, Settings, load_settings
+from mv_pipeline.migrate.roles import PIPELINE
+from mv_pipeline.operations.logging import configure_logs
+from mv_pipeline.settings import PROJECT_ROOT, OperatorError, Settings, load_settings
 
 # Piped output has no width of its own; a record must stay on one line there.
 console = Console(width=None if sys.stdout.isatty() else 10_000)

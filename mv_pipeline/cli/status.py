@@ -7,10 +7,10 @@ from psycopg import sql
 from rich.table import Table
 
 from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.checks.rules import view_probes
 from mv_pipeline.cli.tables import new_table
-from mv_pipeline.database import Connection, identifier, one_row
-from mv_pipeline.probes import view_probes
-from mv_pipeline.refresh import last_refresh
+from mv_pipeline.database.connection import Connection, identifier, one_row
+from mv_pipeline.refresh.views import last_refresh
 from mv_pipeline.settings import TIME_ZONE
 
 

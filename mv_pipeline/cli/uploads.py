@@ -6,9 +6,9 @@ from datetime import date
 from rich.markup import escape
 from rich.table import Table
 
-from mv_pipeline.catalog.kinds import KINDS, CsvList
+from mv_pipeline.catalog.csv_kinds import KINDS, CsvList
 from mv_pipeline.cli.tables import new_table
-from mv_pipeline.uploads import UploadDay, UploadedFile
+from mv_pipeline.intake.upload_log import UploadDay, UploadedFile
 
 _STYLES = {"loaded": "green", "rejected": "red", "missing": "red", "unfinished": "yellow", "covered": "dim"}
 

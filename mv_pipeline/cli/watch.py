@@ -5,15 +5,15 @@ from datetime import datetime
 import dagster as dg
 import psycopg
 
-from mv_pipeline.alerts.away import away, database_answers, database_is_away
-from mv_pipeline.alerts.condition import Kind
-from mv_pipeline.alerts.look import Look, is_ready, take_look
-from mv_pipeline.alerts.orchestration import look_at_dagster
-from mv_pipeline.alerts.plant import LOOKED_AT, look_at_plant
 from mv_pipeline.catalog.relations import Catalog, load_catalog
 from mv_pipeline.cli.session import CommandError, check_dagster_database, session
-from mv_pipeline.database import Connection, Database
+from mv_pipeline.database.connection import Connection, Database
 from mv_pipeline.definitions import defs
+from mv_pipeline.operations.daemon_health import look_at_dagster
+from mv_pipeline.operations.database_health import LOOKED_AT, look_at_plant
+from mv_pipeline.operations.health import Look, is_ready, take_look
+from mv_pipeline.operations.problem import Kind
+from mv_pipeline.operations.unreachable import away, database_answers, database_is_away
 from mv_pipeline.settings import TIME_ZONE, Settings
 
 

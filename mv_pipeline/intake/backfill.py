@@ -10,8 +10,8 @@ from datetime import date, timedelta
 
 from psycopg import sql
 
-from mv_pipeline.catalog.kinds import Kind
-from mv_pipeline.database import Connection, identifier, lock_for_transaction
+from mv_pipeline.catalog.csv_kinds import Kind
+from mv_pipeline.database.connection import Connection, identifier, lock_for_transaction
 from mv_pipeline.intake import cells
 
 

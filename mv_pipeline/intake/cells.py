@@ -11,8 +11,8 @@ from typing import LiteralString
 
 from psycopg import sql
 
-from mv_pipeline.catalog.kinds import CellType
-from mv_pipeline.intake.problems import Code
+from mv_pipeline.catalog.csv_kinds import CellType
+from mv_pipeline.intake.rejection import Code
 
 _FULL_WIDTH = "０１２３４５６７８９，．－−＋／：（）"
 _HALF_WIDTH = "0123456789,.--+/:()"

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from mv_pipeline.catalog.kinds import KINDS
-from mv_pipeline.errors import OperatorError
-from mv_pipeline.intake.readable import readable
-from mv_pipeline.settings import TIME_ZONE, Settings
+from mv_pipeline.catalog.csv_kinds import KINDS
+from mv_pipeline.intake.printable import readable
+from mv_pipeline.settings import TIME_ZONE, OperatorError, Settings
 
 _UNFINISHED = (".part", ".tmp", ".crdownload", ".filepart")
 _NAME_BYTES = 255

@@ -14,11 +14,11 @@ from io import BufferedReader
 
 from psycopg import sql
 
-from mv_pipeline.catalog.kinds import Column, Kind
-from mv_pipeline.database import Connection, one_row, scalar
+from mv_pipeline.catalog.csv_kinds import Column, Kind
+from mv_pipeline.database.connection import Connection, one_row, scalar
 from mv_pipeline.intake import cells
-from mv_pipeline.intake.problems import REPORT_LIMIT, VALUE_LIMIT, Code, Problem, RejectedFileError
 from mv_pipeline.intake.reader import Block, CsvReader, FileFacts
+from mv_pipeline.intake.rejection import REPORT_LIMIT, VALUE_LIMIT, Code, Problem, RejectedFileError
 
 
 @dataclass(frozen=True)

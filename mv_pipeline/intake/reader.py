@@ -24,9 +24,9 @@ from io import BufferedReader
 from operator import itemgetter
 from pathlib import Path
 
-from mv_pipeline.catalog.kinds import Column, Kind
+from mv_pipeline.catalog.csv_kinds import Column, Kind
 from mv_pipeline.intake.cells import BAD_VALUE, are_plain, holds_something, is_tidy
-from mv_pipeline.intake.problems import REPORT_LIMIT, Code, Problem, RejectedFileError
+from mv_pipeline.intake.rejection import REPORT_LIMIT, Code, Problem, RejectedFileError
 
 _BLOCK_BYTES = 1 << 20
 # Python is quick on pieces that fit the processor's cache, the server on larger blocks.

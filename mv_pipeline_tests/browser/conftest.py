@@ -12,9 +12,9 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from mv_pipeline import sample
-from mv_pipeline.embedded import running_server
-from mv_pipeline.jobs import INGEST
+from mv_pipeline.database.embedded import running_server
+from mv_pipeline.defs.jobs import INGEST
+from mv_pipeline.demo import sample
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.conftest import TODAY
 from mv_pipeline_tests.factory import csv_text, line

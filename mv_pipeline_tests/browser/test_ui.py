@@ -5,8 +5,8 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from mv_pipeline.intake.problems import MESSAGES, Code
-from mv_pipeline.jobs import OVERVIEW
+from mv_pipeline.defs.jobs import OVERVIEW
+from mv_pipeline.intake.rejection import MESSAGES, Code
 from mv_pipeline_tests.browser.conftest import BROKEN_FILE, BROKEN_KIND
 from mv_pipeline_tests.processes import wait_for
 

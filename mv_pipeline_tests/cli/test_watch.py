@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from mv_pipeline_tests.alerts.conftest import Receiver
 from mv_pipeline_tests.conftest import create_database, drop_database
+from mv_pipeline_tests.operations.conftest import Receiver
 from mv_pipeline_tests.processes import run_command
 
 REFUSED = "postgresql://nobody@127.0.0.1:1/plant"

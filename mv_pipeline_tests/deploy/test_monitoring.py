@@ -11,12 +11,12 @@ import dagster as dg
 import pytest
 import yaml
 
-from mv_pipeline.metrics.collector import PlantCollector
-from mv_pipeline.rollup import update_rollup
+from mv_pipeline.operations.metrics.collector import PlantCollector
+from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 from mv_pipeline_tests.conftest import TODAY
 from mv_pipeline_tests.factory import line, take
-from mv_pipeline_tests.metrics.scrape import collect
+from mv_pipeline_tests.operations.metrics.scrape import collect
 
 RULES = PROJECT_ROOT / "deploy" / "prometheus" / "alerts.yml"
 SCRAPING = PROJECT_ROOT / "deploy" / "prometheus" / "prometheus.yml"

@@ -13,7 +13,9 @@ from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from mv_pipeline.assets.describe import (
+from mv_pipeline.catalog.csv_kinds import KINDS, LISTS
+from mv_pipeline.definitions import defs
+from mv_pipeline.defs.assets.describe import (
     GROUP_INPUTS,
     GROUP_INTAKE,
     GROUP_MATERIALIZED,
@@ -21,9 +23,7 @@ from mv_pipeline.assets.describe import (
     GROUP_ROLLUP,
     GROUP_STAGING,
 )
-from mv_pipeline.catalog.kinds import KINDS, LISTS
-from mv_pipeline.definitions import defs
-from mv_pipeline.intake.problems import MESSAGES
+from mv_pipeline.intake.rejection import MESSAGES
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 
 DOCS = PROJECT_ROOT / "docs"

@@ -12,7 +12,7 @@ import pytest
 from mv_pipeline.catalog.lint import Rule, lint
 from mv_pipeline.catalog.relations import Header, load_catalog
 from mv_pipeline.cli.status import read_status
-from mv_pipeline.schema.migrate import migrate
+from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.settings import PROJECT_ROOT
 from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.docs.generated import DOCS
@@ -184,7 +184,7 @@ SEEN = """
 import json
 from mv_pipeline.catalog.relations import load_catalog
 from mv_pipeline.definitions import defs
-from mv_pipeline.schema.privileges import wanted_privileges
+from mv_pipeline.migrate.privileges import wanted_privileges
 from mv_pipeline.settings import load_settings
 
 catalog = load_catalog(load_settings().sql_dir)
@@ -226,10 +226,10 @@ def test_a_kinds_assets_checks_jobs_and_privileges_follow_from_its_entry(kind, p
 SAMPLE = """
 import json
 from datetime import date
-from mv_pipeline.catalog.kinds import find_kind
-from mv_pipeline.database import Database
-from mv_pipeline.intake.upload import take_file
-from mv_pipeline.sample import write_files
+from mv_pipeline.catalog.csv_kinds import find_kind
+from mv_pipeline.database.connection import Database
+from mv_pipeline.intake.ingest import take_file
+from mv_pipeline.demo.sample import write_files
 from mv_pipeline.settings import load_settings
 
 settings = load_settings()

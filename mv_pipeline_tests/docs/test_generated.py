@@ -2,8 +2,8 @@
 
 import pytest
 
-from mv_pipeline.catalog.kinds import KINDS
-from mv_pipeline.intake.problems import MESSAGES, Code
+from mv_pipeline.catalog.csv_kinds import KINDS
+from mv_pipeline.intake.rejection import MESSAGES, Code
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.docs.generated import DOCS, PAGES, PARTS, fill, parts_of
 

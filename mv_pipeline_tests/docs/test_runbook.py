@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from mv_pipeline.embedded import POSTGRES_BIN_PATH
+from mv_pipeline.database.embedded import POSTGRES_BIN_PATH
 from mv_pipeline.settings import PROJECT_ROOT
 from mv_pipeline_tests import factory
 from mv_pipeline_tests.docs.generated import DOCS

@@ -14,8 +14,8 @@ import pytest
 
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS
-from mv_pipeline.database import Connection
-from mv_pipeline.proof import compare_rollup, compare_view
+from mv_pipeline.checks.recompute import compare_rollup, compare_view
+from mv_pipeline.database.connection import Connection
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.factory import csv_text, drop, line
 from mv_pipeline_tests.faults import worker

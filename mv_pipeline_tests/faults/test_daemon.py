@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 import psutil
 import psycopg
 
-from mv_pipeline.database import Database, session_lock
-from mv_pipeline.embedded import running_server
-from mv_pipeline.jobs import INGEST
+from mv_pipeline.database.connection import Database, session_lock
+from mv_pipeline.database.embedded import running_server
+from mv_pipeline.defs.jobs import INGEST
 from mv_pipeline_tests.factory import csv_text, line
 from mv_pipeline_tests.processes import running_dev, wait_for
 

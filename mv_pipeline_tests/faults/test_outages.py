@@ -13,11 +13,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from mv_pipeline.database import Database
+from mv_pipeline.database.connection import Database
+from mv_pipeline.database.embedded import get_server, running_server
 from mv_pipeline.definitions import defs
-from mv_pipeline.embedded import get_server, running_server
 from mv_pipeline.intake.inbox import prepare_folders
-from mv_pipeline.schema.migrate import migrate
+from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.conftest import TODAY
 from mv_pipeline_tests.faults.conftest import FaultyPlant

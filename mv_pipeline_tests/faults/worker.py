@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mv_pipeline.catalog.kinds import find_kind
+from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.catalog.relations import Catalog, load_catalog
 from mv_pipeline.catalog.tables import ROLLUPS
-from mv_pipeline.database import Database
+from mv_pipeline.database.connection import Database
 from mv_pipeline.intake.inbox import look_into
-from mv_pipeline.intake.upload import take_file
-from mv_pipeline.refresh import last_refresh, prune_notes, refresh_view
-from mv_pipeline.rollup import update_rollup
+from mv_pipeline.intake.ingest import take_file
+from mv_pipeline.refresh.rollup import update_rollup
+from mv_pipeline.refresh.views import last_refresh, prune_notes, refresh_view
 from mv_pipeline.settings import Settings, load_settings
 
 
@@ -39,33 +39,33 @@ class Boundary:
 
 
 INTAKE = (
-    Boundary("file opened", "mv_pipeline.intake.upload", "open_file", "after"),
-    Boundary("file inspected", "mv_pipeline.intake.upload", "inspect_file", "after"),
+    Boundary("file opened", "mv_pipeline.intake.ingest", "open_file", "after"),
+    Boundary("file inspected", "mv_pipeline.intake.ingest", "inspect_file", "after"),
     Boundary("upload logged", "mv_pipeline.intake.load", "_log_upload", "after"),
     Boundary("lines copied into raw", "mv_pipeline.intake.load", "_copy", "after"),
     Boundary("lines typed into stg", "mv_pipeline.intake.load", "_insert_typed", "after"),
     Boundary("cells counted", "mv_pipeline.intake.load", "_all_read", "after"),
     Boundary("earlier lines soft-deleted", "mv_pipeline.intake.load", "_delete_earlier", "after"),
     Boundary("log finished", "mv_pipeline.intake.load", "_finish_log", "after"),
-    Boundary("file loaded, not committed", "mv_pipeline.intake.upload", "load_file", "after"),
+    Boundary("file loaded, not committed", "mv_pipeline.intake.ingest", "load_file", "after"),
     Boundary("file committed, not moved", "mv_pipeline.intake.inbox", "move_into", "before"),
     Boundary("file linked, old name there", "mv_pipeline.intake.inbox", "_link", "after"),
     Boundary("file moved", "mv_pipeline.intake.inbox", "move_into", "after"),
-    Boundary("rejection logged", "mv_pipeline.intake.upload", "log_rejection", "after"),
-    Boundary("report begun", "mv_pipeline.intake.upload", "write_report", "before"),
-    Boundary("report written", "mv_pipeline.intake.upload", "write_report", "after"),
+    Boundary("rejection logged", "mv_pipeline.intake.ingest", "log_rejection", "after"),
+    Boundary("report begun", "mv_pipeline.intake.ingest", "write_report", "before"),
+    Boundary("report written", "mv_pipeline.intake.ingest", "write_report", "after"),
 )
 ROLLUP = (
-    Boundary("rollup locked", "mv_pipeline.rollup", "lock_for_transaction", "after"),
-    Boundary("days recomputed", "mv_pipeline.rollup", "_recompute", "after"),
+    Boundary("rollup locked", "mv_pipeline.refresh.rollup", "lock_for_transaction", "after"),
+    Boundary("days recomputed", "mv_pipeline.refresh.rollup", "_recompute", "after"),
     Boundary("rolled up, not committed", __name__, "update_rollup", "after"),
     Boundary("notes pruned", __name__, "prune_notes", "after"),
 )
 REFRESH = (
     Boundary("staleness known", __name__, "last_refresh", "after"),
-    Boundary("refresh about to begin", "mv_pipeline.refresh", "limit_waits", "after"),
-    Boundary("view refreshed, not logged", "mv_pipeline.refresh", "log_refresh", "before"),
-    Boundary("refresh logged, not committed", "mv_pipeline.refresh", "log_refresh", "after"),
+    Boundary("refresh about to begin", "mv_pipeline.refresh.views", "limit_waits", "after"),
+    Boundary("view refreshed, not logged", "mv_pipeline.refresh.views", "log_refresh", "before"),
+    Boundary("refresh logged, not committed", "mv_pipeline.refresh.views", "log_refresh", "after"),
     Boundary("refresh committed", __name__, "refresh_view", "after"),
 )
 BOUNDARIES = (*INTAKE, *ROLLUP, *REFRESH)

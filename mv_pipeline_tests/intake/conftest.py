@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from mv_pipeline.catalog.kinds import KINDS
+from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.intake.inbox import prepare_folders
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.conftest import create_database, drop_database

@@ -17,7 +17,7 @@ from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
 
-from mv_pipeline.intake.problems import Code
+from mv_pipeline.intake.rejection import Code
 from mv_pipeline_tests.factory import csv_text, line
 
 RECEIVE = "shogun_final_receive"

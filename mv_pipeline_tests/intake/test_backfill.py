@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from mv_pipeline.catalog.kinds import find_kind
+from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.intake.backfill import derive_days, months
 from mv_pipeline_tests.factory import csv_text, line, take
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from mv_pipeline.catalog.kinds import CellType
+from mv_pipeline.catalog.csv_kinds import CellType
 from mv_pipeline.intake import cells
 from mv_pipeline.settings import Settings
 

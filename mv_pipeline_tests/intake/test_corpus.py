@@ -12,18 +12,18 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from mv_pipeline.catalog.kinds import KINDS, find_kind
-from mv_pipeline.database import Connection, Database
+from mv_pipeline.catalog.csv_kinds import KINDS, find_kind
+from mv_pipeline.database.connection import Connection, Database
 from mv_pipeline.intake import reader
 from mv_pipeline.intake.inbox import look_into, prepare_folders
+from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.intake.load import Upload
-from mv_pipeline.intake.problems import REPORT_LIMIT
-from mv_pipeline.intake.upload import take_file
+from mv_pipeline.intake.rejection import REPORT_LIMIT
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.conftest import create_database, drop_database
+from mv_pipeline_tests.defs.test_sensors import Ticks
 from mv_pipeline_tests.factory import csv_text, drop, line, read_report
 from mv_pipeline_tests.intake.corpus import HUGE_BYTES, RECEIVE, Case, corpus
-from mv_pipeline_tests.test_sensors import Ticks
 
 DAY = date(2025, 12, 1)
 FIRST_DAY = date(2024, 1, 1)
@@ -196,7 +196,7 @@ def test_a_gigabyte_is_rejected_by_its_size_and_not_read(
 
     for name in ("_blocks", "hash_file", "CsvReader"):
         monkeypatch.setattr(reader, name, fail)
-    monkeypatch.setattr("mv_pipeline.intake.upload.hash_file", fail)
+    monkeypatch.setattr("mv_pipeline.intake.ingest.hash_file", fail)
 
     assert path.stat().st_size == HUGE_BYTES
     assert take_file(connection, settings, find_kind(case.kind), path, "tester").status == "rejected"
@@ -213,7 +213,7 @@ def ticks(
     settings = Settings(home=tmp_path, database_url=url, settle_seconds=0, watch_seconds=0)
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("mv_pipeline.sensors._REST_S", 0.0)
+    monkeypatch.setattr("mv_pipeline.defs.sensors._REST_S", 0.0)
     prepare_folders(settings)
     yield Ticks(settings, instance)
     drop_database(server, url)

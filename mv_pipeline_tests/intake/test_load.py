@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mv_pipeline.catalog.kinds import KINDS, LISTS, CsvList, Kind, find_kind
-from mv_pipeline.database import Connection
+from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CsvList, Kind, find_kind
+from mv_pipeline.database.connection import Connection
 from mv_pipeline.intake.load import Upload
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.factory import csv_text, line, read_report, take

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from mv_pipeline.catalog.kinds import KINDS, Kind, find_kind
-from mv_pipeline.intake.problems import Code, RejectedFileError
+from mv_pipeline.catalog.csv_kinds import KINDS, Kind, find_kind
 from mv_pipeline.intake.reader import CsvReader, FileFacts, NotAFileError, inspect_file, open_file
+from mv_pipeline.intake.rejection import Code, RejectedFileError
 from mv_pipeline_tests.factory import csv_text, line
 
 MB = 1_000_000

@@ -20,14 +20,14 @@ from typing import cast
 import pandas as pd
 from psycopg import sql
 
-from mv_pipeline.catalog.kinds import LISTS, find_kind
+from mv_pipeline.catalog.csv_kinds import LISTS, find_kind
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.database import Connection, Database, identifier
+from mv_pipeline.database.connection import Connection, Database, identifier
 from mv_pipeline.intake.inbox import prepare_folders
+from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.intake.load import Upload
-from mv_pipeline.intake.upload import take_file
-from mv_pipeline.refresh import Refresh, refresh_view
-from mv_pipeline.rollup import update_rollup
+from mv_pipeline.refresh.rollup import update_rollup
+from mv_pipeline.refresh.views import Refresh, refresh_view
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests import factory
 from mv_pipeline_tests.conftest import create_database, drop_database

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.database import Database
-from mv_pipeline.reference import extend_calendar
+from mv_pipeline.database.connection import Database
+from mv_pipeline.refresh.reference import extend_calendar
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.sql.history import (
     FIRST_DAY,

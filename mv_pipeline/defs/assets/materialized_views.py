@@ -1,0 +1,130 @@
+"""mart/mv_*: one asset, one step and one refresh per materialized view.
+
+A step tells what the refresh itself knows. What has to be read for people who look is the overview's business.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from datetime import timedelta
+
+import dagster as dg
+import psycopg
+
+from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.database.connection import Connection, Database, is_transient, scalar
+from mv_pipeline.defs.assets.describe import (
+    FIRST,
+    GROUP_MATERIALIZED,
+    asset_key,
+    asset_keys,
+    bilingual,
+    column_schema,
+    observations_link,
+    table_metadata,
+)
+from mv_pipeline.defs.assets.failures import LOGGED, RETRIES
+from mv_pipeline.refresh.views import last_refresh, log_failure, refresh_view
+
+# The nightly run is due at 00:10; by 01:00 every view has to have been looked at.
+FRESH_BY = dg.FreshnessPolicy.cron(
+    deadline_cron="0 1 * * *", lower_bound_delta=timedelta(hours=1), timezone="Asia/Tokyo"
+)
+
+
+class RefreshConfig(dg.Config):
+    """How to refresh.
+
+    Args:
+        always: refresh even if nothing upstream has changed since the last time.
+    """
+
+    always: bool = False
+
+
+def build_materialized_view_asset(*, catalog: Catalog, relation: Relation) -> dg.AssetsDefinition:
+    """Make the asset of one materialized view.
+
+    A critical view that can't be refreshed fails its run. An optional one doesn't: it is reported, and what reads it
+    is skipped.
+    """
+
+    @dg.asset(
+        key=asset_key(relation.name),
+        deps=asset_keys(relation.dependencies),
+        group_name=GROUP_MATERIALIZED,
+        owners=[relation.header.owner],
+        kinds={"postgres", "materializedview"},
+        tags={"criticality": str(relation.header.criticality)},
+        description=f"{bilingual(relation.header.description, relation.header.description_en)}\n\n"
+        f"{observations_link(relation.name, bool(relation.header.picture))}",
+        metadata=table_metadata(relation.name),
+        code_version=relation.definition_hash[:12],
+        freshness_policy=FRESH_BY,
+        retry_policy=RETRIES,
+        op_tags=FIRST,
+        output_required=relation.header.criticality == "critical",
+    )
+    def materialized_view(
+        context: dg.AssetExecutionContext, config: RefreshConfig, database: dg.ResourceParam[Database]
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        try:
+            with database.connect(f"refresh {relation.name}") as connection:
+                metadata = _refresh_if_due(context, connection, catalog, relation, always=config.always)
+        except psycopg.Error as error:
+            if is_transient(error) and context.retry_number < RETRIES.max_retries:
+                raise
+            _report(context, database, relation, str(error).strip())
+        else:
+            yield dg.MaterializeResult(metadata=metadata)
+
+    return materialized_view
+
+
+def _refresh_if_due(
+    context: dg.AssetExecutionContext, connection: Connection, catalog: Catalog, relation: Relation, *, always: bool
+) -> dict[str, str | int | float | dg.TableSchema]:
+    """Refresh a view that has news, and return what its materialization says."""
+    last = last_refresh(connection, catalog, relation)
+    if last and last.fresh and not always:
+        context.log.info(f"Nothing upstream has changed since {last.at:%Y-%m-%d %H:%M:%S} (Asia/Tokyo).")
+        return {"refreshed": False, "last_refresh": last.at.isoformat()}
+    refresh = refresh_view(connection, relation, context.run.run_id)
+    return {
+        "refreshed": True,
+        "mode": refresh.mode,
+        "seconds": refresh.seconds,
+        "dagster/row_count": refresh.rows,
+        "rows_inserted": refresh.inserted,
+        "rows_deleted": refresh.deleted,
+        "rows_changed": max(refresh.inserted, refresh.deleted),
+        "bytes": refresh.size_bytes,
+        "business_date": str(scalar(connection, "SELECT ref.business_date()")),
+        "dagster/column_schema": column_schema(connection, relation.name),
+    }
+
+
+def _report(context: dg.AssetExecutionContext, database: Database, relation: Relation, error: str) -> None:
+    """Log a refresh that failed for good.
+
+    Raises:
+        dagster.Failure: the view is critical, so the run has to fail.
+    """
+    message = f"{relation.name} could not be refreshed and shows older rows: {error}"
+    logged = False
+    # Where the database is away, the run's own log has to do.
+    with contextlib.suppress(psycopg.OperationalError), database.connect("report a failure") as connection:
+        log_failure(connection, relation, error, context.run.run_id)
+        logged = True
+    if relation.header.criticality == "critical":
+        raise dg.Failure(message, metadata={LOGGED: True} if logged else {}, allow_retries=False)
+    context.log.error(f"{message} It is optional: what reads it is skipped, everything else goes on.")
+    context.log_event(
+        dg.AssetObservation(asset_key(relation.name), description=message, metadata={"refresh_failed": error})
+    )
+
+
+def build_materialized_view_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """Make the assets of all materialized views."""
+    return [
+        build_materialized_view_asset(catalog=catalog, relation=relation) for relation in catalog.materialized_views
+    ]

@@ -1,0 +1,77 @@
+"""mart/rollup_daily_<list>: the thin table under the materialized views."""
+
+import dagster as dg
+from psycopg import sql
+
+from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.catalog.tables import ROLLUPS
+from mv_pipeline.database.connection import Database, identifier, limit_waits, scalar
+from mv_pipeline.defs.assets.describe import (
+    FIRST,
+    GROUP_ROLLUP,
+    OWNER,
+    asset_key,
+    asset_keys,
+    bilingual,
+    column_schema,
+    table_metadata,
+)
+from mv_pipeline.defs.assets.failures import RETRIES, failing_at_once
+from mv_pipeline.refresh.restored import notice_restore
+from mv_pipeline.refresh.rollup import note_every_day, update_rollup
+
+
+class RollupConfig(dg.Config):
+    """How to roll up.
+
+    Args:
+        full: recompute every day from the staging lines, noted or not.
+    """
+
+    full: bool = False
+
+
+def build_rollup_asset(*, catalog: Catalog, csv_type: str) -> dg.AssetsDefinition:
+    """Make the rollup asset of one list."""
+    table = ROLLUPS[csv_type]
+
+    @dg.asset(
+        key=asset_key(table.name),
+        deps=asset_keys(catalog.inputs(table.name)),
+        group_name=GROUP_ROLLUP,
+        owners=[OWNER],
+        kinds={"postgres", "table"},
+        description=bilingual(table.description, table.description_en),
+        metadata=table_metadata(table.name),
+        retry_policy=RETRIES,
+        op_tags=FIRST,
+    )
+    def rollup(config: RollupConfig, database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
+        with (
+            failing_at_once(f"{table.name} could not be brought up to date"),
+            database.transaction(f"roll up {table.name}") as connection,
+        ):
+            # A crash that takes the commit back brings the notes back too, so it needn't wait for the disk.
+            limit_waits(connection, synchronous_commit="off")
+            notice_restore(connection)
+            if config.full:
+                note_every_day(connection, csv_type)
+            result = update_rollup(connection, csv_type)
+            return dg.MaterializeResult(
+                metadata={
+                    "dagster/row_count": scalar(
+                        connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(table.name))
+                    ),
+                    "dagster/column_schema": column_schema(connection, table.name),
+                    "notes_read": result.notes,
+                    "rows_changed": result.rows_changed,
+                    "noted_days": {name: "all" if days is None else days for name, days in result.days.items()},
+                }
+            )
+
+    return rollup
+
+
+def build_rollup_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """Make the rollup assets of all lists."""
+    return [build_rollup_asset(catalog=catalog, csv_type=csv_type) for csv_type in ROLLUPS]

@@ -1,0 +1,93 @@
+"""Plain views: in the graph, so that the lineage ends where users read.
+
+Materializing one changes nothing in the database; it makes sure that the view stands there as its file says.
+"""
+
+import dagster as dg
+from psycopg import sql
+
+from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.catalog.tables import ROLLUPS
+from mv_pipeline.database.connection import Connection, Database, identifier, scalar
+from mv_pipeline.defs.assets.describe import (
+    FIRST,
+    GROUP_REFERENCE,
+    GROUP_ROLLUP,
+    GROUP_STAGING,
+    GROUP_VIEWS,
+    asset_key,
+    asset_keys,
+    bilingual,
+    column_schema,
+    table_metadata,
+)
+
+
+def build_view_asset(*, catalog: Catalog, relation: Relation) -> dg.AssetsDefinition:
+    """Make the asset of one plain view."""
+
+    @dg.asset(
+        key=asset_key(relation.name),
+        deps=asset_keys(relation.dependencies),
+        group_name=_group(catalog, relation),
+        owners=[relation.header.owner],
+        kinds={"postgres", "view"},
+        description=bilingual(relation.header.description, relation.header.description_en),
+        metadata=table_metadata(relation.name),
+        code_version=relation.definition_hash[:12],
+        op_tags=FIRST if _feeds_a_materialized_view(catalog, relation) else None,
+    )
+    def view(database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
+        with database.connect(f"view {relation.name}") as connection:
+            standing = connection.execute(
+                "SELECT definition_hash FROM log.relation WHERE name = %s", [relation.name]
+            ).fetchone()
+            if standing != (relation.definition_hash,):
+                raise dg.Failure(
+                    f"{relation.name} doesn't stand in the database as its SQL file says. Run `mv-pipeline migrate`."
+                )
+            return dg.MaterializeResult(
+                metadata={
+                    **_row_count(connection, catalog, relation),
+                    "dagster/column_schema": column_schema(connection, relation.name),
+                }
+            )
+
+    return view
+
+
+def _feeds_a_materialized_view(catalog: Catalog, relation: Relation) -> bool:
+    return any(relation.name in catalog.upstream(view.name) for view in catalog.materialized_views)
+
+
+def _group(catalog: Catalog, relation: Relation) -> str:
+    """The layer that a view belongs to, from where it stands in the lineage."""
+    if relation.schema == "stg":
+        return GROUP_STAGING
+    if relation.dependencies <= {table.name for table in ROLLUPS.values()}:
+        return GROUP_ROLLUP
+    if relation.schema == "ref" and not any(name.startswith("stg.") for name in catalog.upstream(relation.name)):
+        return GROUP_REFERENCE
+    return GROUP_VIEWS
+
+
+def _row_count(connection: Connection, catalog: Catalog, relation: Relation) -> dict[str, int]:
+    """Count a view's rows, or estimate them where counting would mean reading staging tables through."""
+    if any(name.startswith("stg.") for name in _read_live(catalog, relation.name)):
+        plan = scalar(connection, sql.SQL("EXPLAIN (FORMAT JSON) SELECT * FROM {}").format(identifier(relation.name)))
+        return {"estimated_rows": plan[0]["Plan"]["Plan Rows"]}
+    count = scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(relation.name)))
+    return {"dagster/row_count": count}
+
+
+def _read_live(catalog: Catalog, name: str) -> set[str]:
+    """The tables and materialized views that a plain view reads at each query."""
+    relation = catalog.relations.get(name)
+    if relation is None or relation.materialized:
+        return {name}
+    return set().union(*(_read_live(catalog, dependency) for dependency in relation.dependencies))
+
+
+def build_view_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """Make the assets of all plain views."""
+    return [build_view_asset(catalog=catalog, relation=relation) for relation in catalog.views]

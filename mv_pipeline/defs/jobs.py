@@ -1,0 +1,99 @@
+"""The jobs that the UI offers. Their order of steps is the graph's; there is no list of views here."""
+
+from collections.abc import Container
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from mv_pipeline.catalog.csv_kinds import KINDS, Kind
+from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.catalog.tables import ROLLUPS, TABLES
+from mv_pipeline.defs.assets.describe import GROUP_OVERVIEW, HOUSEKEEPING, asset_key
+from mv_pipeline.defs.checks import quick_check_keys
+
+INGEST = "ingest"
+REFRESH_ALL = "refresh_all"
+REFRESH_CHANGED = "refresh_changed"
+NIGHTLY = "nightly"
+OVERVIEW = "overview"
+
+
+def intake_keys(kind: Kind) -> list[dg.AssetKey]:
+    """The keys of a kind's raw and stg assets."""
+    return [asset_key(f"raw.{kind.name}"), asset_key(f"stg.{kind.name}")]
+
+
+def downstream_keys(catalog: Catalog, tables: set[str]) -> list[dg.AssetKey]:
+    """The rollups and views that read any of the tables, directly or through others."""
+    names = [table.name for table in ROLLUPS.values()] + list(catalog.relations)
+    return [asset_key(name) for name in names if catalog.upstream(name) & tables]
+
+
+def refresh_config(
+    catalog: Catalog, keys: list[dg.AssetKey] | None = None, *, always: Container[str] | None = None, full: bool = False
+) -> dict[str, object]:
+    """Run configuration for a refresh.
+
+    Args:
+        catalog: the relations.
+        keys: the assets of the run; None: all.
+        always: views to refresh even without news; None: all.
+        full: recompute the rollups from the staging lines first.
+    """
+    views = {view.name: {"always": always is None or view.name in always} for view in catalog.materialized_views}
+    rollups = {table.name: {"full": full} for table in ROLLUPS.values()}
+    return {
+        "ops": {
+            asset_key(name).to_python_identifier(): {"config": config}
+            for name, config in {**views, **rollups}.items()
+            if keys is None or asset_key(name) in keys
+        }
+    }
+
+
+def build_jobs(catalog: Catalog) -> list[UnresolvedAssetJobDefinition]:
+    """Make the jobs: ingest, refresh_all, refresh_changed, nightly, overview."""
+    intake = [key for kind in KINDS for key in intake_keys(kind)]
+    derived = [asset_key(name) for name in (*(table.name for table in ROLLUPS.values()), *catalog.relations)]
+    kept_up = [
+        asset_key(table.name) for table in TABLES if table.keeper == "pipeline" and table not in ROLLUPS.values()
+    ]
+    return [
+        dg.define_asset_job(
+            INGEST,
+            selection=_with_quick_checks(
+                catalog, [*intake, *downstream_keys(catalog, {f"stg.{kind.name}" for kind in KINDS})]
+            ),
+            description="Takes the files at rest in the inbox and refreshes what lies downstream.",
+        ),
+        dg.define_asset_job(
+            REFRESH_ALL,
+            selection=_with_quick_checks(catalog, derived),
+            config=refresh_config(catalog),
+            description="Rolls up what changed and refreshes every materialized view.",
+        ),
+        dg.define_asset_job(
+            REFRESH_CHANGED,
+            selection=_with_quick_checks(catalog, derived),
+            description="Rolls up what changed and refreshes the materialized views that have news.",
+        ),
+        dg.define_asset_job(
+            NIGHTLY,
+            selection=dg.AssetSelection.assets(*kept_up, *derived, asset_key(HOUSEKEEPING))
+            | dg.AssetSelection.checks_for_assets(*intake),
+            config=refresh_config(catalog),
+            description="After midnight in Tokyo: extends the calendar, refreshes, checks and proves everything; "
+            "at last deletes what is too old.",
+        ),
+        dg.define_asset_job(
+            OVERVIEW,
+            selection=dg.AssetSelection.groups(GROUP_OVERVIEW),
+            description="Renews what people look at; no upload waits for it.",
+        ),
+    ]
+
+
+def _with_quick_checks(catalog: Catalog, keys: list[dg.AssetKey]) -> dg.AssetSelection:
+    """Assets and their checks but the proofs: a proof reads everything, and no upload has to wait for that."""
+    assets = dg.AssetSelection.assets(*keys)
+    return assets.without_checks() | dg.AssetSelection.checks(*quick_check_keys(catalog, keys))

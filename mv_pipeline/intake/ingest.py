@@ -1,0 +1,78 @@
+"""One file's way: claim, inspect, load or reject, then move; the file moves only after the commit.
+
+The claim is an advisory lock of the session, so it ends with the process, however that ends.
+"""
+
+import os
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from mv_pipeline.catalog.csv_kinds import Kind
+from mv_pipeline.database.connection import Connection, session_lock
+from mv_pipeline.intake import inbox
+from mv_pipeline.intake.load import Upload, load_file, log_rejection
+from mv_pipeline.intake.reader import FileChangedError, FileFacts, NotAFileError, hash_file, inspect_file, open_file
+from mv_pipeline.intake.rejection import Code, RejectedFileError, write_report
+from mv_pipeline.settings import Settings
+
+
+def take_file(connection: Connection, settings: Settings, kind: Kind, path: Path, uploaded_by: str) -> Upload | None:
+    """Load or reject one file of the inbox and move it away.
+
+    Args:
+        connection: in autocommit mode.
+        settings: where archive and rejected files go, and the size limit.
+        kind: the kind of the folder it lies in.
+        path: the file.
+        uploaded_by: for the log.
+
+    Returns:
+        What became of it; None if it is gone, still being written to, or no regular file, and nothing was done.
+    """
+    with session_lock(connection, "intake", kind.name):
+        try:
+            return _load_and_move(connection, settings, kind, path, uploaded_by)
+        except (FileNotFoundError, FileChangedError, NotAFileError):
+            return None
+
+
+def _load_and_move(connection: Connection, settings: Settings, kind: Kind, path: Path, uploaded_by: str) -> Upload:
+    name = inbox.readable_name(path.name)
+    with open_file(path) as file:
+        before = os.fstat(file.fileno())
+        identity = f"{before.st_dev}-{before.st_ino}-{before.st_ctime_ns}"
+        facts = FileFacts(before.st_size, "", "", identity)
+        try:
+            facts = replace(inspect_file(file, settings.max_file_mb * 1_000_000), identity=identity)
+            with connection.transaction():
+                upload = load_file(connection, kind, name, file, facts, uploaded_by)
+                _raise_if_changed(path, before)
+        except UnicodeDecodeError:
+            # It could be decoded a moment ago.
+            _raise_if_changed(path, before)
+            raise
+        except RejectedFileError as error:
+            _raise_if_changed(path, before)
+            if not facts.sha256 and error.problems[0].code is not Code.TOO_LARGE:
+                facts = replace(facts, sha256=hash_file(file))
+            upload = log_rejection(connection, kind, name, facts, error, uploaded_by)
+            _reject(path, inbox.rejected_folder(settings, kind.name), error)
+            return upload
+    # It is loaded, whoever took the file away meanwhile.
+    with suppress(FileNotFoundError):
+        inbox.move_into(path, inbox.archive_folder(settings, kind.name))
+    return upload
+
+
+def _reject(path: Path, folder: Path, error: RejectedFileError) -> None:
+    """Write the report, then move the file beside it: until the file has gone, the next try does all of it again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_report(inbox.reserve(folder, inbox.free_name(folder, path.name), ".errors.csv"), error)
+    inbox.move_into(path, folder)
+
+
+def _raise_if_changed(path: Path, before: os.stat_result) -> None:
+    now = path.stat(follow_symlinks=False)
+    if (now.st_ino, now.st_size, now.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
+        raise FileChangedError(f"{path} was written to while it was read.")

@@ -1,0 +1,1 @@
+"""Moving into a database that others made; needed once."""

@@ -1,0 +1,254 @@
+"""`migrate`: brings a database to the state that the revisions, the catalogue and the SQL files describe.
+
+First everything is looked at and rehearsed (see `schema.plan`). Then the tables are changed in one transaction; what
+the rollup reads is swapped in; the rollup is filled in parts; and all other views are built beside and swapped in, in
+one transaction. Each part is done whole or not at all, and a migration that was interrupted goes on where it stopped.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+
+from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.catalog.sources import SOURCES
+from mv_pipeline.catalog.tables import ROLLUPS
+from mv_pipeline.database.connection import (
+    MINIMUM_SERVER_VERSION,
+    Connection,
+    Database,
+    limit_waits,
+    scalar,
+    session_lock,
+)
+from mv_pipeline.migrate import build, privileges, revise, roles, tables
+from mv_pipeline.migrate.attributes import describe, outdated_comments, record
+from mv_pipeline.migrate.dependents import read_foreign
+from mv_pipeline.migrate.plan import Plan, feeders, is_small, read_plan
+from mv_pipeline.migrate.shapes import Index
+from mv_pipeline.migrate.state import Action, changes
+from mv_pipeline.migrate.swap import Swapped, drop_functions, patiently, swap, sweep, who_holds
+from mv_pipeline.refresh import reference
+from mv_pipeline.refresh.rollup import note_every_day, spell_out_days, update_rollup, waiting_days
+from mv_pipeline.refresh.views import last_refresh, refresh_view
+from mv_pipeline.settings import OperatorError
+
+# A quarter of days a transaction: two million lines over five years take twenty of them.
+_DAYS_AT_ONCE = 92
+# Below PostgreSQL's deadlock_timeout of a second, so that it is never a reader or an upload that is sent away.
+_LOCK_TIMEOUT = "500ms"
+
+Say = Callable[[str], None]
+
+
+class MigrateError(OperatorError):
+    """The database can't be brought to the wanted state; with problems, nothing was touched."""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """What a migration changed.
+
+    Args:
+        revision_before, revision_after: of the tables.
+        changed: relations by what was done to them.
+        compared: how the rows of what was swapped compare with those before.
+        dropped: relations and functions dropped.
+        kept: what would have been dropped but for somebody else's need of it, with the reason; what others need of
+            an old definition stands in a schema of its own.
+        remarks: what is worth knowing, a sentence each.
+        reference: rows changed in reference tables.
+        access: what changed in who may what.
+    """
+
+    revision_before: str | None
+    revision_after: str | None
+    changed: dict[str, Action] = field(default_factory=dict)
+    compared: dict[str, str] = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
+    kept: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    reference: dict[str, int] = field(default_factory=dict)
+    access: privileges.Changes = field(default_factory=privileges.Changes)
+
+
+def plan(database: Database, catalog: Catalog, *, with_roles: bool = False) -> Plan:
+    """Say what `migrate` would do.
+
+    Args:
+        database: PostgreSQL 16 or later; nothing in it is changed.
+        catalog: the views and materialized views to have.
+        with_roles: as for `migrate`.
+
+    Raises:
+        MigrateError: the server is too old, or something has to be changed first.
+    """
+    with database.connect("plan") as connection:
+        _require_server(connection)
+    try:
+        found = read_plan(database, catalog, with_roles=with_roles)
+    except psycopg.Error as error:
+        raise MigrateError(f"Nothing was changed: {error}") from error
+    if found.problems:
+        raise MigrateError("Nothing was changed, because this has to be mended first:", tuple(found.problems))
+    return found
+
+
+def migrate(
+    database: Database, catalog: Catalog, progress: Say | None = None, *, with_roles: bool = False
+) -> Migration:
+    """Create what is missing and rebuild what changed.
+
+    Args:
+        database: PostgreSQL 16 or later.
+        catalog: the views and materialized views to have.
+        progress: called with the name of each step as it begins.
+        with_roles: create the roles and hand everything over to them; a database that has been handed over stays so.
+
+    Raises:
+        MigrateError: the server is too old, something has to be changed first, or the server refuses a statement.
+    """
+    say = progress or (lambda _: None)
+    with database.connect("migrate") as connection:
+        _require_server(connection)
+        # Whoever prunes change notes leaves them alone meanwhile: what is built beside hasn't seen them all.
+        with session_lock(connection, "migrate"):
+            say("looking")
+            found = plan(database, catalog, with_roles=with_roles)
+            try:
+                return _carry_out(database, connection, catalog, found, say, with_roles=with_roles)
+            except psycopg.Error as error:
+                raise MigrateError(f"The migration stopped; run it again to go on: {error}") from error
+            except build.BuildError as error:
+                raise MigrateError(f"The views are as they were: {error}") from error
+
+
+def _require_server(connection: Connection) -> None:
+    if connection.info.server_version < MINIMUM_SERVER_VERSION:
+        raise MigrateError(
+            f"The server is PostgreSQL {connection.info.server_version // 10000}; 16 or later is needed."
+        )
+
+
+def _carry_out(
+    database: Database, connection: Connection, catalog: Catalog, found: Plan, say: Say, *, with_roles: bool
+) -> Migration:
+    say("tables")
+    small = [index for index in found.indexes if is_small(connection, index.table)]
+    access = patiently(
+        lambda _: _tables(database, catalog, small, with_roles=with_roles),
+        lambda: who_holds(connection, [*found.unnoted, *(index.table for index in found.indexes)]),
+    )
+    uses_roles = roles.in_use(connection)
+    if uses_roles:
+        roles.act_as_owner(connection, until="session")
+    for index in found.indexes:
+        if index not in small:
+            say(f"index {index.name}")
+            index.create(connection, concurrently=True)
+    first = feeders(catalog)
+    say("views that the rollup reads")
+    done = [_views(connection, catalog, [n for n in found.rebuilt() if n in first], [])]
+    filled = {}
+    if scalar(connection, "SELECT NOT EXISTS (SELECT FROM ref.calendar_day)"):
+        with connection.transaction():
+            filled = reference.keep_up(connection)
+    _fill_rollups(connection, say)
+    say("views")
+    done.append(_views(connection, catalog, [n for n in found.rebuilt() if n not in first], found.retired))
+    if uses_roles:
+        say("privileges")
+    functions, aside, access = patiently(
+        lambda _: _finish(connection, catalog, found, access if uses_roles else None),
+        lambda: who_holds(connection, [*catalog.relations]),
+    )
+    say("refresh")
+    _refresh_stale(connection, catalog, changes(found.actions))
+    return Migration(
+        found.revision,
+        revise.current(connection),
+        changes(found.actions),
+        {name: text for swapped in done for name, text in swapped.compared.items()},
+        [*(name for swapped in done for name in swapped.dropped if name in found.retired), *functions],
+        {**found.kept, **aside},
+        found.remarks,
+        filled,
+        access,
+    )
+
+
+def _tables(database: Database, catalog: Catalog, small: Sequence[Index], *, with_roles: bool) -> privileges.Changes:
+    """Everything about tables and roles but large indexes, in one transaction."""
+    with revise.transaction(database) as bound:
+        connection = bound.connection
+        limit_waits(connection, lock_timeout=_LOCK_TIMEOUT)
+        uses_roles = with_roles or roles.in_use(connection)
+        created = roles.prepare(connection) if with_roles else []
+        owners = privileges.hand_over(connection, catalog) if uses_roles else {}
+        if uses_roles:
+            roles.act_as_owner(connection)
+        bound.upgrade()
+        tables.create_tables(connection)
+        for index in small:
+            index.create(connection)
+        tables.create_triggers(connection, tables.unnoted(connection))
+    return privileges.Changes(created, owners)
+
+
+def _finish(
+    connection: Connection, catalog: Catalog, found: Plan, access: privileges.Changes | None
+) -> tuple[list[str], dict[str, str], privileges.Changes]:
+    """Write down what was adopted, clear away what stepped aside, and grant what the roles lack."""
+    with connection.transaction():
+        limit_waits(connection, lock_timeout=_LOCK_TIMEOUT)
+        for name, action in found.actions.items():
+            if action == "adopt":
+                record(connection, catalog.relations[name])
+        for relation in outdated_comments(connection, catalog.relations.values()):
+            describe(connection, relation, relation.name)
+            record(connection, relation)
+        functions = drop_functions(connection, found.functions)
+        aside = sweep(connection)
+        if access is None:
+            return functions, aside, privileges.Changes()
+        owners = access.owners | privileges.hand_over(connection, catalog)
+        return functions, aside, privileges.Changes(access.created, owners, *privileges.grant(connection, catalog))
+
+
+def _views(connection: Connection, catalog: Catalog, names: list[str], retired: list[str]) -> Swapped:
+    """Build relations beside and swap them in; what the rollup reads counts as changed with its view."""
+    theirs = read_foreign(connection, names, [*catalog.relations, *retired]).materialized_views
+    built = build.build(connection, [*(catalog.relations[name] for name in names), *theirs])
+
+    def attempt(patience_s: float) -> Swapped:
+        with connection.transaction():
+            limit_waits(connection)
+            swapped = swap(connection, catalog, built, retired, patience_s)
+            for csv_type in {source.csv_type for source in SOURCES if source.active in names}:
+                note_every_day(connection, csv_type)
+        return swapped
+
+    try:
+        return patiently(attempt, lambda: who_holds(connection, [*names, *retired]))
+    finally:
+        build.tear_down(connection)
+
+
+def _fill_rollups(connection: Connection, say: Say) -> None:
+    """Roll up what waits, in parts that each are kept; what uploads add meanwhile isn't waited for."""
+    for csv_type, table in ROLLUPS.items():
+        with connection.transaction():
+            newest = spell_out_days(connection, csv_type)
+        while waiting := waiting_days(connection, csv_type, newest):
+            say(f"{table.name}: {waiting} days to go")
+            with connection.transaction():
+                limit_waits(connection)
+                update_rollup(connection, csv_type, _DAYS_AT_ONCE)
+
+
+def _refresh_stale(connection: Connection, catalog: Catalog, changed: dict[str, Action]) -> None:
+    # What was built within a transaction can't tell that transaction's own changes from later ones.
+    for name in changed:
+        view = catalog.relations[name]
+        if view.materialized and not ((last := last_refresh(connection, catalog, view)) and last.fresh):
+            refresh_view(connection, view)

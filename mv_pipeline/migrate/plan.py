@@ -1,0 +1,237 @@
+"""What a migration would do, in order, with the locks that it takes; found by looking, without touching anything.
+
+The new tables and definitions are rehearsed in a transaction that is rolled back: what can't work is found before
+anything is done. `schema.migrate` carries the plan out.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import psycopg
+import sqlalchemy.exc
+
+from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.catalog.sources import SOURCES
+from mv_pipeline.catalog.tables import ROLLUPS
+from mv_pipeline.database.connection import Connection, Database, limit_waits, scalar
+from mv_pipeline.migrate import privileges, revise, roles, state, tables
+from mv_pipeline.migrate.adopt import compatibility, obsolete
+from mv_pipeline.migrate.attributes import outdated_comments
+from mv_pipeline.migrate.blockers import find_obstacles
+from mv_pipeline.migrate.shapes import KINDS, Index
+from mv_pipeline.migrate.state import Action
+from mv_pipeline.refresh.reference import CLOSURE_DAYS
+
+# A lock's name, as PostgreSQL documents it; nobody waits where there is none.
+_NONE = ""
+_SWAP = "ACCESS EXCLUSIVE"
+# A table below this size is indexed within the transaction; its writers wait for less than a second.
+_SMALL_BYTES = 64_000_000
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that a migration would do.
+
+    Args:
+        what: it does, to what.
+        why: it is due.
+        lock: that somebody may have to wait for, briefly; on the relation that `what` names; empty: nobody waits.
+    """
+
+    what: str
+    why: str
+    lock: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a migration would do.
+
+    Args:
+        steps: in order; none: the database is up to date.
+        remarks: what is worth knowing, a sentence each.
+        problems: what has to be changed first, a sentence each.
+        revision: the tables' revision before.
+        indexes: what tables that stand lack.
+        unnoted: tables whose changes nobody notes yet.
+        actions: what becomes of each relation, in the catalogue's order.
+        retired: relations to drop.
+        kept: retired relations that stay, and why.
+        functions: functions to drop.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    revision: str | None = None
+    indexes: list[Index] = field(default_factory=list)
+    unnoted: list[str] = field(default_factory=list)
+    actions: dict[str, Action] = field(default_factory=dict)
+    retired: list[str] = field(default_factory=list)
+    kept: dict[str, str] = field(default_factory=dict)
+    functions: list[str] = field(default_factory=list)
+
+    def rebuilt(self) -> list[str]:
+        """The relations that are built beside, in order."""
+        return [name for name, action in self.actions.items() if action in ("create", "swap")]
+
+
+def is_small(connection: Connection, table: str) -> bool:
+    """True if a table is so small that its writers can wait while it is indexed."""
+    return bool(scalar(connection, "SELECT pg_relation_size(%s::regclass) < %s", [table, _SMALL_BYTES]))
+
+
+def feeders(catalog: Catalog) -> set[str]:
+    """The relations that the rollup and the reference tables are computed from; they have to stand first."""
+    names = {CLOSURE_DAYS, *(source.active for source in SOURCES)}
+    return {name for start in names for name in (start, *catalog.upstream(start)) if name in catalog.relations}
+
+
+def read_plan(database: Database, catalog: Catalog, *, with_roles: bool = False) -> Plan:
+    """Look at a database and say what a migration would do.
+
+    Args:
+        database: the plant's; nothing of what is rehearsed stays.
+        catalog: the relations to have.
+        with_roles: the roles are to be created and used.
+    """
+    with revise.transaction(database, keep=False) as bound:
+        connection = bound.connection
+        limit_waits(connection, lock_timeout="2s")
+        if roles.in_use(connection):
+            roles.act_as_owner(connection)
+        plan = Plan(revision=revise.current(connection))
+        with connection.transaction(force_rollback=True):
+            fit = compatibility.look(connection)
+        plan.remarks.extend(fit.remarks)
+        plan.problems.extend([*fit.misfits, *_occupied(connection, catalog)])
+        steps = [*_role_steps(connection, catalog, with_roles=with_roles), *_revision_steps(connection)]
+        small = {index.table: is_small(connection, index.table) for index in fit.missing}
+        try:
+            bound.upgrade()
+            tables.create_tables(connection)
+            existing = state.read_existing(connection, catalog)
+            plan = _look_at_views(connection, catalog, plan, existing, fit.missing)
+        except (psycopg.Error, sqlalchemy.exc.DBAPIError):
+            # What doesn't fit can be in the way of looking further.
+            if plan.problems:
+                return plan
+            raise
+        steps += [*_table_steps(fit, small, plan.unnoted), *_view_steps(connection, catalog, plan, existing)]
+        return replace(plan, steps=steps)
+
+
+def _look_at_views(
+    connection: Connection,
+    catalog: Catalog,
+    plan: Plan,
+    existing: Mapping[str, state.Existing],
+    indexes: list[Index],
+) -> Plan:
+    actions = state.decide(catalog, existing)
+    old = obsolete.standing(connection, catalog)
+    kept = obsolete.needed_by(connection, old, [name for name in existing if actions[name] == "swap"])
+    plan = replace(
+        plan,
+        indexes=indexes,
+        unnoted=tables.unnoted(connection),
+        actions=actions,
+        retired=[name for name in old if name not in kept],
+        kept=kept,
+        functions=obsolete.functions(connection),
+    )
+    wrong, obstacles = find_obstacles(connection, catalog, plan.rebuilt(), plan.unnoted, plan.retired, plan.kept.keys())
+    # What is wrong with a table shows in the views that read it; the table's sentence is enough.
+    plan.problems.extend(obstacles if plan.problems else [*wrong, *obstacles])
+    plan.remarks.extend(f"{name} is retired but stays: {reason}." for name, reason in kept.items())
+    return plan
+
+
+def _occupied(connection: Connection, catalog: Catalog) -> list[str]:
+    rows = connection.execute(
+        "SELECT name, relkind::text FROM unnest(%s::text[]) AS name JOIN pg_class AS c ON c.oid = to_regclass(name)",
+        [list(catalog.relations)],
+    )
+    return [
+        f"{name} is a {KINDS.get(kind, 'relation of another kind')}. "
+        f"Rename it: a {catalog.relations[name].kind} of this name is needed."
+        for name, kind in rows
+        if KINDS.get(kind) != catalog.relations[name].kind
+    ]
+
+
+def _role_steps(connection: Connection, catalog: Catalog, *, with_roles: bool) -> Iterator[Step]:
+    if not (with_roles or roles.in_use(connection)):
+        return
+    why = "--roles" if with_roles else "the database uses the roles"
+    for role in roles.missing(connection) if with_roles else []:
+        yield Step(f"create the role {role}", why, _NONE)
+    for name, role in privileges.misowned(connection, catalog).items():
+        yield Step(f"give {name} to {role}", why, "ACCESS EXCLUSIVE")
+    granted, revoked = privileges.compare(connection, catalog)
+    if granted or revoked:
+        yield Step(f"grant {len(granted)} privileges and revoke {len(revoked)}", why, _NONE)
+
+
+def _revision_steps(connection: Connection) -> Iterator[Step]:
+    for revision in revise.due(connection):
+        yield Step(f"revision {revision.number}: {revision.title}", "not applied yet", _NONE)
+
+
+def _table_steps(fit: compatibility.Fit, small: Mapping[str, bool], unnoted: Iterable[str]) -> Iterator[Step]:
+    yield from (Step(f"adopt the table {name}", "it stands and fits", _NONE) for name in fit.adopted)
+    yield from (Step(f"create the table {name}", "it is missing", _NONE) for name in fit.created)
+    for index in fit.missing:
+        what, columns = "key" if index.unique else "index", ", ".join(index.columns)
+        how, lock = ("", "SHARE") if small[index.table] else (" concurrently", "SHARE UPDATE EXCLUSIVE")
+        yield Step(f"add the {what} {index.name} ({columns}) to {index.table}{how}", "it is missing", lock)
+    for name in unnoted:
+        yield Step(
+            f"add triggers to {name}",
+            "its changes aren't noted; its rows count as changed",
+            _NONE if name in fit.created else "SHARE ROW EXCLUSIVE",
+        )
+
+
+def _view_steps(
+    connection: Connection, catalog: Catalog, plan: Plan, existing: Mapping[str, state.Existing]
+) -> Iterator[Step]:
+    if scalar(connection, "SELECT NOT EXISTS (SELECT FROM ref.calendar_day)"):
+        yield Step("fill the calendar and the holidays", "the calendar is empty", _NONE)
+    first = feeders(catalog)
+    names = sorted(state.changes(plan.actions), key=lambda name: name not in first)
+    for name in names:
+        if name not in first:
+            break
+        yield _view_step(catalog, plan, existing, name)
+    for csv_type, table in ROLLUPS.items():
+        noted = [source.table for source in SOURCES if source.csv_type == csv_type and source.table in plan.unnoted]
+        if noted:
+            yield Step(f"fill {table.name}", f"the rows of {', '.join(noted)} aren't rolled up", _NONE)
+    yield from (_view_step(catalog, plan, existing, name) for name in names if name not in first)
+    kept = [catalog.relations[name] for name, action in plan.actions.items() if action == "keep"]
+    for relation in outdated_comments(connection, kept):
+        what = f"give the {relation.kind} {relation.name} its file's description as comment"
+        yield Step(what, "its file's description has changed", _NONE)
+    for name in plan.retired:
+        yield Step(f"drop {name}", "no file describes it any more", "ACCESS EXCLUSIVE")
+    yield from (Step(f"drop the function {name}", "it is retired", _NONE) for name in plan.functions)
+
+
+def _view_step(catalog: Catalog, plan: Plan, existing: Mapping[str, state.Existing], name: str) -> Step:
+    relation, action, standing = catalog.relations[name], plan.actions[name], existing.get(name)
+    if action == "create" or standing is None:
+        return Step(f"create the {relation.kind} {name}", "it is missing", _NONE)
+    if action == "adopt":
+        return Step(f"adopt the {relation.kind} {name}", "it stands as its file says", _NONE)
+    rebuilt = sorted(relation.dependencies & {*plan.rebuilt()})
+    if standing.definition_hash is None:
+        why = "others have made it, with another definition"
+    elif standing.definition_hash != relation.definition_hash:
+        why = "its file has changed"
+    elif rebuilt:
+        why = f"it reads {', '.join(rebuilt)}"
+    else:
+        why = "somebody has changed it in the database by hand"
+    return Step(f"build the {relation.kind} {name} beside and swap it in", why, _SWAP)

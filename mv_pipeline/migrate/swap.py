@@ -1,0 +1,297 @@
+"""Putting relations that were built beside in their places: one short transaction, in which nothing is computed.
+
+The old ones step aside and are dropped. Views of others that read one of them are pointed at the new one. Whatever
+else still needs an old one keeps it where it stepped aside; the next migration tries again to drop it.
+"""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import psycopg
+from psycopg import sql
+from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.database.connection import Connection, identifier, limit_waits, scalar
+from mv_pipeline.migrate import roles
+from mv_pipeline.migrate.attributes import carry_over, describe, record
+from mv_pipeline.migrate.build import Built, acting
+from mv_pipeline.migrate.dependents import ForeignMaterializedView, ForeignView, read_foreign, read_needs
+from mv_pipeline.migrate.state import kind_of
+from mv_pipeline.refresh.views import log_refresh
+from mv_pipeline.settings import OperatorError
+
+_ASIDE = "mv_pipeline_old"
+# The most is below PostgreSQL's deadlock_timeout of a second, so that it is never a reader who is sent away.
+_LEAST_PATIENCE_S, _MOST_PATIENCE_S = 0.1, 0.9
+_TRIES = 60
+_LONGEST_PAUSE_S = 2.0
+_DROPPABLE = {"v": "VIEW", "m": "MATERIALIZED VIEW"}
+
+T = TypeVar("T")
+
+
+class BusyError(OperatorError):
+    """The locks couldn't be had; the message says who holds them."""
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """What a swap did: names dropped, names that stay with the reason, and how rows compare with those before."""
+
+    dropped: list[str] = field(default_factory=list)
+    kept: dict[str, str] = field(default_factory=dict)
+    compared: dict[str, str] = field(default_factory=dict)
+
+
+def patiently(attempt: Callable[[float], T], holders: Callable[[], str]) -> T:
+    """Try until the locks can be had; each try gives up before anybody is kept waiting for long.
+
+    Args:
+        attempt: one transaction, given the seconds that it may wait for locks; raises LockNotAvailable or
+            DeadlockDetected if it can't have them.
+        holders: says who stands in the way.
+
+    Raises:
+        BusyError: it couldn't be done in all tries.
+    """
+    tries = Retrying(
+        retry=retry_if_exception_type((psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)),
+        stop=stop_after_attempt(_TRIES),
+        wait=wait_random_exponential(multiplier=0.1, max=_LONGEST_PAUSE_S),
+    )
+    numbers = itertools.count()
+    try:
+        return tries(lambda: attempt(min(_MOST_PATIENCE_S, _LEAST_PATIENCE_S * 1.1 ** next(numbers))))
+    except RetryError:
+        raise BusyError(
+            f"What has to be changed was in use at each of {_TRIES} tries. {holders()} Try again when that has ended."
+        ) from None
+
+
+def swap(
+    connection: Connection, catalog: Catalog, built: Sequence[Built], retired: Sequence[str], patience_s: float
+) -> Swapped:
+    """Put what was built in its place, and drop what is retired.
+
+    Args:
+        connection: in one transaction; the caller retries it if locks can't be had.
+        catalog: the relations.
+        built: what stands beside, each behind what it reads.
+        retired: relations to drop, unless something of others needs them.
+        patience_s: for how long readers may be kept waiting, in seconds.
+
+    Raises:
+        psycopg.errors.LockNotAvailable: somebody holds a lock for too long.
+    """
+    built = [_catch_up(connection, catalog, made) for made in built]
+    standing = [made for made in built if kind_of(connection, made.relation.name)]
+    names = [made.relation.name for made in standing]
+    foreign = read_foreign(connection, names, [*catalog.relations, *retired, *names]).views
+    for made in built:
+        if made in standing:
+            with acting(connection, made.relation):
+                carry_over(connection, made.relation, made.relation.name, made.name)
+        else:
+            describe(connection, made.relation, made.name)
+    # Readers lock a view before what it reads, so what reads the others comes first.
+    lock(connection, [*(view.name for view in foreign), *retired, *reversed(names)], patience_s)
+    limit_waits(connection)
+    aside = [_step_aside(connection, made.relation) for made in reversed(standing)]
+    for made in built:
+        with acting(connection, made.relation):
+            _move(connection, made.name, made.relation.schema)
+    with roles.as_caller(connection):
+        for view in foreign:
+            connection.execute(sql.SQL("CREATE OR REPLACE VIEW {} {} AS {}").format(*_statement(connection, view)))
+    for made in built:
+        if isinstance(made.relation, ForeignMaterializedView):
+            continue
+        record(connection, made.relation)
+        if made.relation.materialized:
+            log_refresh(connection, made.relation, "create", made.seconds, made.snapshot, None)
+    compared = {made.relation.name: made.comparison for made in built if made.comparison}
+    return replace(drop(connection, [*retired, *aside]), compared=compared)
+
+
+def _catch_up(connection: Connection, catalog: Catalog, made: Built) -> Built:
+    """Refresh what was built if something upstream has changed since, so that no reader is set back."""
+    upstream = sorted(catalog.upstream(made.relation.name))
+    if not made.relation.materialized or not scalar(
+        connection,
+        "SELECT EXISTS (SELECT FROM log.change_note WHERE relation = ANY (%s) "
+        "AND NOT pg_visible_in_snapshot(xid, %s::pg_snapshot))",
+        [upstream, made.snapshot],
+    ):
+        return made
+    snapshot = scalar(connection, "SELECT pg_current_snapshot()::text")
+    connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(identifier(made.name)))
+    return replace(made, snapshot=snapshot)
+
+
+def lock(connection: Connection, names: Sequence[str], patience_s: float) -> None:
+    """Take the locks of all relations that are to be moved or dropped, or none.
+
+    One statement takes them all: with a round trip between two of them, a reader who takes them in another order would
+    nearly always come between.
+
+    Args:
+        connection: in a transaction.
+        names: of views and materialized views.
+        patience_s: for how long everybody may be kept waiting, in seconds.
+
+    Raises:
+        psycopg.errors.LockNotAvailable: somebody held one for too long.
+    """
+    found = [
+        connection.execute(
+            "SELECT relkind::text, relowner::regrole::text FROM pg_class AS c JOIN pg_namespace AS n "
+            "ON n.oid = relnamespace WHERE n.nspname || '.' || relname = %s",
+            [name],
+        ).fetchone()
+        for name in names
+    ]
+    # Giving something to its owner changes nothing, but takes the lock that moving it needs.
+    statements = [
+        sql.SQL("ALTER {} {} OWNER TO {};").format(sql.SQL(_DROPPABLE[row[0]]), identifier(name), sql.SQL(row[1]))
+        for name, row in zip(names, found, strict=True)
+        if row
+    ]
+    if not statements:
+        return
+    body = sql.SQL("BEGIN {} END").format(sql.SQL(" ").join(statements)).as_string(connection)
+    limit_waits(connection, statement_timeout=f"{round(patience_s * 1000)}ms")
+    try:
+        with roles.as_caller(connection):
+            connection.execute(sql.SQL("DO {}").format(sql.Literal(body)))
+    except psycopg.errors.QueryCanceled as error:
+        raise psycopg.errors.LockNotAvailable(str(error)) from error
+
+
+def _step_aside(connection: Connection, relation: Relation) -> str:
+    """Move a relation that stands out of its place, and return where to."""
+    # Whoever runs the migration can move both ours and others' there.
+    with roles.as_caller(connection):
+        for number in itertools.count(1):
+            aside = f"{_ASIDE}{number if number > 1 else ''}_{relation.schema}"
+            if kind_of(connection, f"{aside}.{relation.table}") is None:
+                break
+        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(aside)))
+        _move(connection, relation.name, aside)
+    return f"{aside}.{relation.table}"
+
+
+def _move(connection: Connection, name: str, schema: str) -> None:
+    kind = _DROPPABLE[kind_of(connection, name) or "v"]
+    connection.execute(
+        sql.SQL("ALTER {} {} SET SCHEMA {}").format(sql.SQL(kind), identifier(name), sql.Identifier(schema))
+    )
+
+
+def _statement(connection: Connection, view: ForeignView) -> tuple[sql.Composable, sql.Composable, sql.Composable]:
+    options = [
+        sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(value))
+        for name, value in connection.execute(
+            "SELECT option_name, option_value FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace, "
+            "pg_options_to_table(reloptions) WHERE n.nspname || '.' || relname = %s",
+            [view.name],
+        )
+    ]
+    given = sql.SQL("WITH ({})").format(sql.SQL(", ").join(options)) if options else sql.SQL("")
+    return identifier(view.name), given, sql.SQL(view.definition)
+
+
+def drop(connection: Connection, names: Sequence[str]) -> Swapped:
+    """Drop relations in an order that their dependencies allow; one that something else needs is kept."""
+    done = Swapped()
+    waiting = list(names)
+    with roles.as_caller(connection):
+        while waiting:
+            done.kept.clear()
+            for name in waiting:
+                if reason := _try_to_drop(connection, name):
+                    done.kept[name] = reason
+                else:
+                    done.dropped.append(name)
+            if len(done.kept) == len(waiting):
+                break
+            waiting = list(done.kept)
+    connection.execute("DELETE FROM log.relation WHERE name = ANY (%s)", [done.dropped])
+    return done
+
+
+def _try_to_drop(connection: Connection, name: str) -> str:
+    """Drop a relation unless something needs it; returns what does."""
+    kind = kind_of(connection, name)
+    # DROP would lock whatever needs the relation before it refuses, and that may be read all the time.
+    readers = [what for _, what, _ in read_needs(connection, [name])] if kind else []
+    if kind and not readers:
+        connection.execute(sql.SQL("DROP {} {}").format(sql.SQL(_DROPPABLE[kind]), identifier(name)))
+    return f"{', '.join(readers)} {'needs' if len(readers) == 1 else 'need'} it" if readers else ""
+
+
+def drop_functions(connection: Connection, names: Sequence[str]) -> list[str]:
+    """Drop functions that nothing needs.
+
+    Args:
+        connection: in one transaction.
+        names: with their arguments' types.
+
+    Returns:
+        The names of those dropped.
+    """
+    dropped = []
+    for name in names:
+        with contextlib.suppress(psycopg.errors.DependentObjectsStillExist), connection.transaction():
+            connection.execute(sql.SQL("DROP FUNCTION {}").format(sql.SQL(name)))
+            dropped.append(name)
+    return dropped
+
+
+def who_holds(connection: Connection, names: Sequence[str]) -> str:
+    """Say in a sentence which sessions hold locks on relations."""
+    rows = connection.execute(
+        "SELECT DISTINCT a.pid, a.usename, a.application_name, now() - a.xact_start FROM pg_locks AS l "
+        "JOIN pg_stat_activity AS a USING (pid) WHERE l.relation = ANY (SELECT to_regclass(n) FROM unnest(%s::text[]) "
+        "AS n) AND l.granted AND a.pid <> pg_backend_pid() ORDER BY 1",
+        [list(names)],
+    ).fetchall()
+    if not rows:
+        return "Nobody holds them any more."
+    return (
+        "; ".join(f"{user} ({application or 'no name'}, pid {pid}) since {age}" for pid, user, application, age in rows)
+        + "."
+    )
+
+
+def sweep(connection: Connection) -> dict[str, str]:
+    """Try again to drop what stepped aside in earlier swaps, and the schemas that are empty by now.
+
+    Args:
+        connection: in one transaction.
+
+    Returns:
+        What is still needed, and by what.
+    """
+    kept = drop(connection, read_aside(connection)).kept
+    with roles.as_caller(connection):
+        for (schema,) in connection.execute(
+            "SELECT nspname FROM pg_namespace AS n WHERE nspname ^@ %s "
+            "AND NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid)",
+            [_ASIDE],
+        ).fetchall():
+            connection.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(schema)))
+    return kept
+
+
+def read_aside(connection: Connection) -> list[str]:
+    """What has stepped aside and couldn't be dropped yet, dependents first."""
+    rows = connection.execute(
+        "SELECT n.nspname || '.' || c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace "
+        "WHERE relkind IN ('v', 'm') AND n.nspname ^@ %s ORDER BY c.oid DESC",
+        [_ASIDE],
+    )
+    return [row[0] for row in rows]

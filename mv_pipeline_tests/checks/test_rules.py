@@ -1,0 +1,301 @@
+"""Each check on a real database: it passes when all is well, and fails, saying so, when what it guards is broken."""
+
+import statistics
+
+import dagster as dg
+import pytest
+
+from mv_pipeline.catalog.csv_kinds import find_kind
+from mv_pipeline.catalog.relations import Check, Relation
+from mv_pipeline.checks.rules import definition_probe, view_probes, without
+from mv_pipeline.defs.checks import build_checks
+from mv_pipeline.intake.ingest import take_file
+from mv_pipeline.refresh.rollup import update_rollup
+from mv_pipeline.refresh.views import refresh_view
+from mv_pipeline_tests.factory import csv_text, drop, line
+
+RECEIVE, CARD = "mart.mv_receive_daily", "mart.mv_target_card_per_day"
+KIND = "shogun_final_receive"
+
+
+@pytest.fixture
+def loaded(settings, connection, catalog):
+    """One day's file, rolled up and refreshed."""
+    path = drop(
+        settings.inbox_dir, KIND, "a.csv", csv_text([line(net_weight=600), line(net_weight=400), line(net_weight=0)])
+    )
+    take_file(connection, settings, find_kind(KIND), path, "test")
+    update_rollup(connection, "receive")
+    for view in catalog.materialized_views:
+        refresh_view(connection, view)
+    return connection
+
+
+@pytest.fixture
+def look(database, catalog, instance):
+    """Run the checks of one asset and return them by name."""
+
+    def run(name):
+        key = dg.AssetKey(name.split("."))
+        (checks,) = [found for found in build_checks(catalog) if next(iter(found.check_keys)).asset_key == key]
+        result = dg.materialize(
+            [checks], selection=dg.AssetSelection.checks(checks), resources={"database": database}, instance=instance
+        )
+        return {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
+
+    return run
+
+
+def failed(evaluations):
+    return {name for name, evaluation in evaluations.items() if not evaluation.passed}
+
+
+def test_every_view_passes_when_all_is_well(loaded, look, catalog):
+    assert {view.name: failed(look(view.name)) for view in catalog.materialized_views} == {
+        view.name: set() for view in catalog.materialized_views
+    }
+
+
+def replace_view(connection, name, query):
+    """Put wrong rows under a view's name, as nothing but a fault could."""
+    connection.execute(f"DROP MATERIALIZED VIEW {name} CASCADE")
+    connection.execute(f"CREATE MATERIALIZED VIEW {name} AS {query}")
+
+
+COPY = "SELECT * FROM (VALUES {rows}) AS v (ddate, receive_net_ton)"
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (
+            "SELECT ddate, 0.0 AS receive_net_ton FROM ref.calendar_day WHERE ddate < ref.business_date() - 1",
+            "row_count",
+        ),
+        (
+            "SELECT ddate, 0.0 AS receive_net_ton FROM ref.calendar_day WHERE ddate < ref.business_date() - 1",
+            "newest_day",
+        ),
+        ("SELECT ddate, 0.0 AS receive_net_ton FROM ref.calendar_day WHERE ddate <= ref.business_date()", "row_count"),
+        (
+            "SELECT ddate, 0.0 AS receive_net_ton FROM ref.calendar_day, generate_series(1, 2) "
+            "WHERE ddate < ref.business_date()",
+            "key_unique",
+        ),
+        ("SELECT NULL::date AS ddate, 0.0 AS receive_net_ton", "key_unique"),
+        ("SELECT ddate, 0.0 AS receive_net_ton FROM ref.calendar_day WHERE false", "row_count"),
+        (
+            "SELECT ddate, 0.0 AS receive_net_ton FROM ref.calendar_day WHERE ddate < ref.business_date()",
+            "mass_balance",
+        ),
+        (
+            "SELECT ddate, 0.0 AS receive_net_ton FROM ref.calendar_day WHERE ddate < ref.business_date()",
+            "concurrent_index",
+        ),
+    ],
+)
+def test_wrong_rows_are_found(loaded, look, query, expected):
+    replace_view(loaded, RECEIVE, query)
+
+    assert expected in failed(look(RECEIVE))
+
+
+def test_a_message_says_what_was_found_what_was_expected_and_what_to_do(loaded, look):
+    replace_view(loaded, RECEIVE, "SELECT DATE '2025-12-01' AS ddate, 0.0 AS receive_net_ton")
+
+    evaluations = look(RECEIVE)
+
+    assert (
+        "1 rows found, 1805 expected: one per calendar day; 2021-01-01: 0; 2021-01-02: 0; 2021-01-03: 0 …. "
+        f"Run `mv-pipeline refresh {RECEIVE}`; if it stays so" in evaluations["row_count"].description
+    )
+    assert evaluations["mass_balance"].metadata["wrong_days"].value == "2025-12-01: 0.0 / 1.000"
+
+
+def test_a_change_upstream_makes_a_view_out_of_date(loaded, look):
+    loaded.execute("INSERT INTO mart.daily_target_plan (ddate, target_ton) VALUES ('2025-12-02', 9)")
+
+    assert failed(look(CARD)) == {"up_to_date", "equals_live_view"}
+    assert "mart.daily_target_plan changed" in look(CARD)["up_to_date"].description
+    assert failed(look(RECEIVE)) == set()
+
+
+def test_a_new_day_makes_a_view_out_of_date(loaded, look):
+    loaded.execute(f"ALTER DATABASE {loaded.info.dbname} SET mv_pipeline.business_date = '2025-12-12'")
+
+    assert failed(look(RECEIVE)) == {"up_to_date", "row_count", "newest_day"}
+
+
+def test_a_check_of_the_header_fails_with_the_offending_rows(connection, catalog):
+    view = catalog.relations["mart.mv_inbound_kpi_daily"]
+    check = Check(description="試験", sql="SELECT ddate FROM mart.mv_inbound_kpi_daily WHERE ddate >= '2025-12-09'")
+    odd = Relation(view.name, view.header.model_copy(update={"checks": {"odd": check}}), view.query)
+
+    (probe,) = [probe for probe in view_probes(catalog, odd) if probe.name == "odd"]
+    finding = probe.look(connection)
+
+    assert not finding.passed
+    assert finding.message.startswith("2 offending rows found, 0 expected; (2025-12-09); (2025-12-10).")
+    assert "2025-12-10" in finding.metadata["offending"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        (f"DELETE FROM raw.{KIND} WHERE source_row_no = 3", {"rows_as_in_file"}),
+        (f"DELETE FROM stg.{KIND} WHERE source_row_no = 3", {"rows_as_in_file", "mass_balance"}),
+        (f"UPDATE stg.{KIND} SET net_weight = 601 WHERE source_row_no = 1", {"mass_balance"}),
+        (f"UPDATE raw.{KIND} SET amount = '1' WHERE source_row_no = 1", {"mass_balance"}),
+        (f"INSERT INTO stg.{KIND} (upload_file_id) SELECT max(id) FROM log.upload_file", {"rows_as_in_file"}),
+        (f"UPDATE stg.{KIND} SET is_deleted = true", set()),
+    ],
+)
+def test_file_raw_and_stg_hold_the_same_lines_kilograms_and_yen(loaded, look, statement, expected):
+    assert failed(look(f"stg.{KIND}")) == set()
+    loaded.execute(statement)
+
+    found = failed(look(f"stg.{KIND}"))
+
+    # The factory's lines all carry 100 yen, so a raw line more or less shows in the books too.
+    assert found == expected | ({"mass_balance"} if "DELETE" in statement else set())
+
+
+def test_a_waiting_note_warns(loaded, look):
+    loaded.execute(f"UPDATE stg.{KIND} SET net_weight = 1")
+
+    evaluation = look("mart.rollup_daily_receive")["notes_read"]
+
+    assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert evaluation.description.startswith("1 change notes found waiting since")
+
+
+def test_a_rejected_file_warns_until_a_good_one_comes(settings, loaded, look):
+    for text, passed in ((csv_text([line(net_weight="x")]), False), (csv_text([line(net_weight="7")]), True)):
+        path = drop(settings.inbox_dir, KIND, "b.csv", text)
+        take_file(loaded, settings, find_kind(KIND), path, "test")
+
+        evaluation = look(f"raw.{KIND}")["last_upload_accepted"]
+
+        assert (evaluation.passed, evaluation.severity) == (passed, dg.AssetCheckSeverity.WARN)
+
+
+PROFILE = "mart.mv_inb_avg5y_day_biz"
+# The Wednesdays of ISO week 50; the last of them is yesterday.
+WEDNESDAYS = ("2021-12-15", "2022-12-14", "2023-12-13", "2024-12-11", "2025-12-10")
+BEFORE = (100, 110, 90, 104)
+
+
+@pytest.fixture
+def wednesdays(connection, catalog):
+    """Receive these tons on the Wednesdays of ISO week 50, and bring the views up to date."""
+
+    def receive(*tons):
+        for day, value in zip(WEDNESDAYS, tons, strict=False):
+            connection.execute(f"INSERT INTO stg.{KIND} (slip_date, net_weight) VALUES (%s, %s)", [day, value * 1000])
+        update_rollup(connection, "receive")
+        for view in catalog.materialized_views:
+            refresh_view(connection, view)
+
+    return receive
+
+
+@pytest.mark.parametrize(("tons", "passed"), [(103, True), (126, True), (127, False), (75, False), (76, True)])
+def test_yesterday_is_held_against_the_same_weekday_of_the_years_before(wednesdays, look, tons, passed):
+    wednesdays(*BEFORE, tons)
+
+    evaluation = look(PROFILE)["yesterday_usual"]
+
+    mean, sigma = statistics.mean(BEFORE), statistics.stdev(BEFORE)
+    assert (evaluation.passed, evaluation.severity) == (passed, dg.AssetCheckSeverity.WARN)
+    assert evaluation.metadata["found"].value == tons
+    assert evaluation.metadata["expected"].value == pytest.approx(mean, abs=1e-3)
+    assert evaluation.metadata["sigma"].value == pytest.approx(sigma, abs=1e-3)
+    assert evaluation.metadata["z"].value == pytest.approx((tons - mean) / sigma, abs=1e-3)
+    assert f"2025-12-10: {tons:.1f} tons found, 101.0 ± 8.4 expected from 4 days before" in evaluation.description
+    assert ("mv-pipeline calendar" in evaluation.description) is not passed
+
+
+def test_a_day_for_which_nothing_has_come_is_not_called_unusual(wednesdays, look):
+    wednesdays(*BEFORE)
+
+    evaluation = look(PROFILE)["yesterday_usual"]
+
+    assert evaluation.passed
+    assert "nothing has come for it yet" in evaluation.description
+
+
+@pytest.mark.parametrize("closed", [WEDNESDAYS[:3], WEDNESDAYS[:2]])
+def test_a_profile_of_too_few_days_stays_silent(connection, wednesdays, look, closed):
+    for day in closed:
+        connection.execute(
+            "INSERT INTO ref.calendar_exception (ddate, override_type) VALUES (%s, 'FORCE_CLOSED')", [day]
+        )
+    wednesdays(*BEFORE, 900)
+
+    evaluation = look(PROFILE)["yesterday_usual"]
+
+    assert evaluation.passed
+    assert "too few to judge 2025-12-10" in evaluation.description
+
+
+@pytest.mark.parametrize("sample", [(5, 1, 2, 9), (4, 4, 4, 4), (0, 1000, 1001, 1002, 1003)])
+def test_a_value_is_taken_out_of_mean_and_deviation(sample):
+    value, *others = sample
+
+    found = without(value, statistics.mean(sample), statistics.stdev(sample), len(sample))
+
+    assert found == pytest.approx((statistics.mean(others), statistics.stdev(others)))
+
+
+def test_too_few_values_are_left():
+    assert without(1, 1, 0, 3) is None
+
+
+CALENDAR = "overview.upload_calendar"
+
+
+@pytest.fixture
+def filed(connection):
+    """Receive something on each day of December 2025 up to the given one."""
+
+    def receive(last):
+        connection.execute(
+            f"INSERT INTO stg.{KIND} (slip_date, net_weight) SELECT d, 1 "
+            f"FROM generate_series(DATE '2025-11-01', DATE '2025-12-{last:02}', '1 day') AS d"
+        )
+        update_rollup(connection, "receive")
+
+    return receive
+
+
+@pytest.mark.parametrize(("last", "due_hour", "missing"), [(10, 0, 0), (9, 0, 1), (9, 24, 0), (8, 24, 1), (8, 0, 2)])
+def test_a_business_day_without_a_receive_file_warns_once_it_is_due(monkeypatch, filed, look, last, due_hour, missing):
+    monkeypatch.setenv("MV_PIPELINE_FILES_DUE_HOUR", str(due_hour))
+    filed(last)
+
+    evaluation = look(CALENDAR)["receive_files_complete"]
+
+    assert (evaluation.passed, evaluation.severity) == (not missing, dg.AssetCheckSeverity.WARN)
+    assert evaluation.metadata["missing"].value == missing
+    assert evaluation.description.startswith(f"{missing} of the business days up to 2025-12-")
+    assert ("inbox/shogun_flash_receive" in evaluation.description) is bool(missing)
+
+
+def test_a_view_that_somebody_changed_by_hand_is_found(connection, catalog):
+    name = "mart.v_receive_daily"
+    probe = definition_probe(catalog.relations[name])
+    before = probe.look(connection)
+
+    connection.execute(f"CREATE OR REPLACE VIEW {name} AS {catalog.relations[name].query} WHERE y < 2023")
+
+    after = probe.look(connection)
+    assert (before.passed, after.passed) == (True, False)
+    assert ", changed by hand since, was found" in after.message
+    assert after.metadata["found"] == after.metadata["expected"]
+    assert (before.metadata["changed_by_hand"], after.metadata["changed_by_hand"]) == (False, True)
+
+
+def test_every_view_is_what_its_file_says(connection, catalog):
+    assert [
+        name for name, view in catalog.relations.items() if not definition_probe(view).look(connection).passed
+    ] == []

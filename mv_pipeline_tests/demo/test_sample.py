@@ -1,0 +1,70 @@
+"""The sample data: the same each time, and every file of it loads."""
+
+from datetime import date
+
+from mv_pipeline.catalog.csv_kinds import KINDS, find_kind
+from mv_pipeline.demo import sample
+from mv_pipeline.intake.ingest import take_file
+
+LAST_DAY = date(2025, 12, 10)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path):
+    folders = [tmp_path / name for name in ("one", "two", "other")]
+    files = [
+        sample.write_files(folder, LAST_DAY, weeks=1, seed=seed)
+        for folder, seed in zip(folders, (1, 1, 2), strict=True)
+    ]
+    contents = [[path.read_bytes() for path in paths] for paths in files]
+
+    assert contents[0] == contents[1]
+    assert contents[0] != contents[2]
+
+
+def test_every_file_of_every_kind_loads(settings, connection):
+    paths = sample.write_files(settings.inbox_dir, LAST_DAY)
+
+    uploads = [take_file(connection, settings, find_kind(path.parent.name), path, "test") for path in paths]
+
+    assert {upload.status for upload in uploads} == {"loaded"}
+    assert {path.parent.name for path in paths} == {kind.name for kind in KINDS}
+
+
+def test_the_quirks_of_real_exports_are_among_them(tmp_path):
+    contents = [path.read_bytes() for path in sample.write_files(tmp_path, LAST_DAY)]
+
+    def decoded(content):
+        for encoding in ("utf-8-sig", "cp932"):
+            try:
+                return content.decode(encoding)
+            except UnicodeDecodeError:
+                continue
+        raise AssertionError("neither encoding")
+
+    texts = [decoded(content) for content in contents]
+    assert any(content.startswith(b"\xef\xbb\xbf") for content in contents)
+    assert any("(月)" in text for text in texts)
+    assert any("合計" in text for text in texts)
+    assert any("\r\n\r\n" in text or "\r\n,,," in text for text in texts)
+    assert any("１" in text for text in texts)
+
+
+def test_the_newest_days_have_only_flash_lines(settings, connection):
+    for path in sample.write_files(settings.inbox_dir, LAST_DAY):
+        take_file(connection, settings, find_kind(path.parent.name), path, "test")
+
+    newest = connection.execute(
+        "SELECT (SELECT max(slip_date) FROM stg.shogun_flash_receive), "
+        "(SELECT max(slip_date) FROM stg.shogun_final_receive)"
+    ).fetchone()
+
+    assert newest[0] == LAST_DAY
+    assert newest[1] < LAST_DAY
+
+
+def test_inputs_are_filled_once(connection):
+    first = sample.fill_inputs(connection, LAST_DAY)
+    second = sample.fill_inputs(connection, LAST_DAY)
+
+    assert all(first.values())
+    assert not any(second.values())

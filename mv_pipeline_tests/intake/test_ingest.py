@@ -1,0 +1,402 @@
+"""One file's way from the inbox to archive or rejected, and that a file is taken once and whole or not at all."""
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime
+from pathlib import Path
+from threading import Event
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from mv_pipeline.catalog.csv_kinds import KINDS, find_kind
+from mv_pipeline.database.connection import Connection, Database, session_lock
+from mv_pipeline.intake import ingest as upload_module
+from mv_pipeline.intake.ingest import take_file
+from mv_pipeline.intake.load import Upload
+from mv_pipeline.intake.rejection import Code
+from mv_pipeline.settings import Settings
+from mv_pipeline_tests.factory import csv_text, drop, line, read_report, take
+
+RECEIVE = "shogun_final_receive"
+GOOD = csv_text([line()])
+BLANK_LINE = "," * 36
+
+# Code, content, and what the report's first line says: line, header, value.
+REJECTIONS: list[tuple[Code, str | bytes, tuple[str, str, str]]] = [
+    (Code.NOT_CSV, b"PK\x03\x04\x14\x00\x06\x00", ("", "", "0x50 4b 03 04")),
+    (Code.NOT_CSV, "a,b".encode("utf-16-le"), ("", "", "0x61 00 2c 00")),
+    (Code.NOT_CSV, "a,b\r\n1,2\r\n", ("1", "", "a,b")),
+    (Code.NOT_CSV, GOOD + '"架空"x', ("3", "", "',' expected after '\"'")),
+    (Code.UNDECODABLE, GOOD.encode("utf-16"), ("", "", "UTF-16")),
+    (Code.UNDECODABLE, GOOD.encode("cp932") + b"\x81\x20", ("3", "", "0x81 20")),
+    (Code.EMPTY, b"", ("", "", "")),
+    (Code.EMPTY, "\r\n　\r\n", ("", "", "")),
+    (Code.NO_DATA_LINES, GOOD.splitlines()[0], ("", "", "")),
+    (Code.NO_DATA_LINES, GOOD.splitlines()[0] + f"\r\n{BLANK_LINE}\r\n合計{BLANK_LINE}", ("", "", "")),
+    (Code.MISSING_HEADER, GOOD.replace("正味重量", "重量"), ("1", "正味重量", "")),
+    (Code.DUPLICATED_HEADER, GOOD.replace("荷降業者CD", "業者ＣＤ"), ("1", "業者CD", "")),
+    (Code.RAGGED_LINE, GOOD + "2025/12/01,1,2\r\n", ("3", "", "3 ≠ 37")),
+    (Code.CELL_TOO_LARGE, GOOD + '"' + "x" * 131_073, ("3", "", "field larger than field limit (131072)")),
+    (Code.BAD_NUMBER, csv_text([line(net_weight="12kg")]), ("2", "正味重量", "12kg")),
+    (Code.BAD_NUMBER, csv_text([line(net_weight="1e9999999")]), ("2", "正味重量", "1e9999999")),
+    (Code.BAD_INTEGER, csv_text([line(receive_no="2147483648")]), ("2", "受入番号", "2147483648")),
+    (Code.BAD_DATE, csv_text([line(), line(slip_date="2025/02/30")]), ("3", "伝票日付", "2025/02/30")),
+    (Code.BAD_TIME, csv_text([line(weighing_time_empty="25:00")]), ("2", "計量時間（空車重量）", "25:00")),
+    (Code.MISSING_DATE, csv_text([line(slip_date="　")]), ("2", "伝票日付", "")),
+    (Code.DATE_OUT_OF_RANGE, csv_text([line(slip_date="2020/12/31")]), ("2", "伝票日付", "2020/12/31")),
+]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def count(connection: Connection, table: str) -> object:
+    return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+
+
+def nothing_happened(connection: Connection, settings: Settings) -> bool:
+    tables = ("log.upload_file", f"raw.{RECEIVE}", f"stg.{RECEIVE}")
+    return (
+        not any(count(connection, table) for table in tables)
+        and names(settings.rejected_dir) == names(settings.archive_dir) == []
+    )
+
+
+def change_while_loading(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+    """Let something happen to the file between its reading and the commit."""
+    load_file = upload_module.load_file
+
+    def load_and_change(*args: object) -> Upload:
+        try:
+            return load_file(*args)
+        finally:
+            change()
+
+    monkeypatch.setattr(upload_module, "load_file", load_and_change)
+
+
+def test_every_code_has_a_rejection_here():
+    assert {code for code, _, _ in REJECTIONS} | {Code.TOO_LARGE} == set(Code)
+
+
+@pytest.mark.parametrize(
+    ("code", "content", "first"), REJECTIONS, ids=[f"{number}-{case[0]}" for number, case in enumerate(REJECTIONS)]
+)
+def test_a_file_with_a_problem_is_rejected_whole_and_the_next_one_loads(
+    settings: Settings, connection: Connection, code: Code, content: str | bytes, first: tuple[str, str, str]
+):
+    rejected = take(connection, settings, content, name="受入.csv")
+
+    assert (rejected.status, rejected.file_name, rejected.rows, rejected.days) == ("rejected", "受入.csv", 0, None)
+    folder = settings.rejected_dir / RECEIVE
+    assert names(folder) == ["受入.csv", "受入.csv.errors.csv"]
+    assert (folder / "受入.csv").read_bytes() == (content if isinstance(content, bytes) else content.encode("cp932"))
+    assert names(settings.inbox_dir) == names(settings.archive_dir) == []
+
+    *place, reported_code, japanese, english = read_report(folder / "受入.csv.errors.csv")[0]
+    assert (tuple(place), reported_code) == (first, code)
+    assert re.search("[ぁ-ん]", japanese)
+    assert re.fullmatch(r"[ -~]+\.", english)
+
+    query = (
+        "SELECT id, file_name, file_type, csv_type, processing_status, row_count, uploaded_by, error_message, "
+        "metadata - 'file' FROM log.upload_file"
+    )
+    assert connection.execute(query).fetchall() == [
+        (
+            *(rejected.id, "受入.csv", "FINAL", "receive", "failed", None, "tester", rejected.message),
+            {"problems": 1, "codes": {code: 1}},
+        )
+    ]
+    assert rejected.message.endswith(f"[{code}]")
+    assert japanese in rejected.message
+    assert count(connection, f"raw.{RECEIVE}") == count(connection, f"stg.{RECEIVE}") == 0
+
+    assert take(connection, settings, GOOD, name="受入.csv").status == "loaded"
+    assert count(connection, f"stg.{RECEIVE}") == 1
+
+
+def test_a_file_over_the_limit_is_rejected_without_being_read(settings: Settings, connection: Connection):
+    small = settings.model_copy(update={"max_file_mb": 1})
+    path = drop(settings.inbox_dir, RECEIVE, "a.csv", GOOD)
+    os.truncate(path, 1_000_001)
+
+    upload = take_file(connection, small, find_kind(RECEIVE), path, "tester")
+
+    assert upload.status == "rejected"
+    assert names(settings.rejected_dir) == ["a.csv", "a.csv.errors.csv"]
+    report = read_report(settings.rejected_dir / RECEIVE / "a.csv.errors.csv")
+    assert report[0][:4] == ["", "", "1,000,001 > 1,000,000 bytes", "too_large"]
+    query = "SELECT processing_status, file_size_bytes FROM log.upload_file"
+    assert connection.execute(query).fetchall() == [("failed", 1_000_001)]
+
+
+def test_the_limit_is_the_settings_one(settings: Settings, connection: Connection):
+    content = GOOD + "\r\n" * 500_000
+
+    assert take(connection, settings.model_copy(update={"max_file_mb": 1}), content).status == "rejected"
+    assert take(connection, settings.model_copy(update={"max_file_mb": 2}), content).status == "loaded"
+
+
+def test_the_log_of_a_rejected_file_has_its_size_and_hash(settings: Settings, connection: Connection):
+    content = csv_text([line(net_weight="x")]).encode("cp932")
+
+    take(connection, settings, content)
+
+    assert connection.execute("SELECT file_hash, file_size_bytes, error_message FROM log.upload_file").fetchone() == (
+        hashlib.sha256(content).hexdigest(),
+        len(content),
+        "2行目 正味重量「x」：数値として読めません（整数部は12桁まで）。 [bad_number]",
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\0\0", b"\x81"], ids=["empty", "binary", "undecodable"])
+def test_a_file_that_could_not_be_read_is_logged_with_its_hash_too(settings: Settings, connection, content):
+    take(connection, settings, content)
+
+    assert connection.execute("SELECT file_hash FROM log.upload_file").fetchone() == (
+        hashlib.sha256(content).hexdigest(),
+    )
+
+
+def test_a_file_that_is_taken_away_after_it_was_loaded_counts_as_loaded(settings, connection, monkeypatch):
+    def gone(path, folder):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr("mv_pipeline.intake.inbox.move_into", gone)
+
+    assert take(connection, settings, GOOD).status == "loaded"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_a_loaded_file_goes_to_its_kinds_archive_of_the_month(settings: Settings, connection: Connection, kind):
+    before = datetime.now(ZoneInfo("Asia/Tokyo"))
+    content = csv_text([line(kind)])
+
+    take(connection, settings, content, kind.name)
+
+    (archived,) = (path for path in settings.archive_dir.rglob("*") if path.is_file())
+    assert archived.read_bytes() == content.encode("cp932")
+    months = {f"{now:%Y-%m}" for now in (before, datetime.now(ZoneInfo("Asia/Tokyo")))}
+    assert archived in {settings.archive_dir / kind.name / month / "a.csv" for month in months}
+    assert names(settings.inbox_dir) == names(settings.rejected_dir) == []
+
+
+def test_the_archive_never_overwrites(settings: Settings, connection: Connection):
+    contents = [csv_text([line(amount=amount)]) for amount in (1, 2)]
+
+    for content in (*contents, contents[1]):
+        take(connection, settings, content)
+
+    archived = {path.name: path.read_bytes().decode("cp932") for path in settings.archive_dir.rglob("*.csv")}
+    assert archived == {"a.csv": contents[0], "a-2.csv": contents[1], "a-3.csv": contents[1]}
+
+
+def test_the_rejected_folder_never_overwrites_and_each_report_names_its_file(
+    settings: Settings, connection: Connection
+):
+    for value in ("x", "y"):
+        take(connection, settings, csv_text([line(net_weight=value)]))
+
+    folder = settings.rejected_dir / RECEIVE
+    assert names(folder) == ["a-2.csv", "a-2.csv.errors.csv", "a.csv", "a.csv.errors.csv"]
+    assert read_report(folder / "a.csv.errors.csv")[0][2] == "x"
+    assert read_report(folder / "a-2.csv.errors.csv")[0][2] == "y"
+
+
+def test_a_report_left_behind_is_not_overwritten(settings: Settings, connection: Connection):
+    folder = settings.rejected_dir / RECEIVE
+    folder.mkdir()
+    (folder / "a.csv.errors.csv").write_text("kept")
+
+    take(connection, settings, csv_text([line(net_weight="x")]))
+
+    assert names(folder) == ["a.csv", "a.csv-2.errors.csv", "a.csv.errors.csv"]
+    assert (folder / "a.csv.errors.csv").read_text() == "kept"
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".csv", "受" * 83 + "12.csv"])
+def test_the_longest_names_are_archived_and_rejected(settings: Settings, connection: Connection, name: str):
+    uploads = [take(connection, settings, [line(amount=amount)], name=name) for amount in (1, 2, "x", "y")]
+
+    assert [(upload.status, upload.file_name) for upload in uploads] == [
+        ("loaded", name),
+        ("loaded", name),
+        ("rejected", name),
+        ("rejected", name),
+    ]
+    assert (len(names(settings.archive_dir)), len(names(settings.rejected_dir))) == (2, 4)
+    reports = [path for path in settings.rejected_dir.rglob("*") if path.name.endswith(".errors.csv")]
+    assert sorted(read_report(path)[0][2] for path in reports) == ["x", "y"]
+    assert connection.execute("SELECT DISTINCT file_name FROM log.upload_file").fetchall() == [(name,)]
+
+
+@pytest.mark.parametrize("name", ["受入一覧　2025年12月(最終).csv", "㈱髙﨑.CSV", "a'b;--.csv"])
+def test_a_name_stays_as_it_is(settings: Settings, connection: Connection, name: str):
+    upload = take(connection, settings, GOOD, name=name)
+
+    assert upload.file_name == name
+    assert connection.execute("SELECT file_name FROM log.upload_file").fetchall() == [(name,)]
+    assert names(settings.archive_dir) == [name]
+
+
+def test_a_file_that_is_gone_is_not_logged(settings: Settings, connection: Connection):
+    path = settings.inbox_dir / RECEIVE / "gone.csv"
+
+    assert take_file(connection, settings, find_kind(RECEIVE), path, "tester") is None
+    assert nothing_happened(connection, settings)
+
+
+@pytest.mark.parametrize("make", ["link", "folder", "pipe"])
+def test_what_is_no_regular_file_is_not_opened_logged_or_moved(
+    settings: Settings, connection: Connection, tmp_path: Path, make: str
+):
+    path = settings.inbox_dir / RECEIVE / "a.csv"
+    (tmp_path / "real.csv").write_text(GOOD, encoding="cp932")
+    {"link": lambda: path.symlink_to(tmp_path / "real.csv"), "folder": path.mkdir, "pipe": lambda: os.mkfifo(path)}[
+        make
+    ]()
+
+    assert take_file(connection, settings, find_kind(RECEIVE), path, "tester") is None
+    assert nothing_happened(connection, settings)
+    assert path.lstat()
+
+
+@pytest.mark.parametrize("content", [GOOD, csv_text([line(net_weight="x")])], ids=["good", "bad"])
+@pytest.mark.parametrize("change", ["append", "touch", "replace", "delete"])
+def test_a_file_that_changes_while_it_is_read_is_neither_loaded_nor_rejected(
+    settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch, content: str, change: str
+):
+    path = drop(settings.inbox_dir, RECEIVE, "a.csv", content)
+    other = drop(settings.inbox_dir, RECEIVE, ".other", content)
+    status = path.stat()
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    changes: dict[str, Callable[[], object]] = {
+        "append": lambda: path.write_text(content + "x", encoding="cp932", newline=""),
+        "touch": lambda: os.utime(path, ns=(0, 0)),
+        "replace": lambda: other.replace(path),
+        "delete": path.unlink,
+    }
+    with monkeypatch.context() as patch:
+        change_while_loading(patch, changes[change])
+        assert take_file(connection, settings, find_kind(RECEIVE), path, "tester") is None
+
+    assert nothing_happened(connection, settings)
+    if change != "delete":
+        assert take_file(connection, settings, find_kind(RECEIVE), path, "tester") is not None
+
+
+def test_a_file_that_is_rewritten_in_another_encoding_while_it_is_read_waits_for_the_next_tick(
+    settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
+):
+    path = drop(settings.inbox_dir, RECEIVE, "a.csv", GOOD, "utf-8")
+    inspect_file = upload_module.inspect_file
+
+    def inspect_and_rewrite(*args: object) -> object:
+        facts = inspect_file(*args)
+        path.write_bytes(GOOD.encode("cp932"))
+        return facts
+
+    with monkeypatch.context() as patch:
+        patch.setattr(upload_module, "inspect_file", inspect_and_rewrite)
+        assert take_file(connection, settings, find_kind(RECEIVE), path, "tester") is None
+
+    assert nothing_happened(connection, settings)
+    assert take_file(connection, settings, find_kind(RECEIVE), path, "tester").status == "loaded"
+
+
+def test_a_file_is_archived_as_a_duplicate_if_the_process_ended_between_commit_and_move(
+    settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
+):
+    def stop(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(upload_module.inbox, "move_into", stop)
+        with pytest.raises(KeyboardInterrupt):
+            take(connection, settings, GOOD)
+    assert names(settings.inbox_dir) == ["a.csv"]
+
+    again = take_file(connection, settings, find_kind(RECEIVE), settings.inbox_dir / RECEIVE / "a.csv", "tester")
+
+    assert again.status == "duplicate"
+    # Nobody has said yet which days came.
+    assert again.days == {date(2025, 12, 1): 1}
+    assert names(settings.archive_dir) == ["a.csv"]
+    assert count(connection, f"stg.{RECEIVE}") == 1
+
+
+def test_an_archived_file_that_somebody_moves_back_is_loaded_again_once_its_days_are_replaced(
+    settings: Settings, connection: Connection
+):
+    take(connection, settings, GOOD, name="old.csv")
+    take(connection, settings, [line(net_weight=7)], name="new.csv")
+    (archived,) = settings.archive_dir.rglob("old.csv")
+    archived.rename(settings.inbox_dir / RECEIVE / "old.csv")
+
+    again = take_file(connection, settings, find_kind(RECEIVE), settings.inbox_dir / RECEIVE / "old.csv", "tester")
+
+    assert (again.status, again.rows) == ("loaded", 1)
+
+
+def test_an_error_of_the_program_leaves_the_file_and_logs_nothing(
+    settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
+):
+    def fail() -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        change_while_loading(patch, fail)
+        with pytest.raises(RuntimeError):
+            take(connection, settings, GOOD)
+
+    assert names(settings.inbox_dir) == ["a.csv"]
+    assert nothing_happened(connection, settings)
+
+
+def test_the_claim_ends_with_the_file(settings: Settings, connection: Connection):
+    take(connection, settings, GOOD)
+    take(connection, settings, csv_text([line(net_weight="x")]))
+
+    assert connection.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() == (0,)
+
+
+def test_a_second_session_waits_and_finds_the_file_gone(
+    settings: Settings, database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+):
+    path = drop(settings.inbox_dir, RECEIVE, "a.csv", GOOD)
+    load_file, claimed = upload_module.load_file, Event()
+
+    def load_once_another_waits(*args: object) -> Upload:
+        claimed.set()
+        deadline = time.monotonic() + 30
+        while not count(connection, "pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+            assert time.monotonic() < deadline, "nobody waits for the claim"
+        return load_file(*args)
+
+    def run() -> Upload | None:
+        with database.connect() as session:
+            return take_file(session, settings, find_kind(RECEIVE), path, "tester")
+
+    monkeypatch.setattr(upload_module, "load_file", load_once_another_waits)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(run)
+        assert claimed.wait(timeout=30)
+        second = pool.submit(run)
+
+        assert (first.result().status, second.result()) == ("loaded", None)
+    assert count(connection, "log.upload_file") == count(connection, f"stg.{RECEIVE}") == 1
+
+
+def test_a_file_of_one_kind_does_not_wait_for_another_kind(
+    settings: Settings, database: Database, connection: Connection
+):
+    connection.execute("SET statement_timeout = '10s'")
+    with database.connect() as session, session_lock(session, "intake", "shogun_flash_yard"):
+        assert take(connection, settings, GOOD).status == "loaded"

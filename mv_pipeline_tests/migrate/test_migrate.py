@@ -1,0 +1,105 @@
+"""`migrate` on an empty database, again, and on a server that is too old."""
+
+from collections import Counter
+from unittest.mock import PropertyMock, patch
+
+import psycopg
+import pytest
+
+from mv_pipeline.migrate.migrate import MigrateError, migrate, plan
+from mv_pipeline_tests.conftest import NEWEST_REVISION
+
+
+def schemas(database):
+    with database.connect() as connection:
+        return {
+            row[0]
+            for row in connection.execute(
+                "SELECT nspname FROM pg_namespace "
+                "WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'public')"
+            )
+        }
+
+
+def test_an_empty_database_gets_everything(empty_database, catalog):
+    result = migrate(empty_database, catalog)
+
+    assert schemas(empty_database) == {"raw", "stg", "ref", "kpi", "mart", "log"}
+    assert Counter(result.changed.values()) == {"create": len(catalog.relations)}
+    # 2021-01-01 to the end of the year after 2025.
+    assert result.reference["ref.calendar_day"] == 2191
+
+
+def test_a_second_time_nothing_is_done(empty_database, catalog):
+    migrate(empty_database, catalog)
+
+    again = migrate(empty_database, catalog)
+
+    assert (again.changed, again.dropped, again.reference) == ({}, [], {})
+    assert again.revision_before == again.revision_after == NEWEST_REVISION
+
+
+def test_the_plan_of_an_up_to_date_database_has_no_step(database, catalog):
+    found = plan(database, catalog)
+
+    assert (found.steps, found.remarks) == ([], [])
+
+
+def test_the_plan_of_an_empty_database_creates_everything_and_leaves_nothing(empty_database, catalog):
+    found = plan(empty_database, catalog)
+
+    whats = [step.what for step in found.steps]
+    assert {f"create the {relation.kind} {name}" for name, relation in catalog.relations.items()} <= {*whats}
+    assert {step.lock for step in found.steps} == {""}
+    assert schemas(empty_database) == set()
+
+
+def test_materialized_views_are_populated_indexed_and_fresh(connection, catalog):
+    for view in catalog.materialized_views:
+        populated, unique = connection.execute(
+            "SELECT relispopulated, EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisunique) "
+            "FROM pg_class AS c WHERE oid = %s::regclass",
+            [view.name],
+        ).fetchone()
+        assert populated, view.name
+        assert unique, view.name
+
+
+def test_every_relation_carries_its_description(connection, catalog):
+    for relation in catalog.relations.values():
+        comment = connection.execute("SELECT obj_description(%s::regclass)", [relation.name]).fetchone()
+        assert comment == (f"{relation.header.description}\n{relation.header.description_en}",)
+
+
+def test_the_version_table_leaves_another_softwares_alone(empty_database, catalog):
+    with empty_database.connect() as connection:
+        connection.execute("CREATE TABLE public.alembic_version AS SELECT 'theirs' AS version_num")
+
+    migrate(empty_database, catalog)
+
+    with empty_database.connect() as connection:
+        assert connection.execute("SELECT version_num FROM public.alembic_version").fetchall() == [("theirs",)]
+        assert connection.execute("SELECT version_num FROM log.mv_pipeline_version").fetchall() == [(NEWEST_REVISION,)]
+
+
+def test_an_old_server_is_refused_before_anything_is_touched(empty_database, catalog):
+    with (
+        patch.object(psycopg.ConnectionInfo, "server_version", PropertyMock(return_value=150018)),
+        pytest.raises(MigrateError, match="PostgreSQL 15; 16 or later is needed"),
+    ):
+        migrate(empty_database, catalog)
+
+    assert schemas(empty_database) == set()
+
+
+def test_rows_that_were_there_before_the_triggers_are_rolled_up(database, connection, catalog):
+    connection.execute("DROP TRIGGER mv_pipeline_note_truncate ON stg.shogun_final_yard")
+    connection.execute("DROP TRIGGER mv_pipeline_note_insert ON stg.shogun_final_yard")
+    connection.execute("DROP TRIGGER mv_pipeline_note_update ON stg.shogun_final_yard")
+    connection.execute("DROP TRIGGER mv_pipeline_note_delete ON stg.shogun_final_yard")
+    connection.execute("INSERT INTO stg.shogun_final_yard (slip_date, net_weight, slip_no) VALUES ('2025-12-01', 5, 1)")
+
+    migrate(database, catalog)
+
+    rows = connection.execute("SELECT source, ddate::text, net_weight_kg FROM mart.rollup_daily_yard").fetchall()
+    assert rows == [("shogun_final", "2025-12-01", 5)]

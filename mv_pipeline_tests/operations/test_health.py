@@ -1,0 +1,457 @@
+"""Every kind of trouble: one message when it begins, none while it lasts, one when it is over."""
+
+import logging
+from datetime import datetime, timedelta
+
+import dagster as dg
+import pytest
+from dagster._core.scheduler.instigation import TickStatus
+
+from mv_pipeline.catalog.csv_kinds import find_kind
+from mv_pipeline.database.connection import session_lock
+from mv_pipeline.operations.incidents import CALM
+from mv_pipeline.refresh.rollup import update_rollup
+from mv_pipeline.refresh.views import log_failure, refresh_view
+from mv_pipeline.settings import TIME_ZONE
+from mv_pipeline_tests.factory import line, take
+from mv_pipeline_tests.operations.conftest import ABSENT_PORT, CANARY, tells_once
+
+KIND = "shogun_final_receive"
+CRITICAL = "mart.mv_receive_daily"
+OPTIONAL = "mart.mv_yard_daily"
+
+
+def test_a_rejected_file(plant, receiver, connection, settings, catalog):
+    def correct():
+        take(connection, settings, [line(KIND)], name="bad.csv")
+        update_rollup(connection, "receive")
+        no_day_is_missing(connection, "receive")
+
+    message = tells_once(
+        plant,
+        receiver,
+        lambda: take(connection, settings, [line(KIND, net_weight="x"), line(KIND, net_weight="y")], name="bad.csv"),
+        correct,
+    )
+
+    assert message["type"] == "failure"
+    assert message["title"].startswith("受入最終のファイル「bad.csv」を取り込めませんでした")
+    assert "・数値として読めません（整数部は12桁まで）。（2件）" in message["message"]
+    assert "This is no number" in message["message"]
+    assert str(settings.rejected_dir / KIND / "bad.csv.errors.csv") in message["message"]
+    assert f"inbox/{KIND}/ に置き直してください" in message["message"]
+    assert "目標カード (target_card), 受入ダッシュボード (inbound)" in message["message"]
+
+
+def no_day_is_missing(connection, csv_type):
+    connection.execute(
+        f"INSERT INTO mart.rollup_daily_{csv_type} (csv_type, ddate, source, priority, line_count, slip_count, "
+        "net_weight_kg, amount_yen) VALUES (%s, ref.business_date() - 1, 'shogun_final', 1, 1, 1, 1, 1)",
+        [csv_type],
+    )
+
+
+@pytest.mark.parametrize(("view", "level"), [(CRITICAL, "failure"), (OPTIONAL, "warning")])
+def test_a_view_that_cannot_be_refreshed(plant, receiver, connection, catalog, view, level):
+    relation = catalog.relations[view]
+
+    message = tells_once(
+        plant,
+        receiver,
+        lambda: log_failure(connection, relation, "division by zero", "a-run"),
+        lambda: refresh_view(connection, relation),
+    )
+
+    assert message["type"] == level
+    assert message["title"] == f"{view} ({relation.header.criticality}) can't be refreshed"
+    assert "division by zero" in message["message"]
+    assert f"`mv-pipeline refresh {view}`" in message["message"]
+    assert "http://127.0.0.1:3000/runs/a-run" in message["message"]
+    dashboards = "目標カード (target_card), 受入ダッシュボード (inbound), 搬入量予測モデル (inbound_forecast)"
+    shown = dashboards if view == CRITICAL else "出荷・ヤード日報 (shipment_and_yard)"
+    assert f"What it means: Older rows are shown in: {shown}\n" in message["message"]
+
+
+def evaluate(instance, name, check, passed, severity=dg.AssetCheckSeverity.ERROR):
+    instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey(name.split(".")),
+            check_name=check,
+            passed=passed,
+            severity=severity,
+            metadata={},
+            description="3 rows found, 4 expected.",
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "command"),
+    [
+        (CRITICAL, "row_count", f"refresh {CRITICAL}"),
+        # A refresh can't mend it: the view itself isn't what its file says.
+        (CRITICAL, "definition", f"diff {CRITICAL}"),
+        ("mart.rollup_daily_receive", "full_recompute", "doctor"),
+    ],
+)
+def test_a_failed_check(plant, receiver, name, check, command):
+    message = tells_once(
+        plant,
+        receiver,
+        lambda: evaluate(plant.instance, name, check, passed=False),
+        lambda: evaluate(plant.instance, name, check, passed=True),
+    )
+
+    assert (message["type"], message["title"]) == ("failure", f"The check {check} of {name} failed")
+    assert "3 rows found, 4 expected." in message["message"]
+    assert f"`mv-pipeline {command}`" in message["message"]
+    assert "Wrong or old numbers may be shown in: 目標カード (target_card)" in message["message"]
+
+
+def test_a_check_that_only_warns_is_silent(plant, receiver):
+    evaluate(plant.instance, "raw." + KIND, "last_upload_accepted", passed=False, severity=dg.AssetCheckSeverity.WARN)
+
+    plant.look()
+
+    assert receiver.take() == []
+
+
+def test_a_missing_day(plant, receiver, connection, settings):
+    """Today is Thursday 2025-12-11; the newest lines are Monday's, so Tuesday and Wednesday are missing."""
+    plant.now = datetime(2025, 12, 11, 10, 0, tzinfo=TIME_ZONE)
+
+    def load(day):
+        take(connection, settings, [line(KIND, slip_date=day)], name=f"{day[-2:]}.csv")
+        update_rollup(connection, "receive")
+
+    message = tells_once(plant, receiver, lambda: load("2025/12/08"), lambda: load("2025/12/10"))
+
+    assert (message["type"], message["title"]) == (
+        "failure",
+        "受入のデータがありません（2営業日） No receive lines for 2 business days",
+    )
+    assert "2025-12-09, 2025-12-10" in message["message"]
+    assert "発生 Since: 2025-12-10 09:00 (Asia/Tokyo)" in message["message"]
+    assert "目標カード (target_card), 受入ダッシュボード (inbound)" in message["message"]
+
+
+@pytest.mark.parametrize(("hour", "missing"), [("9", True), ("11", False)])
+def test_a_day_is_missing_when_its_hour_has_come(plant, receiver, connection, settings, monkeypatch, hour, missing):
+    monkeypatch.setenv("MV_PIPELINE_FILES_DUE_HOUR", hour)
+    plant.now = datetime(2025, 12, 11, 10, 0, tzinfo=TIME_ZONE)
+    take(connection, settings, [line(KIND, slip_date="2025/12/09")])
+    update_rollup(connection, "receive")
+
+    plant.look()
+
+    assert bool(receiver.take()) is missing
+
+
+def test_a_closed_day_is_not_missed(plant, receiver, connection, settings):
+    connection.execute("INSERT INTO ref.closure_periods VALUES ('2025-12-10', '2025-12-10', '臨時休業')")
+    plant.now = datetime(2025, 12, 11, 10, 0, tzinfo=TIME_ZONE)
+    take(connection, settings, [line(KIND, slip_date="2025/12/09")])
+    update_rollup(connection, "receive")
+
+    plant.look()
+
+    assert receiver.take() == []
+
+
+def test_a_refresh_that_takes_too_long(plant, receiver, database, monkeypatch):
+    monkeypatch.setenv("MV_PIPELINE_SLOW_REFRESH_SECONDS", "0.01")
+    with database.open(f"refresh {CRITICAL}") as refreshing:
+
+        def begin():
+            refreshing.execute("SELECT 1")  # the transaction stays open, as that of a long REFRESH does
+            plant.connection.execute("SELECT pg_sleep(0.02)")
+
+        message = tells_once(plant, receiver, begin, refreshing.rollback)
+
+    assert message["title"] == f"The refresh of {CRITICAL} has been running for over 0.01 s"
+    assert "SELECT pg_cancel_backend(" in message["message"]
+
+
+def tick_on(plant, name, status=TickStatus.SKIPPED, error=""):
+    """From now on the sensor ticks whenever time passes."""
+
+    def wait(**span):
+        plant.now += timedelta(**span)
+        plant.tick(name, status, error)
+
+    plant.wait = wait
+    wait(seconds=0)
+
+
+@pytest.mark.parametrize("name", ["inbox", "changes", "nightly"])
+def test_a_tick_that_fails(plant, receiver, name):
+    plant.tick(name)
+    plant.wait(seconds=5)
+
+    message = tells_once(
+        plant,
+        receiver,
+        lambda: tick_on(plant, name, TickStatus.FAILURE, "ValueError: broken"),
+        lambda: tick_on(plant, name),
+    )
+
+    what = "schedule" if name == "nightly" else "sensor"
+    assert (message["type"], message["title"]) == ("failure", f"The {what} {name} fails")
+    assert "ValueError: broken" in message["message"]
+    assert f"/locations/mv_pipeline/{what}s/{name}" in message["message"]
+
+
+def test_one_failed_tick_among_good_ones_is_silent(plant, receiver):
+    plant.tick("inbox", TickStatus.FAILURE, "once")
+    plant.look()
+    plant.wait(seconds=30)
+    plant.tick("inbox")
+    plant.look()
+    plant.wait(minutes=5)
+    plant.tick("inbox")
+    plant.look()
+
+    assert receiver.take() == []
+
+
+def test_a_sensor_that_stops_ticking(plant, receiver):
+    plant.tick("inbox")
+
+    message = tells_once(plant, receiver, lambda: plant.wait(minutes=6), lambda: tick_on(plant, "inbox"))
+
+    assert message["title"] == "The sensor inbox has stopped ticking"
+    assert "Starts one run for all CSV files" in message["message"]
+    assert "Older rows may be shown in: 目標カード (target_card)" in message["message"]
+
+
+def test_a_sensor_that_is_switched_off(plant, receiver):
+    plant.tick("inbox")
+
+    def switch_on():
+        plant.switch("inbox", on=True)
+        tick_on(plant, "inbox")
+
+    message = tells_once(plant, receiver, lambda: plant.switch("inbox", on=False), switch_on)
+
+    assert message["title"] == "The sensor inbox is switched off"
+
+
+def test_a_night_that_is_not_begun(plant, receiver):
+    plant.now = datetime(2025, 12, 11, 0, 10, tzinfo=TIME_ZONE)
+    plant.tick("nightly")
+    plant.wait(hours=24, minutes=9)
+    plant.look()
+    assert receiver.take() == []
+
+    plant.wait(minutes=2)
+    plant.look()
+    plant.wait(minutes=2)
+    plant.look()
+
+    assert receiver.take() == [("failure", "The schedule nightly has stopped ticking")]
+
+
+def test_the_daemon_gone(plant, receiver):
+    """Nothing ticks without it, and that isn't told for every sensor."""
+    for name in ("inbox", "changes", "nightly"):
+        plant.tick(name)
+
+    def die():
+        plant.beat()
+        plant.beating = False
+        plant.wait(minutes=4)
+
+    def revive():
+        plant.beating = True
+        for name in ("inbox", "changes", "nightly"):
+            plant.tick(name)
+
+    message = tells_once(plant, receiver, die, revive)
+
+    assert (message["type"], message["title"]) == ("failure", "The daemon is gone")
+    for title in ("目標カード", "受入ダッシュボード", "出荷・ヤード日報", "売上ツリー", "搬入量予測モデル"):
+        assert title in message["message"]
+    assert "systemctl restart mv-pipeline@daemon" in message["message"]
+
+
+# Storms, receivers that are away, and who is told
+
+
+def break_everything(plant, connection, catalog):
+    """Far more than one thing at once."""
+    for view in catalog.materialized_views:
+        log_failure(connection, view, "out of memory " * 1000)
+        for check in ("row_count", "key_unique", "up_to_date", "concurrent_index", "full_recompute"):
+            evaluate(plant.instance, view.name, check, passed=False)
+
+
+def test_an_outage_is_one_message_of_bounded_length(plant, receiver, connection, catalog):
+    break_everything(plant, connection, catalog)
+
+    look = plant.look()
+
+    assert len(look.standing) > 50
+    ((message,), sent) = receiver.messages, look.sent
+    assert sent == 1
+    assert message["type"] == "failure"
+    assert message["title"].startswith(f"{len(look.standing)} 件の問題 problems: ")
+    assert f"and {len(look.standing) - 25} more" in message["message"]
+    assert len(message["message"]) < 15_000
+
+    receiver.messages.clear()
+    plant.look()
+    assert receiver.take() == []
+
+    for view in catalog.materialized_views:
+        refresh_view(connection, view)
+        for check in ("row_count", "key_unique", "up_to_date", "concurrent_index", "full_recompute"):
+            evaluate(plant.instance, view.name, check, passed=True)
+    plant.wait(minutes=3)
+    assert (plant.look().sent, plant.look().sent) == (1, 0)
+    ((level, title),) = receiver.take()
+    assert (level, title.split(":")[0]) == ("success", f"{len(look.standing)} 件が解決 resolved")
+
+
+def test_a_receiver_that_is_away_is_told_later(plant, receiver, connection, catalog):
+    receiver.refuses = True
+    log_failure(connection, catalog.relations[CRITICAL], "x")
+
+    looks = [plant.look(), plant.look()]
+
+    assert [(look.sent, look.failed) for look in looks] == [(0, ("1 json",))] * 2
+    assert connection.execute("SELECT notified_at, told FROM log.incident").fetchall() == [(None, [])]
+    receiver.refuses = False
+    assert plant.look().sent == 1
+    assert len(receiver.take()) == 1
+    assert plant.look().sent == 0
+
+
+def test_nobody_is_told_of_the_end_of_what_he_was_not_told_of(plant, receiver, connection, catalog):
+    receiver.refuses = True
+    log_failure(connection, catalog.relations[CRITICAL], "x")
+    plant.look()
+    refresh_view(connection, catalog.relations[CRITICAL])
+    plant.wait(minutes=3)
+    receiver.refuses = False
+
+    assert plant.look().sent == 0
+    assert connection.execute("SELECT closed_at IS NOT NULL FROM log.incident").fetchall() == [(True,)]
+
+
+def test_one_dead_receiver_makes_the_other_hear_nothing_twice(plant, receiver, connection, catalog, monkeypatch):
+    monkeypatch.setenv("MV_PIPELINE_ALERT_URLS", f"json://127.0.0.1:{ABSENT_PORT}/, {receiver.url}")
+    log_failure(connection, catalog.relations[CRITICAL], "x")
+
+    looks = [plant.look(), plant.look()]
+
+    assert [(look.sent, look.failed) for look in looks] == [(1, ("1 json",)), (0, ("1 json",))]
+    assert len(receiver.take()) == 1
+
+
+def test_the_office_is_told_of_files_and_the_operator_of_the_rest(
+    plant, receiver, second, connection, settings, catalog, monkeypatch
+):
+    monkeypatch.setenv("MV_PIPELINE_ALERT_OFFICE_URLS", second.url)
+    take(connection, settings, [line(KIND, net_weight="x")], name="bad.csv")
+    log_failure(connection, catalog.relations[CRITICAL], "x")
+
+    plant.look()
+
+    assert [title for _, title in receiver.take()] == [f"{CRITICAL} (critical) can't be refreshed"]
+    assert [title[:24] for _, title in second.take()] == ["受入最終のファイル「bad.csv」を取り込めませんでした"[:24]]
+
+
+def test_a_file_that_is_rejected_again_is_told_again(plant, receiver, connection, settings):
+    take(connection, settings, [line(KIND, net_weight="x")], name="bad.csv")
+    plant.look()
+    take(connection, settings, [line(KIND, net_weight="x")], name="bad.csv")
+    plant.look()
+    assert len(receiver.take()) == 1
+
+    take(connection, settings, [line(KIND, slip_date="2025/13/01")], name="bad.csv")
+    plant.look()
+    plant.look()
+
+    (message,) = receiver.messages
+    assert "日付として読めません" in message["message"]
+    assert connection.execute("SELECT count(*) FROM log.incident").fetchone() == (1,)
+
+
+def test_a_good_file_beside_a_rejected_one_does_not_hide_it(plant, receiver, connection, settings):
+    take(connection, settings, [line(KIND, net_weight="x")], name="bad.csv")
+    take(connection, settings, [line(KIND, slip_date="2025/12/10")], name="good.csv")
+    no_day_is_missing(connection, "receive")
+
+    plant.look()
+
+    assert [title[:2] for _, title in receiver.take()] == ["受入"]
+
+
+def test_trouble_that_comes_and_goes_is_one_incident(plant, receiver, connection, catalog):
+    relation = catalog.relations[CRITICAL]
+    for _ in range(3):
+        log_failure(connection, relation, "x")
+        plant.look()
+        refresh_view(connection, relation)
+        plant.wait(seconds=CALM.total_seconds() / 2)
+        plant.look()
+
+    assert [level for level, _ in receiver.take()] == ["failure"]
+
+
+def test_without_receivers_trouble_is_logged(plant, connection, catalog, monkeypatch, caplog):
+    monkeypatch.delenv("MV_PIPELINE_ALERT_URLS")
+    log_failure(connection, catalog.relations[CRITICAL], "out of memory")
+
+    with caplog.at_level(logging.INFO):
+        look = plant.look()
+
+    assert (look.sent, len(look.standing)) == (0, 1)
+    assert [(entry.levelname, "out of memory" in entry.message) for entry in caplog.records] == [("ERROR", True)]
+
+
+def test_two_looks_at_once_tell_once(plant, receiver, connection, catalog, database):
+    log_failure(connection, catalog.relations[CRITICAL], "x")
+
+    with database.connect() as other, session_lock(other, "alerts"):
+        assert plant.look().sent == 0
+    assert plant.look().sent == 1
+
+
+def test_no_transaction_is_open_while_a_message_is_sent(plant, receiver, connection, catalog, monkeypatch):
+    from mv_pipeline.operations import health
+
+    seen = []
+    send = health.send
+    monkeypatch.setattr(health, "send", lambda *args: seen.append(connection.info.transaction_status) or send(*args))
+    log_failure(connection, catalog.relations[CRITICAL], "x")
+
+    plant.look()
+
+    assert [status.name for status in seen] == ["IDLE"]
+
+
+@pytest.mark.parametrize("url", ["json://user:{}@127.0.0.1:9/", "slack://{}/{}/{}", "nosuch://{}", "mailto://u:{}@x"])
+def test_no_log_repeats_what_a_receivers_url_holds(plant, connection, catalog, monkeypatch, caplog, capfd, url):
+    monkeypatch.setenv("MV_PIPELINE_ALERT_URLS", url.format(*[CANARY] * 3))
+    log_failure(connection, catalog.relations[CRITICAL], "x")
+
+    with caplog.at_level(logging.DEBUG):
+        look = plant.look()
+
+    assert look.failed == (f"1 {url.split(':')[0]}",)
+    assert CANARY not in f"{look} {caplog.text} {capfd.readouterr()}"
+    assert CANARY not in str(connection.execute("SELECT * FROM log.incident").fetchall())
+
+
+def test_the_kinds_folder_in_a_message_is_one(plant, receiver, connection, settings):
+    """Whoever follows the message finds the folder."""
+    plant.now = datetime(2025, 12, 11, 10, 0, tzinfo=TIME_ZONE)
+    take(connection, settings, [line(KIND, slip_date="2025/12/08")])
+    update_rollup(connection, "receive")
+
+    plant.look()
+
+    folders = [part.split("/")[0] for part in receiver.messages[0]["message"].split("inbox/")[1:]]
+    assert [find_kind(folder).name for folder in folders] == folders
+    assert len(folders) == 2

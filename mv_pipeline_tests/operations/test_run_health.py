@@ -1,0 +1,270 @@
+"""Runs that fail: one message for each step or job that nothing else tells of, and its end with the next success."""
+
+import dagster as dg
+import pytest
+
+from mv_pipeline.definitions import defs
+from mv_pipeline.defs.checks import quick_check_keys
+from mv_pipeline.refresh.rollup import update_rollup
+from mv_pipeline.refresh.views import refresh_view
+from mv_pipeline_tests.factory import csv_text, drop, line
+from mv_pipeline_tests.operations.conftest import tells_once
+
+KIND = "shogun_final_receive"
+RECEIVE, CARD = "mart.mv_receive_daily", "mart.mv_target_card_per_day"
+ROLLUP, SOURCE = "mart.rollup_daily_receive", "mart.v_receive_source"
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def key(name):
+    return dg.AssetKey(name.split("."))
+
+
+@pytest.fixture
+def run(plant, catalog):
+    """Run a job's steps of these relations and their checks, as sensors and schedules do."""
+
+    def run_job(job, *names):
+        keys = [key(name) for name in names]
+        subset = (
+            defs()
+            .resolve_job_def(job)
+            .get_subset(asset_selection=set(keys), asset_check_selection=set(quick_check_keys(catalog, keys)))
+        )
+        return subset.execute_in_process(instance=plant.instance, run_config=QUIET, raise_on_error=False)
+
+    return run_job
+
+
+@pytest.fixture
+def check(plant):
+    """Run one check alone."""
+
+    def run_check(name, check_name):
+        job = defs().resolve_job_def("ingest")
+        only = job.get_subset(asset_selection=set(), asset_check_selection={dg.AssetCheckKey(key(name), check_name)})
+        return only.execute_in_process(instance=plant.instance, run_config=QUIET, raise_on_error=False)
+
+    return run_check
+
+
+@pytest.fixture
+def left_alone(plant):
+    """A run that was begun and whose process has gone without a word."""
+
+    def begin(job, *names):
+        subset = defs().resolve_job_def(job).get_subset(asset_selection={key(name) for name in names})
+        started = plant.instance.create_run_for_job(
+            subset, status=dg.DagsterRunStatus.STARTED, asset_selection=frozenset(key(name) for name in names)
+        )
+        plant.instance.report_run_failed(started, "The process of this run is gone; the next run goes on.")
+
+    return begin
+
+
+def change(connection):
+    connection.execute(f"INSERT INTO stg.{KIND} (slip_date, net_weight) VALUES ('2025-12-10', 1000)")
+
+
+def break_table(connection, name):
+    connection.execute(f"ALTER TABLE {name} ADD CONSTRAINT broken CHECK (false) NOT VALID")
+
+
+def mend_table(connection, name):
+    connection.execute(f"ALTER TABLE {name} DROP CONSTRAINT broken")
+
+
+def test_a_rollup_that_fails(plant, receiver, connection, run):
+    change(connection)
+    break_table(connection, ROLLUP)
+
+    def mend():
+        mend_table(connection, ROLLUP)
+        run("ingest", ROLLUP, SOURCE, RECEIVE)
+
+    message = tells_once(plant, receiver, lambda: run("refresh_changed", ROLLUP, SOURCE, RECEIVE), mend)
+
+    assert (message["type"], message["title"]) == ("failure", "The step mart__rollup_daily_receive failed")
+    assert 'violates check constraint "broken"' in message["message"]
+    assert "older rows may be shown in: 目標カード (target_card), 受入ダッシュボード (inbound)" in message["message"]
+    assert "`mv-pipeline doctor`" in message["message"]
+    (failed,) = plant.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
+    assert message["message"].endswith(f"/runs/{failed.run_id}")
+
+
+def test_a_file_that_cannot_be_loaded(plant, receiver, connection, settings, run):
+    drop(settings.inbox_dir, KIND, "a.csv", csv_text([line(KIND, slip_date="2025/12/10")]))
+    break_table(connection, f"stg.{KIND}")
+
+    def mend():
+        mend_table(connection, f"stg.{KIND}")
+        run("ingest", f"raw.{KIND}", f"stg.{KIND}")
+
+    message = tells_once(plant, receiver, lambda: run("ingest", f"raw.{KIND}", f"stg.{KIND}"), mend)
+
+    assert (message["type"], message["title"]) == ("failure", f"The step intake_{KIND} failed")
+    assert "These files could not be taken and stay in the inbox: a.csv" in message["message"]
+    assert "目標カード (target_card)" in message["message"]
+
+
+def test_a_check_that_cannot_be_made(plant, receiver, connection, check):
+    def trouble():
+        connection.execute("ALTER TABLE log.upload_file RENAME error_message TO elsewhere")
+        check(f"raw.{KIND}", "last_upload_accepted")
+        connection.execute("ALTER TABLE log.upload_file RENAME elsewhere TO error_message")
+
+    message = tells_once(plant, receiver, trouble, lambda: check(f"raw.{KIND}", "last_upload_accepted"))
+
+    assert (message["type"], message["title"]) == ("failure", f"The step raw__{KIND}__checks failed")
+    assert 'column "error_message" does not exist' in message["message"]
+    assert "Nobody knows whether what is shown here is right: 目標カード (target_card)" in message["message"]
+
+
+def test_a_page_that_cannot_be_renewed_only_warns(plant, receiver, connection, run):
+    def trouble():
+        connection.execute(f"ALTER MATERIALIZED VIEW {CARD} RENAME TO elsewhere")
+        run("overview", "overview.view_pages")
+        connection.execute(f"ALTER MATERIALIZED VIEW mart.elsewhere RENAME TO {CARD.split('.')[1]}")
+
+    message = tells_once(plant, receiver, trouble, lambda: run("overview", "overview.view_pages"))
+
+    assert (message["type"], message["title"]) == (
+        "warning",
+        "The step overview__view_pages.page_mart__mv_target_card_per_day failed",
+    )
+    assert "In the UI this isn't renewed: overview.view_pages; no dashboard is touched" in message["message"]
+
+
+def test_a_run_whose_process_is_gone(plant, receiver, left_alone, run):
+    message = tells_once(
+        plant,
+        receiver,
+        lambda: left_alone("refresh_changed", ROLLUP, RECEIVE),
+        # Another part of the same job; it shows that the job runs again.
+        lambda: run("refresh_changed", "mart.mv_yard_daily"),
+    )
+
+    assert (message["type"], message["title"]) == (
+        "failure",
+        "A run of the job refresh_changed ended before its work was done",
+    )
+    assert "The process of this run is gone; the next run goes on." in message["message"]
+    assert "目標カード (target_card)" in message["message"]
+
+
+def test_a_run_that_is_gone_is_made_good_when_others_have_done_its_work(plant, receiver, left_alone, run):
+    message = tells_once(
+        plant,
+        receiver,
+        lambda: left_alone("ingest", ROLLUP, RECEIVE),
+        lambda: run("refresh_changed", ROLLUP, RECEIVE),
+    )
+
+    assert message["title"] == "A run of the job ingest ended before its work was done"
+
+
+def test_a_part_of_its_work_does_not_make_it_good(plant, receiver, left_alone, run):
+    left_alone("ingest", ROLLUP, RECEIVE)
+    run("refresh_changed", RECEIVE)
+
+    look = plant.look()
+
+    assert [incident.title for incident in look.standing] == ["A run of the job ingest ended before its work was done"]
+
+
+def test_what_fails_in_run_after_run_is_told_once(plant, receiver, connection, run):
+    change(connection)
+    break_table(connection, ROLLUP)
+    for _ in range(3):
+        run("refresh_changed", ROLLUP)
+        run("ingest", ROLLUP)
+        plant.look()
+        plant.wait(minutes=1)
+
+    plant.look()
+
+    assert receiver.take() == [("failure", "The step mart__rollup_daily_receive failed")]
+
+
+def test_a_failure_that_the_next_run_mends_at_once_is_not_told(plant, receiver, connection, run):
+    change(connection)
+    break_table(connection, ROLLUP)
+    run("refresh_changed", ROLLUP)
+    plant.look()
+    mend_table(connection, ROLLUP)
+    run("refresh_changed", ROLLUP)
+    for _ in range(5):
+        plant.wait(seconds=30)
+        plant.look()
+
+    assert receiver.take() == []
+
+
+# What something else tells already
+
+
+def test_a_view_that_cannot_be_refreshed_is_told_as_a_view_only(plant, receiver, connection, run, catalog):
+    connection.execute(f"REFRESH MATERIALIZED VIEW {RECEIVE} WITH NO DATA")
+    connection.execute(f"CREATE INDEX breaks ON {RECEIVE} ((1 / (ddate - ddate)))")
+    change(connection)
+
+    def mend():
+        connection.execute("DROP INDEX mart.breaks")
+        # Not by a run: the step's last word stays that it failed.
+        update_rollup(connection, "receive")
+        refresh_view(connection, catalog.relations[RECEIVE])
+
+    message = tells_once(plant, receiver, lambda: run("refresh_changed", ROLLUP, RECEIVE), mend)
+
+    assert message["title"] == f"{RECEIVE} (critical) can't be refreshed"
+
+
+def test_a_view_whose_failure_could_not_be_logged_is_told_as_a_step(plant, receiver, connection, run):
+    """Without a place to log it, the run's own log is the only word of it."""
+    connection.execute(f"REFRESH MATERIALIZED VIEW {RECEIVE} WITH NO DATA")
+    connection.execute(f"CREATE INDEX breaks ON {RECEIVE} ((1 / (ddate - ddate)))")
+    connection.execute("ALTER TABLE log.refresh_failure RENAME TO elsewhere")
+    change(connection)
+    run("refresh_changed", ROLLUP, RECEIVE)
+    connection.execute("ALTER TABLE log.elsewhere RENAME TO refresh_failure")
+
+    look = plant.look()
+
+    assert [incident.title for incident in look.standing] == ["The step mart__mv_receive_daily failed"]
+
+
+def test_a_rejected_file_is_told_as_a_file_only(plant, receiver, settings, run):
+    drop(settings.inbox_dir, KIND, "bad.csv", csv_text([line(KIND, net_weight="x")]))
+    run("ingest", f"raw.{KIND}", f"stg.{KIND}")
+
+    look = plant.look()
+
+    assert [incident.kind for incident in look.standing] == ["rejected_file"]
+
+
+def test_a_failed_check_is_told_as_a_check_only(plant, receiver, connection, run):
+    change(connection)
+    run("refresh_changed", ROLLUP, RECEIVE)
+    connection.execute(f"ALTER TABLE stg.{KIND} DISABLE TRIGGER USER")
+    connection.execute(f"UPDATE stg.{KIND} SET net_weight = 9")
+    run("refresh_changed", RECEIVE)
+
+    look = plant.look()
+
+    assert [incident.title for incident in look.standing] == [f"The check mass_balance of {RECEIVE} failed"]
+
+
+def test_a_step_that_exists_no_more_is_forgotten(plant, receiver):
+    """A view that was taken away can't succeed any more."""
+
+    @dg.op
+    def mart__mv_gone():
+        raise dg.Failure("gone")
+
+    @dg.job(name="refresh_changed")
+    def job():
+        mart__mv_gone()
+
+    job.execute_in_process(instance=plant.instance, raise_on_error=False, run_config=QUIET)
+
+    assert plant.look().standing == []

@@ -1,0 +1,131 @@
+"""A dump restored on a server that has counted fewer transactions: what was seen there has not been seen here."""
+
+import subprocess
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+import pytest
+
+from mv_pipeline.checks.rules import view_probes
+from mv_pipeline.database.connection import Database
+from mv_pipeline.database.embedded import POSTGRES_BIN_PATH, running_server
+from mv_pipeline.definitions import defs
+from mv_pipeline.refresh.restored import notice_restore
+from mv_pipeline.refresh.rollup import update_rollup
+from mv_pipeline.refresh.views import last_refresh, prune_notes, read_staleness, refresh_view
+from mv_pipeline_tests.conftest import PROGRAMS, TODAY
+
+RECEIVE = "mart.mv_receive_daily"
+FAR_AHEAD = "9000000000:9000000000:"
+ADD_LINE = "INSERT INTO stg.shogun_final_receive (slip_date, receive_no, net_weight) VALUES ('2025-12-01', 1, 7000)"
+PLAN = "INSERT INTO mart.daily_target_plan (ddate, target_ton) VALUES ('2025-12-02', 9)"
+
+
+@pytest.fixture
+def restored(database, home, tmp_path):
+    """The test's database, dumped from a server that is far ahead and restored on a new one."""
+    with database.connect() as connection:
+        connection.execute(ADD_LINE)
+        connection.execute(PLAN)
+        update_rollup(connection, "receive")
+        connection.execute("UPDATE log.change_note SET xid = '8999999999'")
+        connection.execute("UPDATE log.view_refresh SET snapshot = %s", [FAR_AHEAD])
+    dump = tmp_path / "plant.dump"
+    programs = Path(PROGRAMS or POSTGRES_BIN_PATH)
+    if not (programs / "pg_dump").exists():
+        pytest.skip(f"{programs} has no pg_dump, and that of another version may not fit")
+    subprocess.run([programs / "pg_dump", "--format=custom", f"--file={dump}", database.url], check=True)
+    settings, _ = home
+    with running_server(settings):
+        url = settings.resolved_database_url()
+        subprocess.run([programs / "pg_restore", "--exit-on-error", f"--dbname={url}", dump], check=True)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"ALTER DATABASE mv_pipeline SET mv_pipeline.business_date = '{TODAY}'")
+        yield Database(url=url)
+
+
+def names(catalog):
+    return [view.name for view in catalog.materialized_views]
+
+
+def bring_up_to_date(connection, catalog):
+    for csv_type in ("receive", "shipment", "yard"):
+        update_rollup(connection, csv_type)
+    for view in catalog.materialized_views:
+        refresh_view(connection, view)
+
+
+def test_before_anybody_has_done_anything_no_view_counts_as_fresh(restored, catalog):
+    with restored.connect() as connection:
+        assert read_staleness(connection, catalog).views == names(catalog)
+        view = catalog.relations[RECEIVE]
+        (probe,) = [probe for probe in view_probes(catalog, view) if probe.name == "up_to_date"]
+        finding = probe.look(connection)
+
+    assert not finding.passed
+    assert "the database was restored on another server" in finding.message
+
+
+def test_it_is_noticed_once_and_everything_is_computed_anew(restored, catalog):
+    with restored.connect() as connection:
+        assert notice_restore(connection)
+        assert not notice_restore(connection)
+
+        bring_up_to_date(connection, catalog)
+
+        assert read_staleness(connection, catalog).views == []
+        tons = f"SELECT receive_net_ton FROM {RECEIVE} WHERE ddate = '2025-12-01'"
+        assert connection.execute(tons).fetchone() == (7,)
+        prune_notes(connection, catalog)
+        assert connection.execute("SELECT count(*) FROM log.change_note").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("statement", [ADD_LINE, PLAN])
+def test_a_change_after_the_restore_is_news_whoever_comes_first(restored, catalog, statement):
+    with restored.connect() as connection:
+        connection.execute(statement)
+        notice_restore(connection)
+        assert read_staleness(connection, catalog).views == names(catalog)
+        bring_up_to_date(connection, catalog)
+
+        connection.execute(statement)
+
+        assert read_staleness(connection, catalog).views != []
+
+
+def test_the_sensor_notices_it_and_a_run_heals_it(restored, catalog, settings, monkeypatch, instance):
+    monkeypatch.setenv("MV_PIPELINE_DATABASE_URL", restored.url)
+    with restored.connect() as connection:
+        connection.execute("UPDATE log.change_note SET noted_at = noted_at - interval '1 hour'")
+    definitions = defs()
+    repository = definitions.get_repository_def()
+
+    def tick():
+        with dg.build_sensor_context(instance=instance, definitions=definitions) as context:
+            return repository.get_sensor_def("changes").evaluate_tick(context)
+
+    tick()
+    with restored.connect() as connection:
+        connection.execute("UPDATE log.change_note SET noted_at = noted_at - interval '1 hour'")
+    (request,) = tick().run_requests
+    job = definitions.resolve_job_def("refresh_changed").get_subset(asset_selection=set(request.asset_selection))
+    result = job.execute_in_process(
+        instance=instance, run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    )
+
+    assert result.success
+    with restored.connect() as connection:
+        assert read_staleness(connection, catalog).views == []
+
+
+def test_the_same_server_is_never_taken_for_another(connection, catalog):
+    assert not notice_restore(connection)
+    assert not last_refresh(connection, catalog, catalog.relations[RECEIVE]).restored
+
+
+def test_a_log_from_before_servers_were_noted_counts_as_another_servers(connection, catalog):
+    connection.execute("DELETE FROM log.server")
+
+    assert read_staleness(connection, catalog).views == names(catalog)
+    assert notice_restore(connection)
