@@ -15,7 +15,7 @@ from pathlib import Path
 from psycopg import sql
 
 from bench.stage import BUSINESS_DATE, RECEIVE_KIND
-from mv_pipeline.catalog.csv_kinds import CellType, Column, Kind, find_kind
+from mv_pipeline.catalog.csv_kinds import CellType, Column, FileKind, find_kind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import KING, ROLLUPS
 from mv_pipeline.database.connection import Connection, identifier
@@ -146,7 +146,7 @@ def fill_history(connection: Connection, catalog: Catalog, rows: int) -> None:
     connection.execute("CHECKPOINT")
 
 
-def fill_raw(connection: Connection, kind: Kind) -> None:
+def fill_raw(connection: Connection, kind: FileKind) -> None:
     """Fill a kind's raw table with the text of the staging rows whose uploads have no raw lines yet."""
     raw, stg = identifier(f"raw.{kind.name}"), identifier(f"stg.{kind.name}")
     columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in kind.columns)
@@ -174,7 +174,7 @@ def _share_out(days: Sequence[date], rows: int, recent: int = RECENT_DAYS) -> li
     return plan + [DayPlan(day, LINES_PER_DAY) for day in days[len(older) :]]
 
 
-def _fill_kind(connection: Connection, kind: Kind, plan: list[DayPlan]) -> None:
+def _fill_kind(connection: Connection, kind: FileKind, plan: list[DayPlan]) -> None:
     """Fill a kind's staging table as one upload a month would have done."""
     columns = [column for column in kind.columns if column.name in _VALUES]
     with connection.transaction():
@@ -231,7 +231,7 @@ def _write_plan(connection: Connection, plan: list[DayPlan], uploads: dict[tuple
             before, before_in_upload, current = before + day.lines, before_in_upload + day.lines, month
 
 
-def _log_uploads(connection: Connection, kind: Kind, plan: list[DayPlan]) -> dict[tuple[int, int], int]:
+def _log_uploads(connection: Connection, kind: FileKind, plan: list[DayPlan]) -> dict[tuple[int, int], int]:
     months: dict[tuple[int, int], list[DayPlan]] = {}
     for day in plan:
         months.setdefault((day.day.year, day.day.month), []).append(day)

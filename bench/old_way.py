@@ -10,7 +10,7 @@ from psycopg import sql
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
 
-from mv_pipeline.catalog.csv_kinds import Kind
+from mv_pipeline.catalog.csv_kinds import FileKind
 from mv_pipeline.database.connection import Connection, identifier
 
 RAW, STG = "bench.old_raw", "bench.old_stg"
@@ -24,7 +24,7 @@ def engine_for(url: str) -> Engine:
     return create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=NullPool)
 
 
-def create_tables(connection: Connection, kind: Kind) -> None:
+def create_tables(connection: Connection, kind: FileKind) -> None:
     """Create empty copies of a kind's raw and stg tables, with their indexes but without triggers."""
     connection.execute("CREATE SCHEMA IF NOT EXISTS bench")
     for clone, table in ((RAW, f"raw.{kind.name}"), (STG, f"stg.{kind.name}")):
@@ -33,7 +33,7 @@ def create_tables(connection: Connection, kind: Kind) -> None:
         )
 
 
-def take(engine: Engine, kind: Kind, path: Path) -> None:
+def take(engine: Engine, kind: FileKind, path: Path) -> None:
     """Read a file with pandas and write it with to_sql: all text into raw, converted into stg."""
     text = pd.read_csv(path, dtype=str, encoding="cp932")
     text.columns = pd.Index([column.name for column in kind.columns])

@@ -9,7 +9,7 @@ from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.database.connection import Connection, limit_waits
 from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.intake.load import Upload
-from mv_pipeline.refresh.restored import notice_restore
+from mv_pipeline.refresh.restored import detect_restore
 from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import last_refresh, refresh_view
 
@@ -32,7 +32,7 @@ def roll_up(connection: Connection) -> None:
     """What the rollup's step does."""
     with connection.transaction():
         limit_waits(connection, synchronous_commit="off")
-        notice_restore(connection)
+        detect_restore(connection)
         update_rollup(connection, CSV_TYPE)
 
 

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from psycopg import sql
 
-from mv_pipeline.catalog.csv_kinds import Kind
+from mv_pipeline.catalog.csv_kinds import FileKind
 from mv_pipeline.database.connection import Connection, identifier, scalar
 
 FULL_VIEW = "bench.mv_receive_daily"
@@ -75,7 +75,7 @@ def compare_with_ours(connection: Connection, view: str) -> None:
 # A bare COPY
 
 
-def create_copy_table(connection: Connection, kind: Kind) -> None:
+def create_copy_table(connection: Connection, kind: FileKind) -> None:
     """Create a table with one text column per cell of a line, without indexes or triggers."""
     connection.execute("CREATE SCHEMA IF NOT EXISTS bench")
     columns = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(column.name)) for column in kind.columns)

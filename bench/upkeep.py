@@ -5,7 +5,7 @@ from psycopg import sql
 from bench import data, rivals
 from bench.report import BACKFILL, BACKFILL_SAME, OURS, PROOF
 from bench.stage import RECEIVE_KIND, Stage, stopwatch
-from mv_pipeline.catalog.csv_kinds import Kind, find_kind
+from mv_pipeline.catalog.csv_kinds import FileKind, find_kind
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.checks.recompute import compare_rollup, compare_view
 from mv_pipeline.database.connection import Connection, Database, identifier, scalar
@@ -61,7 +61,7 @@ def backfill(stage: Stage, rows: int, database: Database) -> None:
     stage.results.add(BACKFILL_SECTION, BACKFILL_SAME, OURS, same, size=rows, note=note)
 
 
-def _derive(connection: Connection, kind: Kind) -> tuple[int, int]:
+def _derive(connection: Connection, kind: FileKind) -> tuple[int, int]:
     """Derive everything as the asset's step does, and return the rows written and the rollup's rows changed."""
     written = 0
     for first, last in months(data.FIRST_DAY, data.LAST_DAY):

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mv_pipeline.catalog.csv_kinds import Kind, find_kind
+from mv_pipeline.catalog.csv_kinds import FileKind, find_kind
 from mv_pipeline.database.connection import Connection
 from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.intake.load import Upload
@@ -21,7 +21,7 @@ _FILLERS = {
 }
 
 
-def line(kind: str | Kind = "shogun_final_receive", **cells: object) -> dict[str, str]:
+def line(kind: str | FileKind = "shogun_final_receive", **cells: object) -> dict[str, str]:
     """A valid line of a kind by header, with the given columns' cells (by column name) put in."""
     kind = find_kind(kind) if isinstance(kind, str) else kind
     names = {column.name for column in kind.columns}

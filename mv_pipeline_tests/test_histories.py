@@ -39,7 +39,7 @@ from mv_pipeline.checks.recompute import Difference, compare_rollup, compare_vie
 from mv_pipeline.intake.backfill import derive_days
 from mv_pipeline.refresh.reference import keep_up
 from mv_pipeline.refresh.rollup import update_rollup
-from mv_pipeline.refresh.views import last_refresh, prune_notes, read_staleness, refresh_view
+from mv_pipeline.refresh.views import last_refresh, prune_change_log, read_staleness, refresh_view
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 from mv_pipeline_tests import factory
 from mv_pipeline_tests.sql.history import FIRST_DAY, LAST_DAY, TODAY, Plant, days_between, new_plant
@@ -374,7 +374,7 @@ class Histories(RuleBasedStateMachine):
     def _roll_up(self, csv_type: str) -> None:
         with self.connection.transaction():
             update_rollup(self.connection, csv_type)
-            prune_notes(self.connection, self.catalog)
+            prune_change_log(self.connection, self.catalog)
 
     def _run(self) -> None:
         """What a run does: roll up what is noted, refresh what has news."""

@@ -83,7 +83,7 @@ class CsvList:
 
 
 @dataclass(frozen=True)
-class Kind:
+class FileKind:
     """One kind of CSV file: a list in one version, with a folder, a raw table and a stg table of its own.
 
     Args:
@@ -221,13 +221,13 @@ YARD = CsvList(
     ),
 )
 
-KINDS: tuple[Kind, ...] = (
-    Kind("flash", RECEIVE, priority=2),
-    Kind("final", RECEIVE, priority=1, raw_legacy=("column38", "column39")),
-    Kind("flash", SHIPMENT, priority=2),
-    Kind("final", SHIPMENT, priority=1),
-    Kind("flash", YARD, priority=2),
-    Kind("final", YARD, priority=1),
+KINDS: tuple[FileKind, ...] = (
+    FileKind("flash", RECEIVE, priority=2),
+    FileKind("final", RECEIVE, priority=1, raw_legacy=("column38", "column39")),
+    FileKind("flash", SHIPMENT, priority=2),
+    FileKind("final", SHIPMENT, priority=1),
+    FileKind("flash", YARD, priority=2),
+    FileKind("final", YARD, priority=1),
 )
 
 LISTS: tuple[CsvList, ...] = tuple(dict.fromkeys(kind.list for kind in KINDS))
@@ -237,7 +237,7 @@ class UnknownKindError(OperatorError):
     """There is no CSV kind of that name."""
 
 
-def find_kind(name: str) -> Kind:
+def find_kind(name: str) -> FileKind:
     """Return the kind of that name.
 
     Raises:

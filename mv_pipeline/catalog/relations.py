@@ -21,7 +21,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.scope import traverse_scope
 
-from mv_pipeline.catalog.csv_kinds import KINDS, Kind
+from mv_pipeline.catalog.csv_kinds import KINDS, FileKind
 from mv_pipeline.catalog.dashboards import Dashboard, read_dashboards
 from mv_pipeline.catalog.sources import SOURCES
 from mv_pipeline.catalog.tables import ROLLUPS, TABLES
@@ -225,7 +225,7 @@ def read_relation(path: Path) -> Relation:
     return relation
 
 
-def active_view(kind: Kind) -> Relation:
+def active_view(kind: FileKind) -> Relation:
     """The view of a kind's rows that are not deleted (spec: Staging, `stg.v_active_<kind>`)."""
     columns = ", ".join(
         [

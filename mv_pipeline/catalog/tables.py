@@ -15,14 +15,14 @@ class Table:
 
     Args:
         name: schema and table.
-        keeper: `people` for inputs that others write, `pipeline` for what this project fills by itself.
+        maintained_by: `people` for inputs that others write, `pipeline` for what this project fills by itself.
         description: Japanese.
         description_en: English.
         day: the SQL expression for the business day a row counts for; empty: its rows belong to no day.
     """
 
     name: str
-    keeper: Literal["people", "pipeline"]
+    maintained_by: Literal["people", "pipeline"]
     description: str
     description_en: str
     day: str = ""

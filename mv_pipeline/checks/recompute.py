@@ -14,7 +14,7 @@ from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.sources import SOURCES
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database.connection import Connection, Database, identifier, one_row
-from mv_pipeline.refresh.rollup import fresh_rows, note_days, update_rollup
+from mv_pipeline.refresh.rollup import fresh_rows, log_days, update_rollup
 from mv_pipeline.refresh.views import last_refresh, refresh_view
 
 _SHOWN = 10
@@ -79,7 +79,7 @@ def prove_rollup(connection: Connection, csv_type: str) -> Difference:
     update_rollup(connection, csv_type)
     difference = compare_rollup(connection, csv_type)
     if difference.rows:
-        note_days(connection, csv_type, difference.days)
+        log_days(connection, csv_type, difference.days)
         update_rollup(connection, csv_type)
     return difference
 

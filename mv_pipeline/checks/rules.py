@@ -12,7 +12,7 @@ from typing import Literal
 
 from psycopg import sql
 
-from mv_pipeline.catalog.csv_kinds import KINDS, CsvList, Kind
+from mv_pipeline.catalog.csv_kinds import KINDS, CsvList, FileKind
 from mv_pipeline.catalog.relations import Anomaly, Balance, Catalog, Relation
 from mv_pipeline.catalog.sources import SOURCES
 from mv_pipeline.catalog.tables import ROLLUPS
@@ -401,7 +401,7 @@ def _no_rows(view: Relation, query: str) -> Callable[[Connection], Finding]:
     return look
 
 
-def last_upload_probe(kind: Kind) -> Probe:
+def last_upload_probe(kind: FileKind) -> Probe:
     """Whether a kind's newest file was loaded; if not, why, and where to put the corrected one."""
 
     def look(connection: Connection) -> Finding:
@@ -427,7 +427,7 @@ def last_upload_probe(kind: Kind) -> Probe:
     return Probe("last_upload_accepted", "The newest file was loaded.", look, "WARN")
 
 
-def upload_probes(kind: Kind) -> list[Probe]:
+def upload_probes(kind: FileKind) -> list[Probe]:
     """Whether file, raw and stg hold the same lines, kg and yen, for each of a kind's newest uploads."""
     raw, stg = sql.Identifier("raw", kind.name), sql.Identifier("stg", kind.name)
 

@@ -4,14 +4,16 @@ from datetime import date
 
 import dagster as dg
 
-from mv_pipeline.catalog.csv_kinds import Kind
+from mv_pipeline.catalog.csv_kinds import FileKind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.cli.runs import run_job
 from mv_pipeline.defs.assets.intake import intake_step_name
 from mv_pipeline.defs.jobs import INGEST, downstream_keys, intake_keys
 
 
-def backfill(catalog: Catalog, kind: Kind, first: date, last: date) -> tuple[dict[str, int], dg.ExecuteInProcessResult]:
+def backfill(
+    catalog: Catalog, kind: FileKind, first: date, last: date
+) -> tuple[dict[str, int], dg.ExecuteInProcessResult]:
     """Derive the stg rows of a kind from `first` to `last`, both included, and refresh downstream.
 
     Returns:

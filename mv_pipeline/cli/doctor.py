@@ -18,7 +18,7 @@ from mv_pipeline.cli.status import read_status
 from mv_pipeline.database.connection import MINIMUM_SERVER_VERSION, Connection, Database
 from mv_pipeline.definitions import defs
 from mv_pipeline.defs.assets.describe import HOUSEKEEPING, HOUSEKEEPING_CHECK, asset_key
-from mv_pipeline.intake.inbox import look_into
+from mv_pipeline.intake.inbox import scan
 from mv_pipeline.migrate.state import edited
 from mv_pipeline.operations.daemon_health import switched_off
 from mv_pipeline.settings import TIME_ZONE, Settings
@@ -62,7 +62,7 @@ def _disk(settings: Settings) -> Diagnosis:
 
 def _inbox(settings: Settings) -> list[Diagnosis]:
     try:
-        look = look_into(settings.inbox_dir)
+        look = scan(settings.inbox_dir)
     except OSError as error:
         return [Diagnosis("error", f"The inbox {settings.inbox_dir} can't be read: {error.strerror}.")]
     found = [Diagnosis("ok", f"The inbox is {settings.inbox_dir}; {len(look.files)} files wait in it.")]

@@ -15,7 +15,7 @@ from mv_pipeline.cli.session import CommandError
 from mv_pipeline.database.connection import Connection, Database, scalar
 from mv_pipeline.defs.jobs import INGEST
 from mv_pipeline.defs.sensors import ingest_request
-from mv_pipeline.intake.inbox import hidden, readable_name, reserve
+from mv_pipeline.intake.inbox import hidden, printable_name, reserve
 from mv_pipeline.settings import Settings
 
 _WAIT_S = 60.0
@@ -66,7 +66,7 @@ def _place(settings: Settings, kind: str, path: Path) -> str:
     folder = settings.inbox_dir / find_kind(kind).name
     # With a dot in front nobody would ever take it.
     name = f"_{path.name}" if path.name.startswith(".") else path.name
-    target = reserve(folder, readable_name(name))
+    target = reserve(folder, printable_name(name))
     copy = hidden(target)
     shutil.copyfile(path, copy)
     copy.replace(target)

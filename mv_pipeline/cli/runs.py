@@ -12,7 +12,7 @@ from mv_pipeline.cli.session import errors
 from mv_pipeline.database.connection import Database
 from mv_pipeline.definitions import defs
 from mv_pipeline.defs.checks import quick_check_keys
-from mv_pipeline.refresh.views import prune_notes
+from mv_pipeline.refresh.views import prune_change_log
 from mv_pipeline.settings import load_settings
 
 
@@ -73,5 +73,5 @@ def run_job(
         )
     # Without a daemon no sensor does it.
     with Database().connect("prune notes") as connection:
-        prune_notes(connection, load_catalog(load_settings().sql_dir))
+        prune_change_log(connection, load_catalog(load_settings().sql_dir))
     return result

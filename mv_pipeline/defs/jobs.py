@@ -5,7 +5,7 @@ from collections.abc import Container
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from mv_pipeline.catalog.csv_kinds import KINDS, Kind
+from mv_pipeline.catalog.csv_kinds import KINDS, FileKind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS, TABLES
 from mv_pipeline.defs.assets.describe import GROUP_OVERVIEW, HOUSEKEEPING, asset_key
@@ -18,7 +18,7 @@ NIGHTLY = "nightly"
 OVERVIEW = "overview"
 
 
-def intake_keys(kind: Kind) -> list[dg.AssetKey]:
+def intake_keys(kind: FileKind) -> list[dg.AssetKey]:
     """The keys of a kind's raw and stg assets."""
     return [asset_key(f"raw.{kind.name}"), asset_key(f"stg.{kind.name}")]
 
@@ -56,7 +56,7 @@ def build_jobs(catalog: Catalog) -> list[UnresolvedAssetJobDefinition]:
     intake = [key for kind in KINDS for key in intake_keys(kind)]
     derived = [asset_key(name) for name in (*(table.name for table in ROLLUPS.values()), *catalog.relations)]
     kept_up = [
-        asset_key(table.name) for table in TABLES if table.keeper == "pipeline" and table not in ROLLUPS.values()
+        asset_key(table.name) for table in TABLES if table.maintained_by == "pipeline" and table not in ROLLUPS.values()
     ]
     return [
         dg.define_asset_job(

@@ -20,10 +20,10 @@ from mv_pipeline.defs.assets.intake import intake_step_name
 from mv_pipeline.defs.checks import quick_check_keys
 from mv_pipeline.defs.jobs import INGEST, NIGHTLY, REFRESH_ALL, REFRESH_CHANGED, downstream_keys, intake_keys
 from mv_pipeline.defs.resources import is_alive
-from mv_pipeline.intake.inbox import InboxFile, InboxLook, look_into
+from mv_pipeline.intake.inbox import InboxFile, InboxScan, scan
 from mv_pipeline.operations.alerts_sensor import build_alerts_sensor
-from mv_pipeline.refresh.restored import notice_restore
-from mv_pipeline.refresh.views import prune_notes, read_staleness
+from mv_pipeline.refresh.restored import detect_restore
+from mv_pipeline.refresh.views import prune_change_log, read_staleness
 from mv_pipeline.settings import load_settings
 
 _LOOK_S = 0.25
@@ -97,7 +97,7 @@ def build_inbox_sensor(catalog: Catalog) -> dg.SensorDefinition:
         deadline = time.monotonic() + settings.watch_seconds
         while True:
             try:
-                look = look_into(settings.inbox_dir)
+                look = scan(settings.inbox_dir)
             except OSError as error:
                 return dg.SensorResult(skip_reason=f"The inbox {settings.inbox_dir} can't be read: {error.strerror}.")
             resting = look.at_rest(memory.seen_before(), settings.settle_seconds)
@@ -140,11 +140,11 @@ def build_changes_sensor(catalog: Catalog) -> dg.SensorDefinition:
             return dg.SensorResult(skip_reason=f"Run {under_way} is under way; what it leaves is looked at after it.")
         try:
             with Database().connect("sensor changes") as connection:
-                if notice_restore(connection):
+                if detect_restore(connection):
                     context.log.warning("The database was restored on another server: everything is computed anew.")
                 stale = read_staleness(connection, catalog)
                 if not stale.views and stale.newest_note:
-                    prune_notes(connection, catalog)
+                    prune_change_log(connection, catalog)
         except psycopg.OperationalError as error:
             return dg.SensorResult(skip_reason=f"The database can't be reached: {str(error).strip()}")
         if not stale.views:
@@ -226,7 +226,7 @@ class _Memory:
         latest = time.time() - _REST_S
         return {key: stamp for key, (stamp, since) in self._seen.items() if since <= latest}
 
-    def remember(self, look: InboxLook) -> None:
+    def remember(self, look: InboxScan) -> None:
         now = time.time()
         stamps = look.stamps()
         self._seen = {
@@ -248,7 +248,7 @@ class _Memory:
         return json.dumps({"seen": self._seen, "tries": self._tries})
 
 
-def _describe(look: InboxLook, inbox: Path) -> str:
+def _describe(look: InboxScan, inbox: Path) -> str:
     seen = f"{len(look.files)} CSV files in {inbox}, none new at rest." if look.files else f"No CSV file in {inbox}."
     if not look.left_alone:
         return seen

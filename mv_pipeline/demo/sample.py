@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from psycopg import sql
 
-from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CellType, Column, CsvList, Kind
+from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CellType, Column, CsvList, FileKind
 from mv_pipeline.database.connection import Connection, identifier, scalar
 from mv_pipeline.settings import TIME_ZONE
 
@@ -567,7 +567,7 @@ def _style(number: int) -> _Style:
     )
 
 
-def _file_bytes(kind: Kind, lines: list[Line], style: _Style, random: Random) -> bytes:
+def _file_bytes(kind: FileKind, lines: list[Line], style: _Style, random: Random) -> bytes:
     columns = list(kind.columns)
     if style.reordered:
         random.shuffle(columns)

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 
 from psycopg import sql
 
-from mv_pipeline.catalog.csv_kinds import Kind
+from mv_pipeline.catalog.csv_kinds import FileKind
 from mv_pipeline.database.connection import Connection, identifier, lock_for_transaction
 from mv_pipeline.intake import cells
 
@@ -40,7 +40,7 @@ def months(first: date, last: date) -> Iterator[tuple[date, date]]:
         first = next_month
 
 
-def derive_days(connection: Connection, kind: Kind, first: date, last: date) -> Backfill:
+def derive_days(connection: Connection, kind: FileKind, first: date, last: date) -> Backfill:
     """Derive the stg rows of a kind from `first` to `last`, both included, from the raw rows of successful uploads."""
     lock_for_transaction(connection, "backfill", kind.name)
     stg = identifier(f"stg.{kind.name}")

@@ -44,7 +44,7 @@ class InboxFile:
     @property
     def name(self) -> str:
         """Its name as logs, runs and the database show it."""
-        return readable_name(self.path.name)
+        return printable_name(self.path.name)
 
     @property
     def key(self) -> str:
@@ -58,7 +58,7 @@ class InboxFile:
 
 
 @dataclass(frozen=True)
-class InboxLook:
+class InboxScan:
     """What one look at the inbox saw: CSV files, and the names that were left alone, each with a reason."""
 
     files: list[InboxFile]
@@ -98,13 +98,13 @@ def prepare_folders(settings: Settings) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def readable_name(name: str) -> str:
+def printable_name(name: str) -> str:
     """A file's name as people can read it, cut to what a file system takes."""
     stem, dot, suffix = readable(name).rpartition(".")
     return _cut(stem, dot + suffix)
 
 
-def look_into(inbox: Path) -> InboxLook:
+def scan(inbox: Path) -> InboxScan:
     """Look at the inbox without opening anything; links, devices and folders are never followed.
 
     Raises:
@@ -119,17 +119,17 @@ def look_into(inbox: Path) -> InboxLook:
                 continue
             if folder.name in kinds and folder.is_dir(follow_symlinks=False):
                 try:
-                    _look_into_folder(folder, files, left_alone)
+                    _scan_folder(folder, files, left_alone)
                 except OSError as error:
                     # One folder that can't be read must not keep the other kinds' files from being taken.
                     left_alone[folder.name] = f"the folder can't be read: {error.strerror}"
             else:
-                left_alone[readable_name(folder.name)] = "no folder of a CSV kind"
+                left_alone[printable_name(folder.name)] = "no folder of a CSV kind"
     files.sort(key=lambda file: (file.mtime_ns, file.key))
-    return InboxLook(files, left_alone)
+    return InboxScan(files, left_alone)
 
 
-def _look_into_folder(folder: os.DirEntry[str], files: list[InboxFile], left_alone: dict[str, str]) -> None:
+def _scan_folder(folder: os.DirEntry[str], files: list[InboxFile], left_alone: dict[str, str]) -> None:
     with os.scandir(folder.path) as entries:
         for entry in entries:
             name = entry.name
@@ -139,7 +139,7 @@ def _look_into_folder(folder: os.DirEntry[str], files: list[InboxFile], left_alo
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue  # taken by another run since the folder was listed
-            key = f"{folder.name}/{readable_name(name)}"
+            key = f"{folder.name}/{printable_name(name)}"
             if not stat.S_ISREG(status.st_mode):
                 left_alone[key] = "no regular file"
             elif not name.lower().endswith(".csv"):
@@ -167,7 +167,7 @@ def move_into(path: Path, folder: Path) -> Path:
         The file's new path.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for target in _names(folder, readable_name(path.name)):
+    for target in _names(folder, printable_name(path.name)):
         if os.path.lexists(target) and target.samefile(path):
             break
         with contextlib.suppress(FileExistsError):
@@ -220,7 +220,7 @@ def reserve(folder: Path, name: str, ending: str = "") -> Path:
 
 def free_name(folder: Path, name: str) -> str:
     """The readable name that a file of that name would get in the folder now."""
-    return next(path.name for path in _names(folder, readable_name(name)) if not os.path.lexists(path))
+    return next(path.name for path in _names(folder, printable_name(name)) if not os.path.lexists(path))
 
 
 def _names(folder: Path, name: str, ending: str = "") -> Iterator[Path]:

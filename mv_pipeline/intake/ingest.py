@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from mv_pipeline.catalog.csv_kinds import Kind
+from mv_pipeline.catalog.csv_kinds import FileKind
 from mv_pipeline.database.connection import Connection, session_lock
 from mv_pipeline.intake import inbox
 from mv_pipeline.intake.load import Upload, load_file, log_rejection
@@ -17,7 +17,9 @@ from mv_pipeline.intake.rejection import Code, RejectedFileError, write_report
 from mv_pipeline.settings import Settings
 
 
-def take_file(connection: Connection, settings: Settings, kind: Kind, path: Path, uploaded_by: str) -> Upload | None:
+def take_file(
+    connection: Connection, settings: Settings, kind: FileKind, path: Path, uploaded_by: str
+) -> Upload | None:
     """Load or reject one file of the inbox and move it away.
 
     Args:
@@ -37,8 +39,8 @@ def take_file(connection: Connection, settings: Settings, kind: Kind, path: Path
             return None
 
 
-def _load_and_move(connection: Connection, settings: Settings, kind: Kind, path: Path, uploaded_by: str) -> Upload:
-    name = inbox.readable_name(path.name)
+def _load_and_move(connection: Connection, settings: Settings, kind: FileKind, path: Path, uploaded_by: str) -> Upload:
+    name = inbox.printable_name(path.name)
     with open_file(path) as file:
         before = os.fstat(file.fileno())
         identity = f"{before.st_dev}-{before.st_ino}-{before.st_ctime_ns}"

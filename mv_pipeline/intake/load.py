@@ -14,7 +14,7 @@ from io import BufferedReader
 
 from psycopg import sql
 
-from mv_pipeline.catalog.csv_kinds import Column, Kind
+from mv_pipeline.catalog.csv_kinds import Column, FileKind
 from mv_pipeline.database.connection import Connection, one_row, scalar
 from mv_pipeline.intake import cells
 from mv_pipeline.intake.reader import Block, CsvReader, FileFacts
@@ -46,7 +46,7 @@ class Upload:
 
 
 def load_file(
-    connection: Connection, kind: Kind, file_name: str, file: BufferedReader, facts: FileFacts, uploaded_by: str
+    connection: Connection, kind: FileKind, file_name: str, file: BufferedReader, facts: FileFacts, uploaded_by: str
 ) -> Upload:
     """Load a file in the caller's transaction.
 
@@ -94,7 +94,7 @@ def load_file(
 
 def log_rejection(
     connection: Connection,
-    kind: Kind,
+    kind: FileKind,
     file_name: str,
     facts: FileFacts,
     error: RejectedFileError,
@@ -117,7 +117,7 @@ def log_rejection(
 
 
 @contextmanager
-def _reading(file: BufferedReader, facts: FileFacts, kind: Kind) -> Iterator[CsvReader]:
+def _reading(file: BufferedReader, facts: FileFacts, kind: FileKind) -> Iterator[CsvReader]:
     reader = CsvReader(file, facts, kind)
     try:
         yield reader
@@ -126,7 +126,7 @@ def _reading(file: BufferedReader, facts: FileFacts, kind: Kind) -> Iterator[Csv
 
 
 def _log_upload(
-    connection: Connection, kind: Kind, file_name: str, facts: FileFacts, status: str, uploaded_by: str
+    connection: Connection, kind: FileKind, file_name: str, facts: FileFacts, status: str, uploaded_by: str
 ) -> int:
     upload_id: int = scalar(
         connection,
@@ -144,7 +144,7 @@ def _finish_log(connection: Connection, upload_id: int, rows: int, metadata: dic
     )
 
 
-def _logged(connection: Connection, kind: Kind, facts: FileFacts, status: str) -> int | None:
+def _logged(connection: Connection, kind: FileKind, facts: FileFacts, status: str) -> int | None:
     """The log row of this very file, if a run that couldn't move it away has left it behind."""
     row = connection.execute(
         "SELECT id FROM log.upload_file WHERE file_hash = %s AND file_type = %s AND csv_type = %s "
@@ -154,7 +154,7 @@ def _logged(connection: Connection, kind: Kind, facts: FileFacts, status: str) -
     return row[0] if row else None
 
 
-def _active_upload(connection: Connection, kind: Kind, facts: FileFacts) -> int | None:
+def _active_upload(connection: Connection, kind: FileKind, facts: FileFacts) -> int | None:
     """The earlier upload of the same content whose rows are all still active and as they were loaded, if any.
 
     Rows that somebody changed by hand don't count as its content any more, so that dropping a file again repairs them.
@@ -178,7 +178,7 @@ def _active_upload(connection: Connection, kind: Kind, facts: FileFacts) -> int 
     return row[0] if row else None
 
 
-def _load_lines(connection: Connection, kind: Kind, reader: CsvReader, upload_id: int) -> set[str]:
+def _load_lines(connection: Connection, kind: FileKind, reader: CsvReader, upload_id: int) -> set[str]:
     """Copy the lines into raw and derive their stg rows, block by block.
 
     Returns:
@@ -196,7 +196,7 @@ def _load_lines(connection: Connection, kind: Kind, reader: CsvReader, upload_id
     return doubtful | typed.result() if typed else doubtful
 
 
-def _copy(connection: Connection, kind: Kind, columns: list[Column], block: Block) -> None:
+def _copy(connection: Connection, kind: FileKind, columns: list[Column], block: Block) -> None:
     names = [*(column.name for column in columns), "upload_file_id", "source_row_no"]
     statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
         sql.Identifier("raw", kind.name), sql.SQL(", ").join(map(sql.Identifier, names))
@@ -205,7 +205,9 @@ def _copy(connection: Connection, kind: Kind, columns: list[Column], block: Bloc
         copy.write(block.text)
 
 
-def _insert_typed(connection: Connection, kind: Kind, columns: list[Column], block: Block, upload_id: int) -> set[str]:
+def _insert_typed(
+    connection: Connection, kind: FileKind, columns: list[Column], block: Block, upload_id: int
+) -> set[str]:
     """Derive a block's stg rows from its raw rows.
 
     Returns:
@@ -239,7 +241,7 @@ def _insert_typed(connection: Connection, kind: Kind, columns: list[Column], blo
     return {column.name for column in columns if column.type in cells.BAD_VALUE} - block.plain
 
 
-def _all_read(connection: Connection, kind: Kind, reader: CsvReader, names: set[str], upload_id: int) -> bool:
+def _all_read(connection: Connection, kind: FileKind, reader: CsvReader, names: set[str], upload_id: int) -> bool:
     """True if in these columns every cell that holds something became a value."""
     if not names:
         return True
@@ -254,7 +256,7 @@ def _all_read(connection: Connection, kind: Kind, reader: CsvReader, names: set[
     return all(count == reader.cells_held[name] for name, count in zip(names, values, strict=True))
 
 
-def _dates_in_range(connection: Connection, kind: Kind, upload_id: int) -> bool:
+def _dates_in_range(connection: Connection, kind: FileKind, upload_id: int) -> bool:
     return not scalar(
         connection,
         sql.SQL(
@@ -264,7 +266,7 @@ def _dates_in_range(connection: Connection, kind: Kind, upload_id: int) -> bool:
     )
 
 
-def _rejection(connection: Connection, kind: Kind, reader: CsvReader, upload_id: int) -> RejectedFileError:
+def _rejection(connection: Connection, kind: FileKind, reader: CsvReader, upload_id: int) -> RejectedFileError:
     """Collect every problem of the file: those of its lines and those of its cells."""
     problems, count = list(reader.problems), reader.problem_count
     for column in reader.columns:
@@ -275,7 +277,7 @@ def _rejection(connection: Connection, kind: Kind, reader: CsvReader, upload_id:
 
 
 def _bad_cells(
-    connection: Connection, kind: Kind, column: Column, upload_id: int
+    connection: Connection, kind: FileKind, column: Column, upload_id: int
 ) -> Iterator[tuple[int, Code, str, int]]:
     """Yield row number, code and text of a column's bad cells, and 1 each; the last carries those over the limit."""
     name = sql.Identifier(column.name)
@@ -317,7 +319,7 @@ def _bad_cells(
         yield row_number, Code(code), value or "", 1 + left
 
 
-def _days_of(connection: Connection, kind: Kind, upload_id: int) -> dict[date, int]:
+def _days_of(connection: Connection, kind: FileKind, upload_id: int) -> dict[date, int]:
     rows = connection.execute(
         sql.SQL("SELECT slip_date, count(*) FROM {} WHERE upload_file_id = {} GROUP BY 1 ORDER BY 1").format(
             _stg(kind), upload_id
@@ -326,7 +328,7 @@ def _days_of(connection: Connection, kind: Kind, upload_id: int) -> dict[date, i
     return dict(rows)
 
 
-def _delete_earlier(connection: Connection, kind: Kind, upload_id: int, days: list[date]) -> None:
+def _delete_earlier(connection: Connection, kind: FileKind, upload_id: int, days: list[date]) -> None:
     """Soft-delete earlier rows of the same days (spec: Staging, the last successful upload's rows are active)."""
     connection.execute(
         sql.SQL(
@@ -337,5 +339,5 @@ def _delete_earlier(connection: Connection, kind: Kind, upload_id: int, days: li
     )
 
 
-def _stg(kind: Kind) -> sql.Identifier:
+def _stg(kind: FileKind) -> sql.Identifier:
     return sql.Identifier("stg", kind.name)

@@ -24,7 +24,7 @@ from io import BufferedReader
 from operator import itemgetter
 from pathlib import Path
 
-from mv_pipeline.catalog.csv_kinds import Column, Kind
+from mv_pipeline.catalog.csv_kinds import Column, FileKind
 from mv_pipeline.intake.cells import BAD_VALUE, are_plain, holds_something, is_tidy
 from mv_pipeline.intake.rejection import REPORT_LIMIT, Code, Problem, RejectedFileError
 
@@ -195,7 +195,7 @@ class CsvReader:
         RejectedFileError: the header can't be used.
     """
 
-    def __init__(self, file: BufferedReader, facts: FileFacts, kind: Kind) -> None:
+    def __init__(self, file: BufferedReader, facts: FileFacts, kind: FileKind) -> None:
         file.seek(0)
         self._text = io.TextIOWrapper(file, facts.encoding, newline="")
         self._reader = csv.reader(self._text, strict=True)
@@ -350,7 +350,7 @@ class CsvReader:
         return Problem(code, self._reader.line_num, value=str(error))
 
 
-def _match_header(header: list[str], kind: Kind, line: int) -> tuple[list[Column], list[int], list[str]]:
+def _match_header(header: list[str], kind: FileKind, line: int) -> tuple[list[Column], list[int], list[str]]:
     known = {_plain(column.header): column for column in kind.columns}
     found: dict[str, int] = {}
     problems, unknown = [], []

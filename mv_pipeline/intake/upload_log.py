@@ -10,7 +10,7 @@ from typing import Literal
 
 from psycopg import sql
 
-from mv_pipeline.catalog.csv_kinds import KINDS, Kind
+from mv_pipeline.catalog.csv_kinds import KINDS, FileKind
 from mv_pipeline.database.connection import Connection, identifier
 from mv_pipeline.settings import TIME_ZONE
 
@@ -76,7 +76,7 @@ class UploadDay:
 
 
 def read_uploads(
-    connection: Connection, limit: int, kind: Kind | None = None, *, rejected: bool = False
+    connection: Connection, limit: int, kind: FileKind | None = None, *, rejected: bool = False
 ) -> list[UploadedFile]:
     """The newest files of the log, newest first.
 

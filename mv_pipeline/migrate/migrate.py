@@ -29,7 +29,7 @@ from mv_pipeline.migrate.shapes import Index
 from mv_pipeline.migrate.state import Action, changes
 from mv_pipeline.migrate.swap import Swapped, drop_functions, patiently, swap, sweep, who_holds
 from mv_pipeline.refresh import reference
-from mv_pipeline.refresh.rollup import note_every_day, spell_out_days, update_rollup, waiting_days
+from mv_pipeline.refresh.rollup import expand_days, log_all_days, pending_days, update_rollup
 from mv_pipeline.refresh.views import last_refresh, refresh_view
 from mv_pipeline.settings import OperatorError
 
@@ -137,7 +137,7 @@ def _carry_out(
     small = [index for index in found.indexes if is_small(connection, index.table)]
     access = patiently(
         lambda _: _tables(database, catalog, small, with_roles=with_roles),
-        lambda: who_holds(connection, [*found.unnoted, *(index.table for index in found.indexes)]),
+        lambda: who_holds(connection, [*found.untracked, *(index.table for index in found.indexes)]),
     )
     uses_roles = roles.in_use(connection)
     if uses_roles:
@@ -191,7 +191,7 @@ def _tables(database: Database, catalog: Catalog, small: Sequence[Index], *, wit
         tables.create_tables(connection)
         for index in small:
             index.create(connection)
-        tables.create_triggers(connection, tables.unnoted(connection))
+        tables.create_triggers(connection, tables.untracked(connection))
     return privileges.Changes(created, owners)
 
 
@@ -225,7 +225,7 @@ def _views(connection: Connection, catalog: Catalog, names: list[str], retired: 
             limit_waits(connection)
             swapped = swap(connection, catalog, built, retired, patience_s)
             for csv_type in {source.csv_type for source in SOURCES if source.active in names}:
-                note_every_day(connection, csv_type)
+                log_all_days(connection, csv_type)
         return swapped
 
     try:
@@ -238,8 +238,8 @@ def _fill_rollups(connection: Connection, say: Say) -> None:
     """Roll up what waits, in parts that each are kept; what uploads add meanwhile isn't waited for."""
     for csv_type, table in ROLLUPS.items():
         with connection.transaction():
-            newest = spell_out_days(connection, csv_type)
-        while waiting := waiting_days(connection, csv_type, newest):
+            newest = expand_days(connection, csv_type)
+        while waiting := pending_days(connection, csv_type, newest):
             say(f"{table.name}: {waiting} days to go")
             with connection.transaction():
                 limit_waits(connection)

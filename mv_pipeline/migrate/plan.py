@@ -54,7 +54,7 @@ class Plan:
         problems: what has to be changed first, a sentence each.
         revision: the tables' revision before.
         indexes: what tables that stand lack.
-        unnoted: tables whose changes nobody notes yet.
+        untracked: tables whose changes nobody notes yet.
         actions: what becomes of each relation, in the catalogue's order.
         retired: relations to drop.
         kept: retired relations that stay, and why.
@@ -66,7 +66,7 @@ class Plan:
     problems: list[str] = field(default_factory=list)
     revision: str | None = None
     indexes: list[Index] = field(default_factory=list)
-    unnoted: list[str] = field(default_factory=list)
+    untracked: list[str] = field(default_factory=list)
     actions: dict[str, Action] = field(default_factory=dict)
     retired: list[str] = field(default_factory=list)
     kept: dict[str, str] = field(default_factory=dict)
@@ -118,7 +118,7 @@ def read_plan(database: Database, catalog: Catalog, *, with_roles: bool = False)
             if plan.problems:
                 return plan
             raise
-        steps += [*_table_steps(fit, small, plan.unnoted), *_view_steps(connection, catalog, plan, existing)]
+        steps += [*_table_steps(fit, small, plan.untracked), *_view_steps(connection, catalog, plan, existing)]
         return replace(plan, steps=steps)
 
 
@@ -135,13 +135,15 @@ def _look_at_views(
     plan = replace(
         plan,
         indexes=indexes,
-        unnoted=tables.unnoted(connection),
+        untracked=tables.untracked(connection),
         actions=actions,
         retired=[name for name in old if name not in kept],
         kept=kept,
         functions=obsolete.functions(connection),
     )
-    wrong, obstacles = find_obstacles(connection, catalog, plan.rebuilt(), plan.unnoted, plan.retired, plan.kept.keys())
+    wrong, obstacles = find_obstacles(
+        connection, catalog, plan.rebuilt(), plan.untracked, plan.retired, plan.kept.keys()
+    )
     # What is wrong with a table shows in the views that read it; the table's sentence is enough.
     plan.problems.extend(obstacles if plan.problems else [*wrong, *obstacles])
     plan.remarks.extend(f"{name} is retired but stays: {reason}." for name, reason in kept.items())
@@ -179,14 +181,14 @@ def _revision_steps(connection: Connection) -> Iterator[Step]:
         yield Step(f"revision {revision.number}: {revision.title}", "not applied yet", _NONE)
 
 
-def _table_steps(fit: compatibility.Fit, small: Mapping[str, bool], unnoted: Iterable[str]) -> Iterator[Step]:
+def _table_steps(fit: compatibility.Fit, small: Mapping[str, bool], untracked: Iterable[str]) -> Iterator[Step]:
     yield from (Step(f"adopt the table {name}", "it stands and fits", _NONE) for name in fit.adopted)
     yield from (Step(f"create the table {name}", "it is missing", _NONE) for name in fit.created)
     for index in fit.missing:
         what, columns = "key" if index.unique else "index", ", ".join(index.columns)
         how, lock = ("", "SHARE") if small[index.table] else (" concurrently", "SHARE UPDATE EXCLUSIVE")
         yield Step(f"add the {what} {index.name} ({columns}) to {index.table}{how}", "it is missing", lock)
-    for name in unnoted:
+    for name in untracked:
         yield Step(
             f"add triggers to {name}",
             "its changes aren't noted; its rows count as changed",
@@ -206,7 +208,7 @@ def _view_steps(
             break
         yield _view_step(catalog, plan, existing, name)
     for csv_type, table in ROLLUPS.items():
-        noted = [source.table for source in SOURCES if source.csv_type == csv_type and source.table in plan.unnoted]
+        noted = [source.table for source in SOURCES if source.csv_type == csv_type and source.table in plan.untracked]
         if noted:
             yield Step(f"fill {table.name}", f"the rows of {', '.join(noted)} aren't rolled up", _NONE)
     yield from (_view_step(catalog, plan, existing, name) for name in names if name not in first)

@@ -67,7 +67,7 @@ def tables() -> dict[str, tuple[str, ...]]:
     return {
         **{f"raw.{kind.name}": ("INSERT",) for kind in KINDS},
         **{f"stg.{kind.name}": ("INSERT", "UPDATE") for kind in KINDS},
-        **{table.name: _KEPT_UP if table.keeper == "pipeline" else () for table in TABLES},
+        **{table.name: _KEPT_UP if table.maintained_by == "pipeline" else () for table in TABLES},
         **_APPENDED,
         ROLLUP: (),
         **_LOG,

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from psycopg import sql
 
-from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, Kind
+from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, FileKind
 from mv_pipeline.catalog.tables import ROLLUP, ROLLUPS, TABLES
 from mv_pipeline.database.connection import Connection, identifier, scalar
 from mv_pipeline.migrate.shapes import Shape
@@ -52,7 +52,7 @@ def create_tables(connection: Connection) -> None:
             shape.create(connection)
 
 
-def unnoted(connection: Connection) -> list[str]:
+def untracked(connection: Connection) -> list[str]:
     """The tables that stand and whose changes nobody notes yet."""
     rows = connection.execute(
         "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NOT NULL AND NOT EXISTS "
@@ -86,7 +86,7 @@ def create_triggers(connection: Connection, tables: Iterable[str]) -> None:
         connection.execute("INSERT INTO log.change_note (relation) VALUES (%s)", [table])
 
 
-def _raw_shape(kind: Kind) -> Shape:
+def _raw_shape(kind: FileKind) -> Shape:
     columns: list[sql.Composable] = [sql.SQL("{} text").format(sql.Identifier(name)) for name in kind.raw_columns]
     columns += [sql.SQL("upload_file_id integer"), sql.SQL("source_row_no integer")]
     return Shape(
@@ -96,7 +96,7 @@ def _raw_shape(kind: Kind) -> Shape:
     )
 
 
-def _stg_shape(kind: Kind) -> Shape:
+def _stg_shape(kind: FileKind) -> Shape:
     columns = [
         sql.SQL("id bigint PRIMARY KEY DEFAULT nextval({})").format(sql.Literal(_ID_SEQUENCE[kind.list.csv_type])),
         *(sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.pg_type)) for column in kind.columns),

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from psycopg import sql
 
-from mv_pipeline.catalog.csv_kinds import KINDS, LISTS
-from mv_pipeline.catalog.csv_kinds import Kind as CsvKind
+from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, FileKind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database.connection import APPLICATION, Connection, identifier, one_row
@@ -65,7 +64,7 @@ def rejected_files(connection: Connection, catalog: Catalog, settings: Settings)
 def _rejected_file(
     catalog: Catalog,
     settings: Settings,
-    kind: CsvKind,
+    kind: FileKind,
     name: str,
     content: str,
     at: datetime,
@@ -92,7 +91,7 @@ def _rejected_file(
     )
 
 
-def _report(settings: Settings, kind: CsvKind, name: str) -> Path:
+def _report(settings: Settings, kind: FileKind, name: str) -> Path:
     """The newest error report of that name; a second one has a number behind the name."""
     folder = rejected_folder(settings, kind.name)
     stem = name.rpartition(".")[0]

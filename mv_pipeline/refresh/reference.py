@@ -58,7 +58,7 @@ def sync_holidays(connection: Connection) -> int:
     return removed + written
 
 
-def spell_out_closures(connection: Connection) -> int:
+def expand_closures(connection: Connection) -> int:
     """Make ref.closure_membership hold each day of the closure periods once, under the latest that covers it.
 
     Returns:
@@ -86,5 +86,5 @@ def keep_up(connection: Connection) -> dict[str, int]:
     return {
         "ref.calendar_day": extend_calendar(connection),
         "ref.holiday_jp": sync_holidays(connection),
-        "ref.closure_membership": spell_out_closures(connection),
+        "ref.closure_membership": expand_closures(connection),
     }

@@ -6,11 +6,11 @@ server that hasn't counted as far, a new note would look like one that the view 
 
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database.connection import Connection, scalar
-from mv_pipeline.refresh.rollup import note_every_day
+from mv_pipeline.refresh.rollup import log_all_days
 from mv_pipeline.refresh.views import AT_HOME
 
 
-def notice_restore(connection: Connection) -> bool:
+def detect_restore(connection: Connection) -> bool:
     """If this server isn't the one that wrote the log, make every note news and have every day rolled up again.
 
     The server is told by its system identifier, which initdb gives it: a copy of its files keeps it, and with it the
@@ -26,5 +26,5 @@ def notice_restore(connection: Connection) -> bool:
         restored: bool = scalar(connection, "SELECT log.take_over()")
         if restored:
             for csv_type in ROLLUPS:
-                note_every_day(connection, csv_type)
+                log_all_days(connection, csv_type)
     return restored

@@ -12,7 +12,7 @@ from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.catalog.sources import SOURCES, Source
 from mv_pipeline.database.connection import Connection, identifier, lock_for_transaction, scalar
 
-_SPELLED_OUT = {f"stg.{kind.name}" for kind in KINDS}
+_EXPANDED = {f"stg.{kind.name}" for kind in KINDS}
 _OLDEST = (
     "AND (day IS NULL OR day IN (SELECT DISTINCT day FROM log.change_note WHERE relation = ANY (%(tables)s) "
     "AND day IS NOT NULL ORDER BY day LIMIT %(at_most)s))"
@@ -64,23 +64,23 @@ def update_rollup(connection: Connection, csv_type: str, at_most: int | None = N
     return RollupResult(len(notes), days, changed)
 
 
-def note_every_day(connection: Connection, csv_type: str) -> None:
+def log_all_days(connection: Connection, csv_type: str) -> None:
     """Note every day of a list's sources, so that the next update recomputes all of its rollup."""
     tables = [source.table for source in SOURCES if source.csv_type == csv_type]
     connection.execute("INSERT INTO log.change_note (relation) SELECT unnest(%s::text[])", [tables])
 
 
-def spell_out_days(connection: Connection, csv_type: str) -> int:
+def expand_days(connection: Connection, csv_type: str) -> int:
     """Replace the notes on every day by one for each day that has rows, so that they can be rolled up in parts.
 
     A source whose day has to be computed from its rows has no index on it: its days stay together.
 
     Returns:
-        The number of the newest note, for `waiting_days`; 0 if there is none.
+        The number of the newest note, for `pending_days`; 0 if there is none.
     """
     lock_for_transaction(connection, "rollup", csv_type)
     for source in SOURCES:
-        if source.csv_type != csv_type or source.table not in _SPELLED_OUT:
+        if source.csv_type != csv_type or source.table not in _EXPANDED:
             continue
         noted = connection.execute(
             "DELETE FROM log.change_note WHERE relation = %s AND day IS NULL", [source.table]
@@ -102,7 +102,7 @@ def spell_out_days(connection: Connection, csv_type: str) -> int:
     return newest
 
 
-def waiting_days(connection: Connection, csv_type: str, newest_note: int) -> int:
+def pending_days(connection: Connection, csv_type: str, newest_note: int) -> int:
     """The number of a list's days that wait to be rolled up; every day of a source counts as one.
 
     Args:
@@ -120,7 +120,7 @@ def waiting_days(connection: Connection, csv_type: str, newest_note: int) -> int
     return days
 
 
-def note_days(connection: Connection, csv_type: str, days: list[date]) -> None:
+def log_days(connection: Connection, csv_type: str, days: list[date]) -> None:
     """Note days of all of a list's sources, so that the next update recomputes them."""
     tables = [source.table for source in SOURCES if source.csv_type == csv_type]
     connection.execute(

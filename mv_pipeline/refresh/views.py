@@ -222,7 +222,7 @@ def read_staleness(connection: Connection, catalog: Catalog) -> Staleness:
     return Staleness(stale, *row)
 
 
-def prune_notes(connection: Connection, catalog: Catalog) -> int:
+def prune_change_log(connection: Connection, catalog: Catalog) -> int:
     """Delete the notes that every view downstream has seen; those on the sources' days are the rollup's to clear.
 
     Args:

@@ -14,10 +14,10 @@ from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.catalog.relations import Catalog, load_catalog
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database.connection import Database
-from mv_pipeline.intake.inbox import look_into
+from mv_pipeline.intake.inbox import scan
 from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.refresh.rollup import update_rollup
-from mv_pipeline.refresh.views import last_refresh, prune_notes, refresh_view
+from mv_pipeline.refresh.views import last_refresh, prune_change_log, refresh_view
 from mv_pipeline.settings import Settings, load_settings
 
 
@@ -59,7 +59,7 @@ ROLLUP = (
     Boundary("rollup locked", "mv_pipeline.refresh.rollup", "lock_for_transaction", "after"),
     Boundary("days recomputed", "mv_pipeline.refresh.rollup", "_recompute", "after"),
     Boundary("rolled up, not committed", __name__, "update_rollup", "after"),
-    Boundary("notes pruned", __name__, "prune_notes", "after"),
+    Boundary("notes pruned", __name__, "prune_change_log", "after"),
 )
 REFRESH = (
     Boundary("staleness known", __name__, "last_refresh", "after"),
@@ -74,7 +74,7 @@ BOUNDARIES = (*INTAKE, *ROLLUP, *REFRESH)
 def tick(settings: Settings, catalog: Catalog) -> None:
     """Take every file, roll up, refresh what is stale: the steps of one run."""
     with Database(url=settings.resolved_database_url()).connect("test") as connection:
-        for file in look_into(settings.inbox_dir).at_rest({}, 0):
+        for file in scan(settings.inbox_dir).at_rest({}, 0):
             take_file(connection, settings, find_kind(file.kind), file.path, "test")
         for csv_type in ROLLUPS:
             with connection.transaction():
@@ -83,7 +83,7 @@ def tick(settings: Settings, catalog: Catalog) -> None:
             last = last_refresh(connection, catalog, view)
             if last is None or not last.fresh:
                 refresh_view(connection, view)
-        prune_notes(connection, catalog)
+        prune_change_log(connection, catalog)
 
 
 def run(environment: dict[str, str], boundary: Boundary | None, call: int, started: Any) -> None:

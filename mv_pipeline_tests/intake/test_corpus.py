@@ -15,7 +15,7 @@ import pytest
 from mv_pipeline.catalog.csv_kinds import KINDS, find_kind
 from mv_pipeline.database.connection import Connection, Database
 from mv_pipeline.intake import reader
-from mv_pipeline.intake.inbox import look_into, prepare_folders
+from mv_pipeline.intake.inbox import prepare_folders, scan
 from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.intake.load import Upload
 from mv_pipeline.intake.rejection import REPORT_LIMIT
@@ -123,7 +123,7 @@ def test_a_hostile_file_is_loaded_right_or_rejected_whole_and_the_next_one_loads
 ):
     path = put(settings, case, DAY)
     content = path.read_bytes() if path.stat().st_size < SMALL_BYTES else None
-    (found,) = look_into(settings.inbox_dir).files
+    (found,) = scan(settings.inbox_dir).files
     name = case.shown_name or case.file_name
 
     upload = take_file(connection, settings, find_kind(case.kind), found.path, "tester")
@@ -170,7 +170,7 @@ def test_what_is_no_csv_file_is_never_opened_and_stays(
 
     with monkeypatch.context() as patch:
         patch.setattr("os.open", fail)
-        look = look_into(settings.inbox_dir)
+        look = scan(settings.inbox_dir)
         taken = (
             None
             if path.is_file() and not path.is_symlink()

@@ -12,13 +12,13 @@ import pytest
 from mv_pipeline.intake import inbox
 from mv_pipeline.intake.inbox import (
     InboxFile,
-    InboxLook,
+    InboxScan,
     hidden,
-    look_into,
     move_into,
     prepare_folders,
-    readable_name,
+    printable_name,
     reserve,
+    scan,
 )
 from mv_pipeline.settings import Settings
 
@@ -47,7 +47,7 @@ def folder(home: Settings) -> Path:
     return home.inbox_dir / KIND
 
 
-def names(look: InboxLook) -> list[str]:
+def names(look: InboxScan) -> list[str]:
     return [file.path.name for file in look.files]
 
 
@@ -62,7 +62,7 @@ def test_the_inbox_has_a_folder_for_each_kind(home: Settings):
 def test_a_file_is_told_by_its_folder(home: Settings, folder: Path):
     (folder / "a.csv").write_bytes(b"12345")
 
-    (file,) = look_into(home.inbox_dir).files
+    (file,) = scan(home.inbox_dir).files
 
     assert (file.kind, file.path, file.size) == (KIND, folder / "a.csv", 5)
     assert (file.key, file.mtime_ns) == ("shogun_final_receive/a.csv", (folder / "a.csv").stat().st_mtime_ns)
@@ -70,7 +70,7 @@ def test_a_file_is_told_by_its_folder(home: Settings, folder: Path):
 
 def test_an_inbox_that_is_gone_is_an_error(tmp_path: Path):
     with pytest.raises(FileNotFoundError):
-        look_into(tmp_path / "gone")
+        scan(tmp_path / "gone")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_an_inbox_that_is_gone_is_an_error(tmp_path: Path):
 def test_a_csv_file_may_have_any_readable_name(home: Settings, folder: Path, name: str):
     (folder / name).touch()
 
-    look = look_into(home.inbox_dir)
+    look = scan(home.inbox_dir)
 
     assert (names(look), look.left_alone) == ([name], {})
 
@@ -91,14 +91,14 @@ def test_a_csv_file_may_have_any_readable_name(home: Settings, folder: Path, nam
 def test_hidden_and_unfinished_files_are_never_counted(home: Settings, folder: Path, name: str):
     (folder / name).touch()
 
-    assert look_into(home.inbox_dir) == InboxLook([], {})
+    assert scan(home.inbox_dir) == InboxScan([], {})
 
 
 @pytest.mark.parametrize("name", ["a.xlsx", "a.txt", "csv", "a.csv.bak", "Thumbs.db"])
 def test_another_suffix_is_left_alone_with_a_reason(home: Settings, folder: Path, name: str):
     (folder / name).touch()
 
-    assert look_into(home.inbox_dir) == InboxLook([], {f"{KIND}/{name}": "no .csv file"})
+    assert scan(home.inbox_dir) == InboxScan([], {f"{KIND}/{name}": "no .csv file"})
 
 
 @pytest.mark.parametrize(
@@ -117,21 +117,21 @@ def test_a_name_that_no_log_can_show_is_shown_and_moved_readably(
 ):
     Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).touch()
 
-    (file,) = look_into(home.inbox_dir).files
+    (file,) = scan(home.inbox_dir).files
 
     assert file.name == shown
     assert move_into(file.path, tmp_path / "to").name == shown
-    assert look_into(home.inbox_dir).files == []
+    assert scan(home.inbox_dir).files == []
 
 
 def test_a_readable_name_is_never_longer_than_a_file_system_takes():
-    assert readable_name("\udcff" * 250 + ".csv") == "�" * 83 + ".csv"
+    assert printable_name("\udcff" * 250 + ".csv") == "�" * 83 + ".csv"
 
 
 def test_what_is_left_alone_is_named_readably(home: Settings, folder: Path):
     (folder / "a\n.txt").touch()
 
-    assert look_into(home.inbox_dir).left_alone == {f"{KIND}/a�.txt": "no .csv file"}
+    assert scan(home.inbox_dir).left_alone == {f"{KIND}/a�.txt": "no .csv file"}
 
 
 def test_a_folder_of_no_kind_is_left_alone_with_a_reason(home: Settings, tmp_path: Path):
@@ -141,7 +141,7 @@ def test_a_folder_of_no_kind_is_left_alone_with_a_reason(home: Settings, tmp_pat
     (home.inbox_dir / "a.csv").touch()
 
     reason = "no folder of a CSV kind"
-    assert look_into(home.inbox_dir) == InboxLook([], {"a.csv": reason, "receive": reason})
+    assert scan(home.inbox_dir) == InboxScan([], {"a.csv": reason, "receive": reason})
 
 
 def test_a_link_in_place_of_a_kinds_folder_is_not_followed(home: Settings, folder: Path, tmp_path: Path):
@@ -150,7 +150,7 @@ def test_a_link_in_place_of_a_kinds_folder_is_not_followed(home: Settings, folde
     folder.rmdir()
     folder.symlink_to(tmp_path / "elsewhere")
 
-    assert look_into(home.inbox_dir) == InboxLook([], {KIND: "no folder of a CSV kind"})
+    assert scan(home.inbox_dir) == InboxScan([], {KIND: "no folder of a CSV kind"})
 
 
 def test_links_folders_and_pipes_are_left_alone_and_nothing_is_opened(
@@ -171,7 +171,7 @@ def test_links_folders_and_pipes_are_left_alone_and_nothing_is_opened(
         for owner, name in ((os, "open"), (Path, "open"), (Path, "read_bytes")):
             patch.setattr(owner, name, fail)
         patch.setattr("builtins.open", fail)
-        look = look_into(home.inbox_dir)
+        look = scan(home.inbox_dir)
 
     assert names(look) == ["a.csv"]
     assert look.left_alone == {
@@ -184,14 +184,14 @@ def test_the_oldest_file_comes_first(home: Settings, folder: Path):
         (folder / name).touch()
         os.utime(folder / name, ns=(0, 1_000_000 - age))
 
-    assert names(look_into(home.inbox_dir)) == ["old.csv", "middle.csv", "new.csv"]
+    assert names(scan(home.inbox_dir)) == ["old.csv", "middle.csv", "new.csv"]
 
 
 def test_a_file_seen_the_same_twice_has_come_to_rest(home: Settings, folder: Path):
     (folder / "a.csv").touch()
-    before = look_into(home.inbox_dir).stamps()
+    before = scan(home.inbox_dir).stamps()
 
-    look = look_into(home.inbox_dir)
+    look = scan(home.inbox_dir)
 
     assert look.at_rest(before, settle_seconds=3600) == look.files
 
@@ -199,34 +199,34 @@ def test_a_file_seen_the_same_twice_has_come_to_rest(home: Settings, folder: Pat
 def test_a_file_seen_for_the_first_time_has_not_come_to_rest(home: Settings, folder: Path):
     (folder / "a.csv").touch()
 
-    assert look_into(home.inbox_dir).at_rest({}, settle_seconds=3600) == []
+    assert scan(home.inbox_dir).at_rest({}, settle_seconds=3600) == []
 
 
 def test_a_file_that_grew_has_not_come_to_rest(home: Settings, folder: Path):
     (folder / "a.csv").write_bytes(b"1")
     status = (folder / "a.csv").stat()
-    before = look_into(home.inbox_dir).stamps()
+    before = scan(home.inbox_dir).stamps()
     (folder / "a.csv").write_bytes(b"12")
     os.utime(folder / "a.csv", ns=(status.st_atime_ns, status.st_mtime_ns))
 
-    assert look_into(home.inbox_dir).at_rest(before, settle_seconds=3600) == []
+    assert scan(home.inbox_dir).at_rest(before, settle_seconds=3600) == []
 
 
 def test_a_file_written_anew_with_the_same_size_has_not_come_to_rest(home: Settings, folder: Path):
     (folder / "a.csv").write_bytes(b"1")
     status = (folder / "a.csv").stat()
-    before = look_into(home.inbox_dir).stamps()
+    before = scan(home.inbox_dir).stamps()
     os.utime(folder / "a.csv", ns=(status.st_atime_ns, status.st_mtime_ns + 1))
 
-    assert look_into(home.inbox_dir).at_rest(before, settle_seconds=3600) == []
+    assert scan(home.inbox_dir).at_rest(before, settle_seconds=3600) == []
 
 
 def test_the_same_name_in_another_folder_is_another_file(home: Settings, folder: Path):
     (folder / "a.csv").touch()
-    before = look_into(home.inbox_dir).stamps()
+    before = scan(home.inbox_dir).stamps()
     (folder / "a.csv").rename(home.inbox_dir / "shogun_flash_receive" / "a.csv")
 
-    assert look_into(home.inbox_dir).at_rest(before, settle_seconds=3600) == []
+    assert scan(home.inbox_dir).at_rest(before, settle_seconds=3600) == []
 
 
 @pytest.mark.parametrize(("age_s", "rests"), [(3660, True), (3540, False), (-60, False)])
@@ -235,7 +235,7 @@ def test_an_old_file_has_come_to_rest_at_the_first_look(home: Settings, folder: 
     changed = time.time_ns() - age_s * 1_000_000_000
     os.utime(folder / "a.csv", ns=(changed, changed))
 
-    assert bool(look_into(home.inbox_dir).at_rest({}, settle_seconds=3600)) is rests
+    assert bool(scan(home.inbox_dir).at_rest({}, settle_seconds=3600)) is rests
 
 
 def test_a_stamp_tells_size_and_change(tmp_path: Path):
@@ -277,7 +277,7 @@ def test_the_path_beside_a_file_fits_any_file_system_and_is_never_counted(home: 
     path = hidden(folder / name)
     path.touch()
 
-    assert (path.parent, look_into(home.inbox_dir)) == (folder, InboxLook([], {}))
+    assert (path.parent, scan(home.inbox_dir)) == (folder, InboxScan([], {}))
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a" * 251 + ".csv", "受" * 83 + "1.csv"])
@@ -322,7 +322,7 @@ def test_a_folder_that_cannot_be_read_keeps_no_other_from_being_looked_into(tmp_
 
     monkeypatch.setattr(os, "scandir", refuse)
 
-    look = look_into(inbox)
+    look = scan(inbox)
 
     assert [file.key for file in look.files] == ["shogun_final_yard/a.csv"]
     assert look.left_alone == {"shogun_final_receive": "the folder can't be read: Permission denied"}

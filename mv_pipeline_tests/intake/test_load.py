@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CsvList, Kind, find_kind
+from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CsvList, FileKind, find_kind
 from mv_pipeline.database.connection import Connection
 from mv_pipeline.intake.load import Upload
 from mv_pipeline.settings import Settings
@@ -64,7 +64,7 @@ def notes(connection: Connection) -> set[tuple[str, str]]:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_every_header_of_the_spec_becomes_its_column_with_its_type(
-    settings: Settings, connection: Connection, kind: Kind
+    settings: Settings, connection: Connection, kind: FileKind
 ):
     spec = [row for row in SPEC if row["csv_type"] == kind.list.csv_type]
 
@@ -163,7 +163,7 @@ def test_columns_in_another_order_with_unknown_ones_between_load_and_the_log_nam
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_the_log_says_what_was_loaded(settings: Settings, connection: Connection, kind: Kind):
+def test_the_log_says_what_was_loaded(settings: Settings, connection: Connection, kind: FileKind):
     lines = [
         line(kind, slip_date="2025/12/03", net_weight="1,000", amount="500"),
         line(kind, slip_date="2025/12/01", net_weight="0.5", amount="-200"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mv_pipeline.catalog.csv_kinds import KINDS, Kind, find_kind
+from mv_pipeline.catalog.csv_kinds import KINDS, FileKind, find_kind
 from mv_pipeline.intake.reader import CsvReader, FileFacts, NotAFileError, inspect_file, open_file
 from mv_pipeline.intake.rejection import Code, RejectedFileError
 from mv_pipeline_tests.factory import csv_text, line
@@ -33,7 +33,7 @@ def inspect(path: Path, content: bytes, max_bytes: int = MB) -> FileFacts:
 
 
 @contextmanager
-def reading(path: Path, content: str | bytes, kind: Kind = YARD) -> Iterator[CsvReader]:
+def reading(path: Path, content: str | bytes, kind: FileKind = YARD) -> Iterator[CsvReader]:
     facts = inspect(path, content if isinstance(content, bytes) else content.encode("cp932"))
     with open_file(path) as file:
         reader = CsvReader(file, facts, kind)
@@ -250,7 +250,7 @@ def test_headers_are_known_in_half_and_full_width_and_with_blanks(path: Path, he
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_exactly_the_required_headers_have_to_be_there(path: Path, kind: Kind):
+def test_exactly_the_required_headers_have_to_be_there(path: Path, kind: FileKind):
     spec = [row for row in SPEC if row["csv_type"] == kind.list.csv_type]
 
     def rejection(without: str) -> list[tuple[str, int, str]]:

@@ -24,8 +24,8 @@ from mv_pipeline.migrate import roles
 from mv_pipeline.migrate.migrate import MigrateError, migrate
 from mv_pipeline.migrate.privileges import SCHEMAS, Changes, wanted_privileges
 from mv_pipeline.migrate.roles import OWNER, PIPELINE, READER, RolesError
-from mv_pipeline.refresh.restored import notice_restore
-from mv_pipeline.refresh.rollup import note_every_day, update_rollup
+from mv_pipeline.refresh.restored import detect_restore
+from mv_pipeline.refresh.rollup import log_all_days, update_rollup
 from mv_pipeline.refresh.views import refresh_view
 from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.factory import csv_text, drop, line, take
@@ -306,7 +306,7 @@ def test_a_full_recompute_and_a_backfill(pipeline, settings, plant):
 
     with pipeline.transaction() as connection:
         done = derive_days(connection, find_kind(KIND), D1, D1)
-        note_every_day(connection, "receive")
+        log_all_days(connection, "receive")
         update_rollup(connection, "receive")
 
     assert (done.inserted, done.updated) == (1, 0)
@@ -435,8 +435,8 @@ def test_the_pipeline_notices_a_restore_by_the_owners_function(pipeline, plant, 
         connection.execute("UPDATE log.server SET system_identifier = 1")
 
     with pipeline.connect() as connection:
-        assert notice_restore(connection)
-        assert not notice_restore(connection)
+        assert detect_restore(connection)
+        assert not detect_restore(connection)
 
 
 @pytest.mark.parametrize("function", ["log.take_over()", "log.forget(now(), 1)"])

@@ -56,7 +56,7 @@ def test_a_wrong_or_missing_holiday_is_put_right(connection):
 def test_closed_days_follow_the_periods(connection):
     connection.execute("INSERT INTO ref.closure_periods VALUES ('2025-12-30', '2026-01-03', '年末年始')")
 
-    assert reference.spell_out_closures(connection) == 5
+    assert reference.expand_closures(connection) == 5
     connection.execute("DELETE FROM ref.closure_periods")
-    assert reference.spell_out_closures(connection) == 5
+    assert reference.expand_closures(connection) == 5
     assert connection.execute("SELECT count(*) FROM ref.closure_membership").fetchone() == (0,)

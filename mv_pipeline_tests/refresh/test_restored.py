@@ -11,9 +11,9 @@ from mv_pipeline.checks.rules import view_probes
 from mv_pipeline.database.connection import Database
 from mv_pipeline.database.embedded import POSTGRES_BIN_PATH, running_server
 from mv_pipeline.definitions import defs
-from mv_pipeline.refresh.restored import notice_restore
+from mv_pipeline.refresh.restored import detect_restore
 from mv_pipeline.refresh.rollup import update_rollup
-from mv_pipeline.refresh.views import last_refresh, prune_notes, read_staleness, refresh_view
+from mv_pipeline.refresh.views import last_refresh, prune_change_log, read_staleness, refresh_view
 from mv_pipeline_tests.conftest import PROGRAMS, TODAY
 
 RECEIVE = "mart.mv_receive_daily"
@@ -69,15 +69,15 @@ def test_before_anybody_has_done_anything_no_view_counts_as_fresh(restored, cata
 
 def test_it_is_noticed_once_and_everything_is_computed_anew(restored, catalog):
     with restored.connect() as connection:
-        assert notice_restore(connection)
-        assert not notice_restore(connection)
+        assert detect_restore(connection)
+        assert not detect_restore(connection)
 
         bring_up_to_date(connection, catalog)
 
         assert read_staleness(connection, catalog).views == []
         tons = f"SELECT receive_net_ton FROM {RECEIVE} WHERE ddate = '2025-12-01'"
         assert connection.execute(tons).fetchone() == (7,)
-        prune_notes(connection, catalog)
+        prune_change_log(connection, catalog)
         assert connection.execute("SELECT count(*) FROM log.change_note").fetchone() == (0,)
 
 
@@ -85,7 +85,7 @@ def test_it_is_noticed_once_and_everything_is_computed_anew(restored, catalog):
 def test_a_change_after_the_restore_is_news_whoever_comes_first(restored, catalog, statement):
     with restored.connect() as connection:
         connection.execute(statement)
-        notice_restore(connection)
+        detect_restore(connection)
         assert read_staleness(connection, catalog).views == names(catalog)
         bring_up_to_date(connection, catalog)
 
@@ -120,7 +120,7 @@ def test_the_sensor_notices_it_and_a_run_heals_it(restored, catalog, settings, m
 
 
 def test_the_same_server_is_never_taken_for_another(connection, catalog):
-    assert not notice_restore(connection)
+    assert not detect_restore(connection)
     assert not last_refresh(connection, catalog, catalog.relations[RECEIVE]).restored
 
 
@@ -128,4 +128,4 @@ def test_a_log_from_before_servers_were_noted_counts_as_another_servers(connecti
     connection.execute("DELETE FROM log.server")
 
     assert read_staleness(connection, catalog).views == names(catalog)
-    assert notice_restore(connection)
+    assert detect_restore(connection)

@@ -15,5 +15,5 @@ input_assets = [
         metadata=table_metadata(table.name),
     )
     for table in TABLES
-    if table.keeper == "people"
+    if table.maintained_by == "people"
 ]

@@ -11,7 +11,7 @@ import dagster as dg
 import psycopg
 from pydantic import Field
 
-from mv_pipeline.catalog.csv_kinds import KINDS, Kind
+from mv_pipeline.catalog.csv_kinds import KINDS, FileKind
 from mv_pipeline.database.connection import Connection, Database, is_transient, scalar
 from mv_pipeline.defs.assets.describe import (
     GROUP_INTAKE,
@@ -47,12 +47,12 @@ class IntakeConfig(dg.Config):
     derive_to: str = ""
 
 
-def intake_step_name(kind: Kind) -> str:
+def intake_step_name(kind: FileKind) -> str:
     """The name of the step that takes a kind's files, for run configuration."""
     return f"intake_{kind.name}"
 
 
-def build_intake_asset(*, kind: Kind) -> dg.AssetsDefinition:
+def build_intake_asset(*, kind: FileKind) -> dg.AssetsDefinition:
     """Make the step behind `raw/<kind>` and `stg/<kind>`."""
     raw, stg = asset_key(f"raw.{kind.name}"), asset_key(f"stg.{kind.name}")
 
@@ -144,7 +144,7 @@ def build_intake_asset(*, kind: Kind) -> dg.AssetsDefinition:
 
 
 def _take_files(
-    context: dg.AssetExecutionContext, connection: Connection, kind: Kind, config: IntakeConfig
+    context: dg.AssetExecutionContext, connection: Connection, kind: FileKind, config: IntakeConfig
 ) -> list[Upload]:
     settings = load_settings()
     uploads: list[Upload] = []
@@ -175,7 +175,7 @@ def _take_files(
     return uploads
 
 
-def _mark_days(context: dg.AssetExecutionContext, kind: Kind, upload: Upload) -> None:
+def _mark_days(context: dg.AssetExecutionContext, kind: FileKind, upload: Upload) -> None:
     """Mark a file's days at once, whatever becomes of the next file."""
     for day, rows in (upload.days or {}).items():
         context.log_event(
@@ -187,9 +187,9 @@ def _mark_days(context: dg.AssetExecutionContext, kind: Kind, upload: Upload) ->
         )
 
 
-def _chosen_files(settings: Settings, kind: Kind, config: IntakeConfig) -> list[inbox.InboxFile]:
+def _chosen_files(settings: Settings, kind: FileKind, config: IntakeConfig) -> list[inbox.InboxFile]:
     """The files that the configuration names, in its order; a name finds files, and never leads out of the folder."""
-    look = inbox.look_into(settings.inbox_dir)
+    look = inbox.scan(settings.inbox_dir)
     if not config.files:
         return [file for file in look.at_rest({}, settings.settle_seconds) if file.kind == kind.name]
     lying = [file for file in look.files if file.kind == kind.name]
@@ -197,7 +197,7 @@ def _chosen_files(settings: Settings, kind: Kind, config: IntakeConfig) -> list[
 
 
 def _derive(
-    context: dg.AssetExecutionContext, connection: Connection, kind: Kind, first: date, last: date, *, mark: bool
+    context: dg.AssetExecutionContext, connection: Connection, kind: FileKind, first: date, last: date, *, mark: bool
 ) -> dict[str, int]:
     """Derive a range of days month by month, each in a transaction; mark each day if Dagster won't do so itself."""
     totals = dict.fromkeys(("days", "inserted", "updated", "deleted"), 0)
@@ -213,7 +213,7 @@ def _derive(
     return totals
 
 
-def _rows_uploaded(connection: Connection, kind: Kind) -> int:
+def _rows_uploaded(connection: Connection, kind: FileKind) -> int:
     """The lines of all uploads of a kind, from the log: counting a table of years would cost more at every upload."""
     rows: int = scalar(
         connection,

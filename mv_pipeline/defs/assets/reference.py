@@ -57,5 +57,5 @@ def build_reference_asset(
 reference_assets = [
     build_reference_asset(table=CALENDAR, keep_up=reference.extend_calendar),
     build_reference_asset(table=HOLIDAYS, keep_up=reference.sync_holidays, after=(CALENDAR,)),
-    build_reference_asset(table=CLOSURE_DAYS, keep_up=reference.spell_out_closures, after=(CALENDAR, CLOSURES)),
+    build_reference_asset(table=CLOSURE_DAYS, keep_up=reference.expand_closures, after=(CALENDAR, CLOSURES)),
 ]

@@ -17,8 +17,8 @@ from mv_pipeline.defs.assets.describe import (
     table_metadata,
 )
 from mv_pipeline.defs.assets.failures import RETRIES, failing_at_once
-from mv_pipeline.refresh.restored import notice_restore
-from mv_pipeline.refresh.rollup import note_every_day, update_rollup
+from mv_pipeline.refresh.restored import detect_restore
+from mv_pipeline.refresh.rollup import log_all_days, update_rollup
 
 
 class RollupConfig(dg.Config):
@@ -53,9 +53,9 @@ def build_rollup_asset(*, catalog: Catalog, csv_type: str) -> dg.AssetsDefinitio
         ):
             # A crash that takes the commit back brings the notes back too, so it needn't wait for the disk.
             limit_waits(connection, synchronous_commit="off")
-            notice_restore(connection)
+            detect_restore(connection)
             if config.full:
-                note_every_day(connection, csv_type)
+                log_all_days(connection, csv_type)
             result = update_rollup(connection, csv_type)
             return dg.MaterializeResult(
                 metadata={

@@ -12,7 +12,7 @@ from mv_pipeline.database.connection import Connection, scalar
 from mv_pipeline.migrate import revise, tables
 from mv_pipeline.migrate.shapes import Index, Shape, compare
 
-_PEOPLES = {table.name for table in TABLES if table.keeper == "people"}
+_PEOPLES = {table.name for table in TABLES if table.maintained_by == "people"}
 _RETURNS = {"ref.business_date()": "date", "ref.king_date(text)": "date"}
 PLAN_TABLE = "mart.daily_target_plan"
 
