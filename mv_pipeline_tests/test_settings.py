@@ -87,11 +87,6 @@ def test_links_lead_to_the_ui_by_default_on_its_port():
     assert Settings(ui_url="https://plant.internal/").resolved_ui_url() == "https://plant.internal"
 
 
-@pytest.mark.parametrize("name", Settings.model_fields)
-def test_the_readme_names_every_setting(name):
-    assert f"| `MV_PIPELINE_{name.upper()}` |" in (PROJECT_ROOT / "README.md").read_text(encoding="utf-8")
-
-
 def test_an_empty_variable_counts_as_unset(monkeypatch):
     monkeypatch.setenv("MV_PIPELINE_DATABASE_URL", "")
 
