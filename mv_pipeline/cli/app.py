@@ -25,15 +25,14 @@ from mv_pipeline.cli.services import Service, check_migrated, serve
 from mv_pipeline.cli.session import (
     CommandError,
     console,
-    create_dagster_database,
     errors,
-    hand_over_dagster_database,
     migrated_session,
     session,
 )
 from mv_pipeline.cli.tables import new_table
 from mv_pipeline.database.connection import Database, scalar
-from mv_pipeline.migrate.roles import may_migrate
+from mv_pipeline.database.dagster_storage import create_dagster_database, hand_over_dagster_database
+from mv_pipeline.migrate.roles import PIPELINE, may_migrate
 from mv_pipeline.operations import logging
 from mv_pipeline.settings import HOST, OperatorError, Settings, load_settings
 
@@ -488,7 +487,7 @@ def _migrate(settings: Settings, catalog: Catalog, *, with_roles: bool = False) 
         result = migrate(Database(), catalog, lambda step: status.update(f"Migrating: {step} …"), with_roles=with_roles)
         create_dagster_database(settings)
         if with_roles:
-            hand_over_dagster_database(settings)
+            hand_over_dagster_database(settings, PIPELINE)
     return result
 
 

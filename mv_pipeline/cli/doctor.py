@@ -13,9 +13,9 @@ from dagster._core.storage.asset_check_execution_record import (
 from dagster._daemon.controller import all_daemons_live
 
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.cli.session import check_dagster_database
 from mv_pipeline.cli.status import read_status
 from mv_pipeline.database.connection import MINIMUM_SERVER_VERSION, Connection, Database
+from mv_pipeline.database.dagster_storage import check_dagster_database
 from mv_pipeline.definitions import defs
 from mv_pipeline.defs.assets.describe import HOUSEKEEPING, HOUSEKEEPING_CHECK, asset_key
 from mv_pipeline.intake.inbox import scan

@@ -6,8 +6,9 @@ import dagster as dg
 import psycopg
 
 from mv_pipeline.catalog.relations import Catalog, load_catalog
-from mv_pipeline.cli.session import CommandError, check_dagster_database, session
+from mv_pipeline.cli.session import CommandError, session
 from mv_pipeline.database.connection import Connection, Database
+from mv_pipeline.database.dagster_storage import check_dagster_database
 from mv_pipeline.definitions import defs
 from mv_pipeline.operations.daemon_health import look_at_dagster
 from mv_pipeline.operations.database_health import LOOKED_AT, look_at_plant

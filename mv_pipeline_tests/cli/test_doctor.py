@@ -7,7 +7,7 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInst
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, ScheduleInstigatorData
 
 from mv_pipeline.cli.doctor import examine
-from mv_pipeline.cli.session import prepare_dagster_home
+from mv_pipeline.database.dagster_storage import prepare_dagster_home
 from mv_pipeline_tests.conftest import create_database, drop_database
 
 NOTHING = "No sensor and no schedule is switched off."

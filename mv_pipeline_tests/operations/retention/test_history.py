@@ -9,7 +9,7 @@ import pytest
 from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
-from mv_pipeline.cli.session import prepare_dagster_home
+from mv_pipeline.database.dagster_storage import prepare_dagster_home
 from mv_pipeline.operations.retention.history import delete_runs
 from mv_pipeline.operations.retention.limits import Deleted, Limits
 from mv_pipeline_tests.conftest import create_database, drop_database

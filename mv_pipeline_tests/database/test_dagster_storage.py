@@ -1,9 +1,9 @@
-"""What commands share, when several of them start at the same time."""
+"""DAGSTER_HOME, when several services start at the same time."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from mv_pipeline.cli.session import prepare_dagster_home
+from mv_pipeline.database.dagster_storage import prepare_dagster_home
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 
 
