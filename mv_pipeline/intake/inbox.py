@@ -5,12 +5,12 @@ Nothing here opens a file or a connection. A file is told by its folder: `inbox/
 
 import contextlib
 import errno
-import itertools
 import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -77,6 +77,14 @@ class InboxScan:
         """
         newest = time.time_ns() - int(settle_seconds * 1e9)
         return [file for file in self.files if before.get(file.key) == file.stamp or file.mtime_ns <= newest]
+
+    def named(self, kind: str, names: Iterable[str]) -> list[InboxFile]:
+        """The files of a kind that have these printable names, in the order of the names."""
+        by_name = defaultdict[str, list[InboxFile]](list)
+        for file in self.files:
+            if file.kind == kind:
+                by_name[file.name].append(file)
+        return [file for name in dict.fromkeys(names) for file in by_name[name]]
 
 
 class InboxError(OperatorError):
@@ -153,28 +161,33 @@ def archive_folder(settings: Settings, kind: str) -> Path:
     return settings.archive_dir / kind / f"{datetime.now(TIME_ZONE):%Y-%m}"
 
 
-def rejected_folder(settings: Settings, kind: str) -> Path:
-    """The folder for rejected files of a kind."""
-    return settings.rejected_dir / kind
-
-
 def move_into(path: Path, folder: Path) -> Path:
-    """Move a file into a folder, under a readable name that is free there; nothing is ever overwritten.
+    """Move a file into a folder, under a printable name that is free there; nothing is ever overwritten.
 
-    A crash leaves the file in its place, or a second name of it that the next try takes away; never half a file.
+    A crash leaves the file in its place, or a second name of it that the next try finds; never half a file.
 
     Returns:
         The file's new path.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for target in _names(folder, printable_name(path.name)):
-        if os.path.lexists(target) and target.samefile(path):
-            break
+    target = _linked_name(path, folder)
+    while target is None:
+        candidate = free_path(folder, printable_name(path.name))
         with contextlib.suppress(FileExistsError):
-            _link(path, target)
-            break
+            _link(path, candidate)
+            target = candidate
     path.unlink()
     return target
+
+
+def _linked_name(path: Path, folder: Path) -> Path | None:
+    """The name that a crashed process has given a file in a folder, if it has."""
+    status = path.lstat()
+    if status.st_nlink == 1:
+        return None
+    with os.scandir(folder) as entries:
+        names = [Path(entry.path) for entry in entries if entry.inode() == status.st_ino]
+    return next((name for name in names if name.samefile(path)), None)
 
 
 def _link(path: Path, target: Path) -> None:
@@ -204,31 +217,36 @@ def hidden(path: Path) -> Path:
 
 
 def reserve(folder: Path, name: str, ending: str = "") -> Path:
-    """Make an empty file under a name that is free in the folder: the given one, or with a number, cut to length.
+    """Make an empty file under a name that is free in an existing folder, as `free_path` finds it."""
+    while True:
+        path = free_path(folder, name, ending)
+        with contextlib.suppress(FileExistsError):
+            path.touch(exist_ok=False)
+            return path
+
+
+def free_path(folder: Path, name: str, ending: str = "") -> Path:
+    """A path in a folder that nothing has now: of the given name, or with a number, cut to length.
+
+    However many files share the name, a few looks find it: the number is doubled until it is free, then bisected.
 
     Args:
-        folder: has to exist.
+        folder: of the path.
         name: of the file.
         ending: is put behind the name and never cut; without one, the name's own suffix isn't.
     """
-    for path in _names(folder, name, ending):
-        with contextlib.suppress(FileExistsError):
-            path.touch(exist_ok=False)
-            break
-    return path
-
-
-def free_name(folder: Path, name: str) -> str:
-    """The readable name that a file of that name would get in the folder now."""
-    return next(path.name for path in _names(folder, printable_name(name)) if not os.path.lexists(path))
-
-
-def _names(folder: Path, name: str, ending: str = "") -> Iterator[Path]:
-    """The paths to try one after the other: the name, then the name with a number."""
     stem, dot, suffix = (name, "", ending) if ending else name.rpartition(".")
-    for number in itertools.count(1):
-        end = f"{f'-{number}' if number > 1 else ''}{dot}{suffix}"
-        yield folder / _cut(stem, end)
+
+    def numbered(number: int) -> Path:
+        return folder / _cut(stem, f"{f'-{number}' if number > 1 else ''}{dot}{suffix}")
+
+    taken, free = 0, 1
+    while os.path.lexists(numbered(free)):
+        taken, free = free, 2 * free
+    while free - taken > 1:
+        middle = (taken + free) // 2
+        taken, free = (middle, free) if os.path.lexists(numbered(middle)) else (taken, middle)
+    return numbered(free)
 
 
 def _cut(stem: str, end: str) -> str:

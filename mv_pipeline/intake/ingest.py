@@ -11,7 +11,7 @@ from pathlib import Path
 from mv_pipeline.catalog.csv_kinds import FileKind
 from mv_pipeline.database.connection import Connection, session_lock
 from mv_pipeline.intake import inbox
-from mv_pipeline.intake.load import Upload, load_file, log_rejection
+from mv_pipeline.intake.load import Upload, find_logged, load_file, log_rejection, log_upload
 from mv_pipeline.intake.reader import FileChangedError, FileFacts, NotAFileError, hash_file, inspect_file, open_file
 from mv_pipeline.intake.rejection import Code, RejectedFileError, write_report
 from mv_pipeline.settings import Settings
@@ -58,20 +58,38 @@ def _load_and_move(connection: Connection, settings: Settings, kind: FileKind, p
             _raise_if_changed(path, before)
             if not facts.sha256 and error.problems[0].code is not Code.TOO_LARGE:
                 facts = replace(facts, sha256=hash_file(file))
-            upload = log_rejection(connection, kind, name, facts, error, uploaded_by)
-            _reject(path, inbox.rejected_folder(settings, kind.name), error)
-            return upload
+            return _reject(connection, settings, kind, path, facts, error, uploaded_by)
     # It is loaded, whoever took the file away meanwhile.
     with suppress(FileNotFoundError):
         inbox.move_into(path, inbox.archive_folder(settings, kind.name))
     return upload
 
 
-def _reject(path: Path, folder: Path, error: RejectedFileError) -> None:
-    """Write the report, then move the file beside it: until the file has gone, the next try does all of it again."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_report(inbox.reserve(folder, inbox.free_name(folder, path.name), ".errors.csv"), error)
+def _reject(
+    connection: Connection,
+    settings: Settings,
+    kind: FileKind,
+    path: Path,
+    facts: FileFacts,
+    error: RejectedFileError,
+    uploaded_by: str,
+) -> Upload:
+    """Log the rejection together with its report, then move the file next to it.
+
+    The report is written before the log row that names it is committed; a next try only moves the file.
+    """
+    name = inbox.printable_name(path.name)
+    folder = settings.rejected_dir / kind.name
+    upload_id = find_logged(connection, kind, facts, "failed")
+    if upload_id is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with connection.transaction():
+            upload_id = log_upload(connection, kind, name, facts, "failed", uploaded_by)
+            report = inbox.reserve(folder, inbox.free_path(folder, name).name, ".errors.csv")
+            write_report(report, error)
+            log_rejection(connection, upload_id, facts, error, report.relative_to(settings.rejected_dir))
     inbox.move_into(path, folder)
+    return Upload(upload_id, name, "rejected", message=str(error))
 
 
 def _raise_if_changed(path: Path, before: os.stat_result) -> None:

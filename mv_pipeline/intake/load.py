@@ -3,16 +3,18 @@
 Moving files is not done here; see `upload`.
 """
 
-import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from io import BufferedReader
+from pathlib import Path
 
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from mv_pipeline.catalog.csv_kinds import Column, FileKind
 from mv_pipeline.database.connection import Connection, one_row, scalar
@@ -56,12 +58,12 @@ def load_file(
         RejectedFileError: something in the file is wrong; the caller rolls back.
     """
     started = time.perf_counter()
-    taken = _logged(connection, kind, facts, "success")
+    taken = find_logged(connection, kind, facts, "success")
     if taken is not None:
         # The run that loaded it may have died before it could say which days it brought.
         return Upload(taken, file_name, "duplicate", days=_days_of(connection, kind, taken))
     original = _active_upload(connection, kind, facts)
-    upload_id = _log_upload(connection, kind, file_name, facts, "processing", uploaded_by)
+    upload_id = log_upload(connection, kind, file_name, facts, "processing", uploaded_by)
     if original is not None:
         _finish_log(connection, upload_id, 0, {"duplicate_of": original, "file": facts.identity})
         return Upload(upload_id, file_name, "duplicate")
@@ -93,27 +95,19 @@ def load_file(
 
 
 def log_rejection(
-    connection: Connection,
-    kind: FileKind,
-    file_name: str,
-    facts: FileFacts,
-    error: RejectedFileError,
-    uploaded_by: str,
-) -> Upload:
-    """Log that a file was rejected, and why; once, however often it can't be moved away."""
-    taken = _logged(connection, kind, facts, "failed")
-    if taken is not None:
-        return Upload(taken, file_name, "rejected", message=str(error))
-    with connection.transaction():
-        upload_id = _log_upload(connection, kind, file_name, facts, "failed", uploaded_by)
-        codes: dict[str, int] = {}
-        for problem in error.problems:
-            codes[problem.code] = codes.get(problem.code, 0) + 1
-        connection.execute(
-            "UPDATE log.upload_file SET error_message = %s, metadata = %s WHERE id = %s",
-            [str(error), json.dumps({"problems": error.count, "codes": codes, "file": facts.identity}), upload_id],
-        )
-    return Upload(upload_id, file_name, "rejected", message=str(error))
+    connection: Connection, upload_id: int, facts: FileFacts, error: RejectedFileError, report: Path
+) -> None:
+    """Complete the log row of a rejected file; the report's path is relative to the folder of rejected files."""
+    metadata = {
+        "problems": error.count,
+        "codes": Counter(problem.code for problem in error.problems),
+        "file": facts.identity,
+        "report": str(report),
+    }
+    connection.execute(
+        "UPDATE log.upload_file SET error_message = %s, metadata = %s WHERE id = %s",
+        [str(error), Jsonb(metadata), upload_id],
+    )
 
 
 @contextmanager
@@ -125,9 +119,10 @@ def _reading(file: BufferedReader, facts: FileFacts, kind: FileKind) -> Iterator
         reader.release()
 
 
-def _log_upload(
+def log_upload(
     connection: Connection, kind: FileKind, file_name: str, facts: FileFacts, status: str, uploaded_by: str
 ) -> int:
+    """Insert the log row of a file and return its id."""
     upload_id: int = scalar(
         connection,
         "INSERT INTO log.upload_file (file_name, file_hash, file_type, csv_type, file_size_bytes, uploaded_by, "
@@ -140,11 +135,11 @@ def _log_upload(
 def _finish_log(connection: Connection, upload_id: int, rows: int, metadata: dict[str, object]) -> None:
     connection.execute(
         "UPDATE log.upload_file SET processing_status = 'success', row_count = %s, metadata = %s WHERE id = %s",
-        [rows, json.dumps(metadata, ensure_ascii=False), upload_id],
+        [rows, Jsonb(metadata), upload_id],
     )
 
 
-def _logged(connection: Connection, kind: FileKind, facts: FileFacts, status: str) -> int | None:
+def find_logged(connection: Connection, kind: FileKind, facts: FileFacts, status: str) -> int | None:
     """The log row of this very file, if a run that couldn't move it away has left it behind."""
     row = connection.execute(
         "SELECT id FROM log.upload_file WHERE file_hash = %s AND file_type = %s AND csv_type = %s "

@@ -4,7 +4,6 @@ Nothing of Dagster is known here, and nothing is written.
 """
 
 from datetime import datetime, time, timedelta
-from pathlib import Path
 
 from psycopg import sql
 
@@ -12,7 +11,6 @@ from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, FileKind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database.connection import APPLICATION, Connection, identifier, one_row
-from mv_pipeline.intake.inbox import rejected_folder
 from mv_pipeline.intake.rejection import MESSAGES, Code
 from mv_pipeline.operations.problem import Condition, Kind, level_of, shown_in
 from mv_pipeline.settings import TIME_ZONE, Settings
@@ -50,7 +48,8 @@ def rejected_files(connection: Connection, catalog: Catalog, settings: Settings)
         "newest AS (SELECT DISTINCT ON (file_type, csv_type, file_name) * FROM log.upload_file WHERE NOT is_deleted "
         "ORDER BY file_type, csv_type, file_name, id DESC) "
         "SELECT file_type, csv_type, file_name, file_hash, uploaded_at, coalesce(error_message, ''), "
-        "coalesce(metadata->'codes', '{}') FROM newest LEFT JOIN good USING (file_type, csv_type) "
+        "coalesce(metadata->'codes', '{}'), metadata->>'report' FROM newest "
+        "LEFT JOIN good USING (file_type, csv_type) "
         "WHERE processing_status = 'failed' AND coalesce(last, '-infinity') <= uploaded_at + %s ORDER BY id",
         [_BURST],
     ).fetchall()
@@ -70,6 +69,7 @@ def _rejected_file(
     at: datetime,
     reason: str,
     codes: dict[str, int],
+    report: str | None,
 ) -> Condition:
     known = {Code(code): count for code, count in codes.items() if code in set(Code)}
     japanese = [f"・{MESSAGES[code][0]}（{count}件）" for code, count in known.items()]
@@ -85,18 +85,10 @@ def _rejected_file(
         since=at,
         means="このファイルの行は1行も取り込まれていません。ダッシュボードの数字は前のままです。 "
         f"No line of it was loaded; it isn't shown in: {shown_in(catalog, f'stg.{kind.name}')}",
-        todo=f"エラー一覧 {_report(settings, kind, name)} を見てファイルを直し、"
+        todo=f"エラー一覧 {settings.rejected_dir / (report or f'{kind.name}/{name}.errors.csv')} を見てファイルを直し、"
         f"inbox/{kind.name}/ に置き直してください。 Correct what that report lists, and drop the file again.",
         link=f"{settings.resolved_ui_url()}/assets/raw/{kind.name}",
     )
-
-
-def _report(settings: Settings, kind: FileKind, name: str) -> Path:
-    """The newest error report of that name; a second one has a number behind the name."""
-    folder = rejected_folder(settings, kind.name)
-    stem = name.rpartition(".")[0]
-    reports = [path for path in folder.glob("*.errors.csv") if path.name.startswith(stem)]
-    return max(reports, key=lambda path: path.stat().st_mtime_ns, default=folder / f"{name}.errors.csv")
 
 
 def failed_views(connection: Connection, catalog: Catalog, settings: Settings) -> list[Condition]:

@@ -41,7 +41,7 @@ class Boundary:
 INTAKE = (
     Boundary("file opened", "mv_pipeline.intake.ingest", "open_file", "after"),
     Boundary("file inspected", "mv_pipeline.intake.ingest", "inspect_file", "after"),
-    Boundary("upload logged", "mv_pipeline.intake.load", "_log_upload", "after"),
+    Boundary("upload logged", "mv_pipeline.intake.load", "log_upload", "after"),
     Boundary("lines copied into raw", "mv_pipeline.intake.load", "_copy", "after"),
     Boundary("lines typed into stg", "mv_pipeline.intake.load", "_insert_typed", "after"),
     Boundary("cells counted", "mv_pipeline.intake.load", "_all_read", "after"),
@@ -51,9 +51,9 @@ INTAKE = (
     Boundary("file committed, not moved", "mv_pipeline.intake.inbox", "move_into", "before"),
     Boundary("file linked, old name there", "mv_pipeline.intake.inbox", "_link", "after"),
     Boundary("file moved", "mv_pipeline.intake.inbox", "move_into", "after"),
-    Boundary("rejection logged", "mv_pipeline.intake.ingest", "log_rejection", "after"),
     Boundary("report begun", "mv_pipeline.intake.ingest", "write_report", "before"),
     Boundary("report written", "mv_pipeline.intake.ingest", "write_report", "after"),
+    Boundary("rejection logged, not committed", "mv_pipeline.intake.ingest", "log_rejection", "after"),
 )
 ROLLUP = (
     Boundary("rollup locked", "mv_pipeline.refresh.rollup", "lock_for_transaction", "after"),

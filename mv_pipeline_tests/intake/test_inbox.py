@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 import time
+from collections import Counter
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
@@ -326,3 +327,55 @@ def test_a_folder_that_cannot_be_read_keeps_no_other_from_being_looked_into(tmp_
 
     assert [file.key for file in look.files] == ["shogun_final_yard/a.csv"]
     assert look.left_alone == {"shogun_final_receive": "the folder can't be read: Permission denied"}
+
+
+def test_files_are_chosen_by_name_in_the_order_of_the_names(home: Settings, folder: Path):
+    for kind, name in ((KIND, "a.csv"), (KIND, "b\n.csv"), (KIND, "b\x01.csv"), ("shogun_flash_yard", "c.csv")):
+        (home.inbox_dir / kind / name).touch()
+
+    chosen = scan(home.inbox_dir).named(KIND, ["b�.csv", "c.csv", "a.csv", "b�.csv", "../a.csv"])
+
+    assert sorted(names(InboxScan(chosen[:2], {}))) == ["b\x01.csv", "b\n.csv"]
+    assert names(InboxScan(chosen[2:], {})) == ["a.csv"]
+
+
+def test_each_name_is_made_printable_once_however_many_files_are_chosen(home, folder, monkeypatch):
+    calls = Counter()
+    wanted = [f"{number}.csv" for number in range(300)]
+    for name in wanted:
+        (folder / name).touch()
+
+    def counted(name: str) -> str:
+        calls[name] += 1
+        return printable_name(name)
+
+    monkeypatch.setattr(inbox, "printable_name", counted)
+    chosen = scan(home.inbox_dir).named(KIND, wanted)
+
+    assert names(InboxScan(chosen, {})) == wanted
+    assert calls.total() <= 2 * len(wanted)
+
+
+def test_a_free_name_is_found_in_a_few_looks_however_many_files_share_it(tmp_path, monkeypatch):
+    looks = Counter()
+    lexists = os.path.lexists
+
+    def counted(path: Path) -> bool:
+        looks[path] += 1
+        return lexists(path)
+
+    monkeypatch.setattr(os.path, "lexists", counted)
+    found = [reserve(tmp_path, "a.csv").name for _ in range(500)]
+
+    assert found == ["a.csv", *(f"a-{number}.csv" for number in range(2, 501))]
+    assert looks.total() < 20 * len(found)
+
+
+def test_a_second_name_that_a_crashed_process_left_is_taken_as_the_new_one(tmp_path):
+    (tmp_path / "to").mkdir()
+    for name in ("a.csv", "to/a.csv"):
+        (tmp_path / name).write_text(name)
+    os.link(tmp_path / "a.csv", tmp_path / "to" / "a-2.csv")
+
+    assert move_into(tmp_path / "a.csv", tmp_path / "to") == tmp_path / "to" / "a-2.csv"
+    assert sorted(path.name for path in (tmp_path / "to").iterdir()) == ["a-2.csv", "a.csv"]

@@ -111,7 +111,7 @@ def test_a_file_with_a_problem_is_rejected_whole_and_the_next_one_loads(
     assert connection.execute(query).fetchall() == [
         (
             *(rejected.id, "受入.csv", "FINAL", "receive", "failed", None, "tester", rejected.message),
-            {"problems": 1, "codes": {code: 1}},
+            {"problems": 1, "codes": {code: 1}, "report": f"{RECEIVE}/受入.csv.errors.csv"},
         )
     ]
     assert rejected.message.endswith(f"[{code}]")
@@ -208,6 +208,39 @@ def test_the_rejected_folder_never_overwrites_and_each_report_names_its_file(
     assert names(folder) == ["a-2.csv", "a-2.csv.errors.csv", "a.csv", "a.csv.errors.csv"]
     assert read_report(folder / "a.csv.errors.csv")[0][2] == "x"
     assert read_report(folder / "a-2.csv.errors.csv")[0][2] == "y"
+
+
+def test_the_log_names_each_files_own_report(settings: Settings, connection: Connection):
+    bad = csv_text([line(net_weight="x")])
+    for name in ("a.csv", "april.csv", "a.csv"):
+        take(connection, settings, bad, name=name)
+
+    rows = connection.execute("SELECT file_name, metadata->>'report' FROM log.upload_file ORDER BY id").fetchall()
+
+    reports = ["a.csv.errors.csv", "april.csv.errors.csv", "a-2.csv.errors.csv"]
+    assert rows == [
+        (name, f"{RECEIVE}/{report}") for name, report in zip(("a.csv", "april.csv", "a.csv"), reports, strict=True)
+    ]
+    assert all((settings.rejected_dir / report).is_file() for _, report in rows)
+
+
+@pytest.mark.parametrize("step", ["write_report", "inbox.move_into"])
+def test_a_rejection_that_was_interrupted_has_one_log_row_and_names_a_report_that_exists(
+    settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch, step: str
+):
+    def stop(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"mv_pipeline.intake.ingest.{step}", stop)
+        with pytest.raises(KeyboardInterrupt):
+            take(connection, settings, csv_text([line(net_weight="x")]))
+
+    path = settings.inbox_dir / RECEIVE / "a.csv"
+    assert take_file(connection, settings, find_kind(RECEIVE), path, "tester").status == "rejected"
+    ((report,),) = connection.execute("SELECT metadata->>'report' FROM log.upload_file").fetchall()
+    assert read_report(settings.rejected_dir / report)[0][2] == "x"
+    assert (settings.rejected_dir / RECEIVE / "a.csv").is_file()
 
 
 def test_a_report_left_behind_is_not_overwritten(settings: Settings, connection: Connection):

@@ -9,6 +9,7 @@ from dagster._core.scheduler.instigation import TickStatus
 
 from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.database.connection import session_lock
+from mv_pipeline.operations.database_health import rejected_files
 from mv_pipeline.operations.incidents import CALM
 from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import log_failure, refresh_view
@@ -41,6 +42,16 @@ def test_a_rejected_file(plant, receiver, connection, settings, catalog):
     assert str(settings.rejected_dir / KIND / "bad.csv.errors.csv") in message["message"]
     assert f"inbox/{KIND}/ に置き直してください" in message["message"]
     assert "目標カード (target_card), 受入ダッシュボード (inbound)" in message["message"]
+
+
+def test_the_message_about_a_rejected_file_names_its_own_report(connection, settings, catalog):
+    for name in ("a.csv", "april.csv"):
+        take(connection, settings, [line(KIND, net_weight="x")], name=name)
+
+    told = {problem.subject: problem.todo for problem in rejected_files(connection, catalog, settings)}
+
+    for name in ("a.csv", "april.csv"):
+        assert f" {settings.rejected_dir / KIND / name}.errors.csv " in told[f"{KIND}/{name}"]
 
 
 def no_day_is_missing(connection, csv_type):

@@ -189,11 +189,10 @@ def _mark_days(context: dg.AssetExecutionContext, kind: FileKind, upload: Upload
 
 def _chosen_files(settings: Settings, kind: FileKind, config: IntakeConfig) -> list[inbox.InboxFile]:
     """The files that the configuration names, in its order; a name finds files, and never leads out of the folder."""
-    look = inbox.scan(settings.inbox_dir)
-    if not config.files:
-        return [file for file in look.at_rest({}, settings.settle_seconds) if file.kind == kind.name]
-    lying = [file for file in look.files if file.kind == kind.name]
-    return [file for name in dict.fromkeys(config.files) for file in lying if file.name == name]
+    found = inbox.scan(settings.inbox_dir)
+    if config.files:
+        return found.named(kind.name, config.files)
+    return [file for file in found.at_rest({}, settings.settle_seconds) if file.kind == kind.name]
 
 
 def _derive(
