@@ -14,13 +14,14 @@ STAMP := $(VENV)/.installed
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(STAMP) ## Make .venv with exactly the packages of uv.lock
+install: $(STAMP) ## Make .venv with exactly the packages of uv.lock; COMPILE=1 for a server
+	@# Every run is a process of its own. Python keeps the bytecode of what it imports; a service's user may not write it.
+	@$(if $(COMPILE),$(RUN)/python -m compileall -q mv_pipeline)
 
 $(STAMP): pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; say which by make PYTHON=python3.12 …")'
 	@test -x $(UV) || { $(PYTHON) -m venv --clear $(VENV) && $(RUN)/python -m pip install --quiet --disable-pip-version-check --target $(VENV)/uv "uv==$(UV_VERSION)"; }
-	@# Compiled now, because every run is a process of its own, and a service's user may not write the bytecode.
-	$(UV) sync --frozen --quiet --compile-bytecode
+	$(UV) sync --frozen --quiet $(if $(COMPILE),--compile-bytecode)
 	@touch $@
 
 demo: install ## Made-up files through the real path, then every view in a table

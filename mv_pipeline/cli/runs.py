@@ -23,6 +23,7 @@ def run_job(
     tags: Mapping[str, str] | None = None,
     title: str = "",
     days: tuple[date, date] | None = None,
+    done: dg.ExecuteInProcessResult | None = None,
 ) -> dg.ExecuteInProcessResult:
     """Run a job in this process, recorded in Dagster's storage so that the UI shows it.
 
@@ -33,6 +34,7 @@ def run_job(
         tags: for the run.
         title: beside the progress bar.
         days: first and last of the days that the run marks one after the other; the bar follows them too.
+        done: a run whose assets and checks are left out.
     """
     # The terminal shows progress; the steps' log stands in the UI.
     config = {**(run_config or {}), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -52,7 +54,16 @@ def run_job(
         job = job.get_subset(
             asset_selection=set(asset_selection), asset_check_selection=set(quick_check_keys(catalog, asset_selection))
         )
+    if done:
+        job = job.get_subset(
+            asset_selection=job.asset_layer.selected_asset_keys
+            - {event.asset_key for event in done.all_events if event.is_step_materialization},
+            asset_check_selection=job.asset_layer.asset_graph.asset_check_keys
+            - {evaluation.asset_check_key for evaluation in done.get_asset_check_evaluations()},
+        )
     with dg.DagsterInstance.get() as instance, bar:
+        # Its storage opens a connection for each of a run's hundreds of events, unless it is told to keep one.
+        instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3600, max_overflow=20)
         first, last = days or (date.max, date.max)
         task = bar.add_task(title or job_name, total=len(job.graph.nodes) + (last - first).days)
 
