@@ -16,11 +16,11 @@ from mv_pipeline.defs.sensors import changed_request, ingest_request
 from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.migrate.privileges import Privilege, wanted_privileges
 from mv_pipeline.migrate.roles import PIPELINE, READER
-from mv_pipeline.operations.metrics.collector import PlantCollector
+from mv_pipeline.operations.metrics import MetricsCollector
 from mv_pipeline.refresh.views import last_refresh, read_staleness
 from mv_pipeline.settings import PROJECT_ROOT
 from mv_pipeline_tests.factory import csv_text, drop, line
-from mv_pipeline_tests.operations.metrics.scrape import collect
+from mv_pipeline_tests.operations.scrape import collect
 
 VIEW, PLAIN = "mart.mv_added", "mart.v_added"
 KEY, PLAIN_KEY = dg.AssetKey(["mart", "mv_added"]), dg.AssetKey(["mart", "v_added"])
@@ -186,7 +186,7 @@ def test_the_changes_sensor_asks_for_it(definitions, connection, instance, monke
 
 
 def test_the_metrics_show_it(created, database, extended, connection, instance):
-    scrape = collect(PlantCollector(database, extended, lambda: instance))
+    scrape = collect(MetricsCollector(database, extended, lambda: instance))
 
     assert scrape.value("mv_view_info", view=VIEW, criticality="optional") == 1
     assert scrape.value("mv_view_stale", view=VIEW) == 0

@@ -11,12 +11,12 @@ import dagster as dg
 import pytest
 import yaml
 
-from mv_pipeline.operations.metrics.collector import PlantCollector
+from mv_pipeline.operations.metrics import MetricsCollector
 from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 from mv_pipeline_tests.conftest import TODAY
 from mv_pipeline_tests.factory import line, take
-from mv_pipeline_tests.operations.metrics.scrape import collect
+from mv_pipeline_tests.operations.scrape import collect
 
 RULES = PROJECT_ROOT / "deploy" / "prometheus" / "alerts.yml"
 SCRAPING = PROJECT_ROOT / "deploy" / "prometheus" / "prometheus.yml"
@@ -52,7 +52,7 @@ def exported(database, connection, settings, catalog, instance):
     take(connection, settings, [line(slip_date=day)])
     take(connection, settings, [line(net_weight="x")], name="bad.csv")
     update_rollup(connection, "receive")
-    found = collect(PlantCollector(database, catalog, lambda: instance)).names()
+    found = collect(MetricsCollector(database, catalog, lambda: instance)).names()
     # An ephemeral instance has no daemon, and no check has run.
     return found | {"mv_daemon_heartbeat_age_seconds", "mv_check_passed", "mv_check_timestamp_seconds"}
 
@@ -108,7 +108,7 @@ def test_each_label_in_a_query_is_one_of_its_metric(database, connection, settin
     take(connection, settings, [line()])
     update_rollup(connection, "receive")
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        samples = collect(PlantCollector(database, catalog, lambda: instance)).samples
+        samples = collect(MetricsCollector(database, catalog, lambda: instance)).samples
     labels = {}
     for name, found in samples:
         labels.setdefault(name, set()).update(label for label, _ in found)

@@ -14,7 +14,7 @@ from mv_pipeline.migrate.roles import PIPELINE
 from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.deploy.conftest import running, wait_until_listening
 from mv_pipeline_tests.factory import csv_text, line
-from mv_pipeline_tests.operations.metrics.scrape import scrape
+from mv_pipeline_tests.operations.scrape import scrape
 from mv_pipeline_tests.processes import COMMAND, free_port, listening_addresses, wait_for
 
 KIND = "shogun_final_receive"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from mv_pipeline.operations.metrics.collector import PlantCollector
+from mv_pipeline.operations.metrics import MetricsCollector
 
 
 class Scrape:
@@ -38,7 +38,7 @@ class Scrape:
         return ((key, value) for key, value in self.samples.items() if not key[0].endswith("_age_seconds"))
 
 
-def collect(collector: PlantCollector) -> Scrape:
+def collect(collector: MetricsCollector) -> Scrape:
     return Scrape(collector.collect())
 
 

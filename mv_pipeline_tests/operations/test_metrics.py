@@ -13,12 +13,12 @@ from mv_pipeline.definitions import defs
 from mv_pipeline.defs.checks import check_keys, quick_check_keys
 from mv_pipeline.intake.rejection import Code
 from mv_pipeline.migrate.migrate import migrate
-from mv_pipeline.operations.metrics.collector import PlantCollector
+from mv_pipeline.operations.metrics import MetricsCollector
 from mv_pipeline.refresh.counters import BUCKETS
 from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import log_failure, log_refresh, refresh_view
 from mv_pipeline_tests.factory import line, take
-from mv_pipeline_tests.operations.metrics.scrape import collect
+from mv_pipeline_tests.operations.scrape import collect
 
 KIND, FLASH = "shogun_final_receive", "shogun_flash_receive"
 RECEIVE, CARD, YARD = "mart.mv_receive_daily", "mart.mv_target_card_per_day", "mart.mv_yard_daily"
@@ -28,7 +28,7 @@ ADD_LINE = f"INSERT INTO stg.{KIND} (slip_date, receive_no, net_weight) VALUES (
 
 @pytest.fixture
 def collector(database, catalog, instance):
-    return PlantCollector(database, catalog, lambda: instance)
+    return MetricsCollector(database, catalog, lambda: instance)
 
 
 def one(connection, query, *params):
@@ -291,7 +291,7 @@ def test_a_heartbeat_has_an_age_and_one_that_never_was_is_infinitely_old(collect
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - 100, "SENSOR", "me", None))
 
-        found = collect(PlantCollector(database, catalog, lambda: instance)).by(
+        found = collect(MetricsCollector(database, catalog, lambda: instance)).by(
             "daemon", "mv_daemon_heartbeat_age_seconds"
         )
 
@@ -306,7 +306,7 @@ def test_a_heartbeat_has_an_age_and_one_that_never_was_is_infinitely_old(collect
 def test_without_the_plants_database_dagsters_metrics_go_on(catalog, tmp_path, caplog):
     away = Database("postgresql://u:canary@127.0.0.1:1/plant")  # pragma: allowlist secret
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        found = collect(PlantCollector(away, catalog, lambda: instance))
+        found = collect(MetricsCollector(away, catalog, lambda: instance))
 
     assert found.by("source", "mv_source_up") == {"plant": 0, "dagster": 1}
     assert "mv_daemon_heartbeat_age_seconds" in found.names()
@@ -319,7 +319,7 @@ def test_without_dagsters_database_the_plants_metrics_go_on(settings, database, 
     monkeypatch.setenv("MV_PIPELINE_DAGSTER_URL", "postgresql://127.0.0.1:1/dagster")
     prepare_dagster_home(settings)
 
-    found = collect(PlantCollector(database, catalog))
+    found = collect(MetricsCollector(database, catalog))
 
     assert found.by("source", "mv_source_up") == {"plant": 1, "dagster": 0}
     assert found.value("mv_view_rows", view=RECEIVE) == 1805
