@@ -4,7 +4,9 @@ import dagster as dg
 
 from mv_pipeline.catalog.relations import load_catalog
 from mv_pipeline.defs import assets, checks, jobs, schedules, sensors
+from mv_pipeline.defs.assets.retention import build_retention_asset
 from mv_pipeline.defs.resources import database_resource
+from mv_pipeline.operations.retention import apply_retention
 from mv_pipeline.settings import load_settings
 
 
@@ -13,7 +15,7 @@ def defs() -> dg.Definitions:
     """Everything that Dagster is to know."""
     catalog = load_catalog(load_settings().sql_dir)
     return dg.Definitions(
-        assets=assets.build_assets(catalog),
+        assets=[*assets.build_assets(catalog), build_retention_asset(apply_retention)],
         asset_checks=[
             *checks.build_checks(catalog),
             *checks.build_proofs(catalog),

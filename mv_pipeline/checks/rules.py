@@ -218,7 +218,7 @@ def _bloat(view: Relation) -> Callable[[Connection], Finding]:
     def look(connection: Connection) -> Finding:
         found = bloat.measure(connection, view)
         advice = (
-            " Find the old transaction that keeps dead rows, or switch autovacuum on (docs/housekeeping.md); then run "
+            " Find the old transaction that keeps dead rows, or switch autovacuum on (docs/retention.md); then run "
             f"`VACUUM FULL {view.name}`, for which readers wait."
             if found.too_much
             else ""

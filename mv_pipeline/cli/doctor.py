@@ -17,7 +17,7 @@ from mv_pipeline.cli.status import read_status
 from mv_pipeline.database.connection import MINIMUM_SERVER_VERSION, Connection, Database
 from mv_pipeline.database.dagster_storage import check_dagster_database
 from mv_pipeline.definitions import defs
-from mv_pipeline.defs.assets.describe import HOUSEKEEPING, HOUSEKEEPING_CHECK, asset_key
+from mv_pipeline.defs.assets.describe import RETENTION, RETENTION_CHECK, asset_key
 from mv_pipeline.intake.inbox import scan
 from mv_pipeline.migrate.state import edited
 from mv_pipeline.operations.daemon_health import switched_off
@@ -120,7 +120,7 @@ def _daemon(instance: dg.DagsterInstance) -> Diagnosis:
 
 def _housekeeping(instance: dg.DagsterInstance) -> list[Diagnosis]:
     """What the last night's housekeeping said; nothing before the first one."""
-    key = dg.AssetCheckKey(asset_key(HOUSEKEEPING), HOUSEKEEPING_CHECK)
+    key = dg.AssetCheckKey(asset_key(RETENTION), RETENTION_CHECK)
     results = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=COMPLETED)
     evaluation = results[0].evaluation if results else None
     if evaluation is None:

@@ -24,10 +24,10 @@ from mv_pipeline.checks.rules import (
 )
 from mv_pipeline.database.connection import Connection, Database
 from mv_pipeline.defs.assets.describe import (
-    HOUSEKEEPING,
-    HOUSEKEEPING_CHECK,
     LAST,
     PROOF_OF_VIEW,
+    RETENTION,
+    RETENTION_CHECK,
     UPLOAD_CALENDAR,
     asset_key,
 )
@@ -162,7 +162,7 @@ def check_keys(catalog: Catalog) -> list[dg.AssetCheckKey]:
     proved = [*(table.name for table in ROLLUPS.values()), *(view.name for view in catalog.materialized_views)]
     proofs = [dg.AssetCheckKey(asset_key(name), PROOF) for name in proved]
     definitions = [dg.AssetCheckKey(asset_key(name), DEFINITION) for name in catalog.relations]
-    return [*quick, *proofs, *definitions, dg.AssetCheckKey(asset_key(HOUSEKEEPING), HOUSEKEEPING_CHECK)]
+    return [*quick, *proofs, *definitions, dg.AssetCheckKey(asset_key(RETENTION), RETENTION_CHECK)]
 
 
 def _probes(catalog: Catalog) -> dict[str, list[Probe]]:

@@ -8,7 +8,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from mv_pipeline.catalog.csv_kinds import KINDS, FileKind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS, TABLES
-from mv_pipeline.defs.assets.describe import GROUP_OVERVIEW, HOUSEKEEPING, asset_key
+from mv_pipeline.defs.assets.describe import GROUP_OVERVIEW, RETENTION, asset_key
 from mv_pipeline.defs.checks import quick_check_keys
 
 INGEST = "ingest"
@@ -79,7 +79,7 @@ def build_jobs(catalog: Catalog) -> list[UnresolvedAssetJobDefinition]:
         ),
         dg.define_asset_job(
             NIGHTLY,
-            selection=dg.AssetSelection.assets(*kept_up, *derived, asset_key(HOUSEKEEPING))
+            selection=dg.AssetSelection.assets(*kept_up, *derived, asset_key(RETENTION))
             | dg.AssetSelection.checks_for_assets(*intake),
             config=refresh_config(catalog),
             description="After midnight in Tokyo: extends the calendar, refreshes, checks and proves everything; "

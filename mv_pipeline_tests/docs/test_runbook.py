@@ -14,7 +14,7 @@ from mv_pipeline_tests.docs.reading import anchors, blocks, links, read
 RUNBOOK = DOCS / "runbook.md"
 
 
-SQL = [block for name in ("runbook.md", "housekeeping.md", "moving-in.md") for block in blocks(DOCS / name, "sql")]
+SQL = [block for name in ("runbook.md", "retention.md", "moving-in.md") for block in blocks(DOCS / name, "sql")]
 QUOTING = [RUNBOOK, DOCS / "moving-in.md", DOCS / "changing-a-view.md"]
 
 

@@ -9,7 +9,6 @@ from mv_pipeline.defs.assets.intake import intake_assets
 from mv_pipeline.defs.assets.materialized_views import build_materialized_view_assets
 from mv_pipeline.defs.assets.overview import build_view_pages_asset, upload_calendar
 from mv_pipeline.defs.assets.reference import reference_assets
-from mv_pipeline.defs.assets.retention import housekeeping
 from mv_pipeline.defs.assets.rollup import build_rollup_assets
 from mv_pipeline.defs.assets.views import build_view_assets
 
@@ -26,5 +25,4 @@ def build_assets(catalog: Catalog) -> list[dg.AssetsDefinition | dg.AssetSpec]:
         *build_dashboard_assets(catalog),
         upload_calendar,
         build_view_pages_asset(catalog),
-        housekeeping,
     ]

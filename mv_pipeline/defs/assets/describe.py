@@ -22,12 +22,12 @@ GROUP_REFERENCE = "reference"
 GROUP_INPUTS = "inputs"
 GROUP_DASHBOARDS = "dashboards"
 GROUP_OVERVIEW = "overview"
-GROUP_HOUSEKEEPING = "housekeeping"
+GROUP_RETENTION = "housekeeping"
 
 UPLOAD_CALENDAR = "overview.upload_calendar"
 VIEW_PAGES = "overview.view_pages"
-HOUSEKEEPING = "housekeeping.retention"
-HOUSEKEEPING_CHECK = "nothing_too_old"
+RETENTION = "housekeeping.retention"
+RETENTION_CHECK = "nothing_too_old"
 
 
 def asset_key(name: str) -> dg.AssetKey:

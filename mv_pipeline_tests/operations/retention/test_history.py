@@ -10,8 +10,7 @@ from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
 from mv_pipeline.database.dagster_storage import prepare_dagster_home
-from mv_pipeline.operations.retention.history import delete_runs
-from mv_pipeline.operations.retention.limits import Deleted, Limits
+from mv_pipeline.operations.retention import Deleted, Limits, delete_runs
 from mv_pipeline_tests.conftest import create_database, drop_database
 
 DAYS = dg.DailyPartitionsDefinition("2025-12-01", end_date="2025-12-20")
@@ -150,7 +149,7 @@ def graph():
     return dg.Definitions(assets=[view]).resolve_asset_graph()
 
 
-def test_one_night_deletes_the_oldest_and_the_next_goes_on(instance):
+def test_one_run_deletes_the_oldest_and_the_next_continues(instance):
     ids = [run(instance, view) for _ in range(4)]
 
     assert delete_runs(instance, later(), Limits(runs=2)) == Deleted(2, more=True)

@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mv_pipeline.operations.database_health import failed_views
-from mv_pipeline.operations.retention.limits import Deleted, Limits
-from mv_pipeline.operations.retention.log_rows import delete_rows
+from mv_pipeline.operations.retention import Deleted, Limits, delete_rows
 from mv_pipeline.refresh.views import last_refresh, log_failure, refresh_view
 from mv_pipeline_tests.factory import line, take
 
@@ -32,7 +31,7 @@ def count(connection, query, *params):
     return connection.execute(query, params).fetchone()[0]
 
 
-def test_the_newest_refresh_of_each_view_stays(connection, catalog, old):
+def test_the_newest_refresh_of_each_view_stays(database, connection, catalog, old):
     for _ in range(3):
         refresh_view(connection, catalog.relations[RECEIVE])
     old()
@@ -41,7 +40,7 @@ def test_the_newest_refresh_of_each_view_stays(connection, catalog, old):
     rows, relations = count(connection, everything), count(connection, views)
     newest = last_refresh(connection, catalog, catalog.relations[RECEIVE])
 
-    deleted = delete_rows(connection, BEFORE, Limits())
+    deleted = delete_rows(database, BEFORE, Limits())
 
     assert deleted["log.view_refresh"] == Deleted(rows - relations)
     assert count(connection, everything) == count(connection, views) == relations
@@ -49,20 +48,20 @@ def test_the_newest_refresh_of_each_view_stays(connection, catalog, old):
     assert newest.fresh
 
 
-def test_a_failure_that_still_stands_stays(connection, catalog, settings, old):
+def test_a_failure_that_no_refresh_followed_stays(database, connection, catalog, settings, old):
     log_failure(connection, catalog.relations[YARD], "mended")
     refresh_view(connection, catalog.relations[YARD])
     log_failure(connection, catalog.relations[RECEIVE], "stands")
     old()
     standing = failed_views(connection, catalog, settings)
 
-    assert delete_rows(connection, BEFORE, Limits())["log.refresh_failure"] == Deleted(1)
+    assert delete_rows(database, BEFORE, Limits())["log.refresh_failure"] == Deleted(1)
 
     assert [condition.subject for condition in standing] == [RECEIVE]
     assert failed_views(connection, catalog, settings) == standing
 
 
-def test_incidents_go_when_they_are_over_and_everybody_has_been_told(connection, old):
+def test_incidents_go_when_they_are_over_and_everybody_has_been_told(database, connection, old):
     for key, closed_at, told in (
         ("open", None, []),
         ("over", NOW, []),
@@ -74,35 +73,35 @@ def test_incidents_go_when_they_are_over_and_everybody_has_been_told(connection,
             [key, closed_at, told],
         )
     connection.execute("UPDATE log.incident SET closed_at = closed_at - interval '3 days'")
-    delete_rows(connection, NOW - timedelta(days=2), Limits())
+    delete_rows(database, NOW - timedelta(days=2), Limits())
     keys = connection.execute("SELECT key FROM log.incident ORDER BY id").fetchall()
     assert keys == [("open",), ("over, somebody could not be told",)]
 
     old()
-    delete_rows(connection, BEFORE, Limits())
+    delete_rows(database, BEFORE, Limits())
 
     assert connection.execute("SELECT key FROM log.incident").fetchall() == [("open",)]
 
 
-def test_totals_and_uploads_stay(connection, catalog, settings, old):
+def test_totals_and_uploads_stay(database, connection, catalog, settings, old):
     take(connection, settings, [line("shogun_final_receive")])
     connection.execute("UPDATE log.upload_file SET uploaded_at = uploaded_at - interval '500 days'")
     refresh_view(connection, catalog.relations[RECEIVE])
     old()
     totals = connection.execute("SELECT * FROM log.counter ORDER BY 1, 2, 3").fetchall()
 
-    delete_rows(connection, BEFORE, Limits())
+    delete_rows(database, BEFORE, Limits())
 
     assert connection.execute("SELECT * FROM log.counter ORDER BY 1, 2, 3").fetchall() == totals
     assert take(connection, settings, [line("shogun_final_receive")]).status == "duplicate"
 
 
-def test_young_rows_stay_and_one_night_deletes_so_many(connection, catalog, old):
+def test_young_rows_stay_and_one_run_deletes_so_many(database, connection, catalog, old):
     for _ in range(4):
         refresh_view(connection, catalog.relations[RECEIVE])
-    assert not any(deleted.count for deleted in delete_rows(connection, BEFORE, Limits()).values())
+    assert not any(deleted.count for deleted in delete_rows(database, BEFORE, Limits()).values())
     old()
 
-    first = delete_rows(connection, BEFORE, Limits(rows=2))["log.view_refresh"]
+    first = delete_rows(database, BEFORE, Limits(rows=2))["log.view_refresh"]
 
     assert first == Deleted(2, more=True)

@@ -1,4 +1,4 @@
-"""A night's housekeeping: the settings decide, one part's failure stops no other, and it says what it did."""
+"""Nightly retention: the settings decide, one part's failure stops no other, and it says what it did."""
 
 from datetime import datetime, timedelta
 
@@ -9,10 +9,9 @@ import yaml
 from mv_pipeline.cli.doctor import _housekeeping
 from mv_pipeline.database.connection import Database
 from mv_pipeline.definitions import defs
-from mv_pipeline.defs.assets.describe import HOUSEKEEPING, HOUSEKEEPING_CHECK, asset_key
+from mv_pipeline.defs.assets.describe import RETENTION, RETENTION_CHECK, asset_key
 from mv_pipeline.defs.checks import check_keys
-from mv_pipeline.operations.retention.limits import Deleted, Limits
-from mv_pipeline.operations.retention.nightly import keep_house
+from mv_pipeline.operations.retention import Deleted, Limits, apply_retention
 from mv_pipeline.settings import PROJECT_ROOT, TIME_ZONE, Settings
 from mv_pipeline_tests.docs.generated import DOCS
 from mv_pipeline_tests.factory import line, take
@@ -31,18 +30,18 @@ def files(connection, settings):
 
 
 def test_nothing_is_deleted_that_is_young(files, settings, database, instance):
-    night = keep_house(settings, database, instance, NOW, Limits())
+    result = apply_retention(settings, database, instance, NOW, Limits())
 
-    assert night.deleted.keys() == PARTS
-    assert {deleted.count for deleted in night.deleted.values()} == {0}
-    assert (files(), night.failed, night.left) == (3, {}, [])
-    assert str(night).endswith("Nothing that is too old is left.")
+    assert result.deleted.keys() == PARTS
+    assert {deleted.count for deleted in result.deleted.values()} == {0}
+    assert (files(), result.failed, result.left) == (3, {}, [])
+    assert str(result).endswith("Nothing that is too old is left.")
 
 
 def test_after_the_settings_days_everything_goes(files, settings, database, instance):
-    night = keep_house(settings, database, instance, LATER, Limits())
+    result = apply_retention(settings, database, instance, LATER, Limits())
 
-    assert (night.deleted["archive"], night.deleted["rejected"]) == (Deleted(1), Deleted(2))
+    assert (result.deleted["archive"], result.deleted["rejected"]) == (Deleted(1), Deleted(2))
     assert files() == 0
 
 
@@ -51,25 +50,25 @@ def test_zero_days_mean_for_ever(files, settings, database, instance):
         update=dict.fromkeys(("archive_days", "rejected_days", "log_days", "history_days"), 0)
     )
 
-    assert keep_house(forever, database, instance, LATER, Limits()).deleted == {}
+    assert apply_retention(forever, database, instance, LATER, Limits()).deleted == {}
     assert files() == 3
 
 
 def test_a_part_that_fails_is_named_and_the_others_are_done(files, settings, instance):
     nowhere = Database(url="postgresql://postgres@127.0.0.1:1/nothing")
 
-    night = keep_house(settings, nowhere, instance, LATER, Limits())
+    result = apply_retention(settings, nowhere, instance, LATER, Limits())
 
-    assert night.failed.keys() == {"log"}
+    assert result.failed.keys() == {"log"}
     assert files() == 0
-    assert "1 parts failed, none expected: log: " in str(night)
+    assert "1 parts failed, none expected: log: " in str(result)
 
 
-def test_what_a_night_leaves_is_named(files, settings, database, instance):
-    night = keep_house(settings, database, instance, LATER, Limits(files=1))
+def test_what_a_run_leaves_is_named(files, settings, database, instance):
+    result = apply_retention(settings, database, instance, LATER, Limits(files=1))
 
-    assert night.left == ["rejected"]
-    assert "Still too old, none expected: rejected." in str(night)
+    assert result.left == ["rejected"]
+    assert "Still too old, none expected: rejected." in str(result)
 
 
 @pytest.fixture
@@ -81,33 +80,33 @@ def nightly(settings, instance):
     return run
 
 
-def housekeeping_check(result):
-    (check,) = [c for c in result.get_asset_check_evaluations() if c.check_name == HOUSEKEEPING_CHECK]
+def retention_check(result):
+    (check,) = [c for c in result.get_asset_check_evaluations() if c.check_name == RETENTION_CHECK]
     return check
 
 
-def test_it_is_the_last_thing_that_the_night_does(nightly, instance, connection):
+def test_it_is_the_last_thing_that_the_nightly_run_does(nightly, instance, connection):
     assert _housekeeping(instance) == []
     connection.execute("UPDATE log.view_refresh SET started_at = started_at - interval '500 days'")
 
     result = nightly()
 
     steps = [event.step_key for event in result.all_events if event.event_type is dg.DagsterEventType.STEP_START]
-    assert (result.success, steps[-1]) == (True, asset_key(HOUSEKEEPING).to_python_identifier())
+    assert (result.success, steps[-1]) == (True, asset_key(RETENTION).to_python_identifier())
     (diagnosis,) = _housekeeping(instance)
     assert (diagnosis.level, diagnosis.sentence.endswith("Nothing that is too old is left.")) == ("ok", True)
-    (event,) = [e for e in result.get_asset_materialization_events() if e.asset_key == asset_key(HOUSEKEEPING)]
+    (event,) = [e for e in result.get_asset_materialization_events() if e.asset_key == asset_key(RETENTION)]
     assert event.materialization.metadata["log.view_refresh"].value > 0
-    assert housekeeping_check(result).passed
+    assert retention_check(result).passed
 
 
-def test_the_night_is_a_success_even_if_it_fails(nightly, instance, connection):
+def test_the_nightly_run_is_a_success_even_if_it_fails(nightly, instance, connection):
     connection.execute("DROP FUNCTION log.forget")
 
     result = nightly()
 
     assert result.success
-    check = housekeeping_check(result)
+    check = retention_check(result)
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "function log.forget" in check.description
     (diagnosis,) = _housekeeping(instance)
@@ -120,15 +119,15 @@ def test_it_is_done_even_if_a_view_fails(nightly, connection):
     result = nightly()
 
     assert not result.success
-    assert housekeeping_check(result).passed
+    assert retention_check(result).passed
 
 
 def test_its_check_is_among_the_metrics(catalog):
-    assert dg.AssetCheckKey(asset_key(HOUSEKEEPING), HOUSEKEEPING_CHECK) in check_keys(catalog)
+    assert dg.AssetCheckKey(asset_key(RETENTION), RETENTION_CHECK) in check_keys(catalog)
 
 
 def test_the_page_says_the_defaults_and_the_limits():
-    page = " ".join((DOCS / "housekeeping.md").read_text(encoding="utf-8").split())
+    page = " ".join((DOCS / "retention.md").read_text(encoding="utf-8").split())
     defaults = {name: field.default for name, field in Settings.model_fields.items() if name.endswith("_days")}
     said = {"archive_days": "2 years", "rejected_days": "90 days", "log_days": "400 days", "history_days": "90 days"}
 
