@@ -10,13 +10,13 @@ import pytest
 
 from mv_pipeline.catalog.lint import lint
 from mv_pipeline.catalog.relations import load_catalog
-from mv_pipeline.cli.status import read_status
 from mv_pipeline.definitions import defs
 from mv_pipeline.defs.sensors import changed_request, ingest_request
 from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.migrate.privileges import Privilege, wanted_privileges
 from mv_pipeline.migrate.roles import PIPELINE, READER
 from mv_pipeline.operations.metrics import MetricsCollector
+from mv_pipeline.operations.status import read_status
 from mv_pipeline.refresh.views import last_refresh, read_staleness
 from mv_pipeline.settings import PROJECT_ROOT
 from mv_pipeline_tests.factory import csv_text, drop, line

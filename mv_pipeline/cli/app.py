@@ -4,19 +4,16 @@ Data goes to stdout, progress and errors to stderr. An error is one line with th
 """
 
 import importlib.metadata
-import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated
 
 import psycopg
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, find_kind
 from mv_pipeline.catalog.relations import Catalog, load_catalog
@@ -27,9 +24,10 @@ from mv_pipeline.cli.session import (
     console,
     errors,
     migrated_session,
+    print_json,
+    print_records,
     session,
 )
-from mv_pipeline.cli.tables import new_table
 from mv_pipeline.database.connection import Database, scalar
 from mv_pipeline.database.dagster_storage import create_dagster_database, hand_over_dagster_database
 from mv_pipeline.migrate.roles import PIPELINE, may_migrate
@@ -38,6 +36,7 @@ from mv_pipeline.settings import HOST, OperatorError, Settings, load_settings
 
 if TYPE_CHECKING:
     from mv_pipeline.migrate.migrate import Migration
+    from mv_pipeline.operations.status import ViewStatus
 
 # Commands import what only they need when they run: Dagster alone takes over a second.
 
@@ -47,7 +46,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def _kind_names() -> list[str]:
@@ -64,6 +62,26 @@ def _view_names() -> list[str]:
 
 def _relation_names() -> list[str]:
     return list(load_catalog(load_settings().sql_dir).relations)
+
+
+def _check_kind(name: str | None) -> str | None:
+    return name and find_kind(name).name
+
+
+def _check_list(name: str | None) -> str | None:
+    if name and name not in _list_names():
+        raise CommandError(f"There is no list “{name}”. The lists are: {', '.join(_list_names())}.")
+    return name
+
+
+_LISTS = ", ".join(_list_names())
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+CsvType = Annotated[
+    str | None,
+    typer.Option(help=f"Only this list: {_LISTS}.", autocompletion=_list_names, callback=_check_list),
+]
+_KIND = typer.Option(help="The CSV kind, as in shogun_flash_receive.", autocompletion=_kind_names, callback=_check_kind)
+Kind = Annotated[str, _KIND]
 
 
 def _show_version(wanted: bool) -> None:
@@ -117,31 +135,28 @@ def diff_command(
     with migrated_session() as (_, catalog):
         difference = diff(Database(), catalog, name, rows)
     if as_json:
-        _print_json(asdict(difference))
+        print_json(asdict(difference))
     else:
         print_difference(name, difference)
 
 
 @app.command("ingest")
 def ingest_command(
-    kind: Annotated[str, typer.Option(help="The CSV kind, as in shogun_flash_receive.", autocompletion=_kind_names)],
+    kind: Kind,
     files: Annotated[list[Path], typer.Argument(help="CSV files; they stay where they are.")],
     as_json: Json = False,
 ) -> None:
     """Load CSV files and refresh what lies downstream. Exit code 1 if a file was rejected or the run failed."""
-    from mv_pipeline.cli.ingest import ingest_files
+    from mv_pipeline.cli.runs import ingest_files, require_success
 
-    name = find_kind(kind).name
     with migrated_session() as (settings, catalog):
-        outcomes, result = ingest_files(settings, catalog, [(name, path) for path in files], "command line")
-    records = [asdict(outcome) for outcome in outcomes]
-    _print_records(records, as_json, "Uploads")
+        outcomes, result = ingest_files(settings, catalog, [(kind, path) for path in files], "command line")
+    print_records([asdict(outcome) for outcome in outcomes], as_json, "Uploads")
     if len(outcomes) < len(files):
         raise CommandError(
             f"{len(files) - len(outcomes)} files wait in the inbox; run {result.run_id} in the UI says why."
         )
-    if not result.success:
-        raise CommandError(f"Run {result.run_id} failed; the UI says where.")
+    require_success(result)
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -154,79 +169,57 @@ def refresh_command(
     every: Annotated[bool, typer.Option("--all", help="Every materialized view.")] = False,
     csv_type: Annotated[
         str | None,
-        typer.Option(
-            help=f"Every view downstream of this list: {', '.join(_list_names())}.", autocompletion=_list_names
-        ),
+        typer.Option(help=f"Every view downstream of this list: {_LISTS}.", autocompletion=_list_names),
     ] = None,
     full: Annotated[bool, typer.Option(help="Recompute the rollups from the staging lines first.")] = False,
     as_json: Json = False,
 ) -> None:
     """Refresh materialized views, in the graph's order, after rolling up what changed upstream of them."""
-    import dagster as dg
-
-    from mv_pipeline.cli.refresh import refresh_selection
-    from mv_pipeline.cli.runs import run_job
-    from mv_pipeline.defs.jobs import REFRESH_ALL, REFRESH_CHANGED
+    from mv_pipeline.cli.runs import refresh_views
 
     if sum(map(bool, (names, every or (full and not names and not csv_type), csv_type))) != 1:
         raise CommandError("Say what to refresh: names, --all, --csv-type, or --full for all from the staging lines.")
-    if csv_type:
-        _check_list(csv_type)
+    _check_list(csv_type)
     with migrated_session() as (_, catalog):
-        selection, config = refresh_selection(catalog, names or [], csv_type, full)
-        # A job's own configuration names all of its steps, so a part of them runs as the job that has none.
-        result = run_job(REFRESH_CHANGED if selection else REFRESH_ALL, selection, config, title="Refreshing")
-    failed = [event.step_key for event in result.get_step_failure_events()] if not result.success else []
-    if failed:
-        raise CommandError(
-            f"These steps failed: {', '.join(map(str, failed))}. Run {result.run_id} in the UI says why."
-        )
-    refreshed = [
-        ".".join(event.asset_key.path)
-        for event in result.get_asset_materialization_events()
-        if event.asset_key and event.materialization.metadata.get("refreshed") == dg.BoolMetadataValue(True)
-    ]
+        run_id, refreshed = refresh_views(catalog, names or [], csv_type, full=full)
     if as_json:
-        _print_json({"run_id": result.run_id, "refreshed": refreshed})
+        print_json({"run_id": run_id, "refreshed": refreshed})
     else:
-        console.print(f"Done: {len(refreshed)} views refreshed by run {result.run_id}.", highlight=False)
+        console.print(f"Done: {len(refreshed)} views refreshed by run {run_id}.")
 
 
 @app.command("backfill")
 def backfill_command(
-    kind: Annotated[str, typer.Option(help="The CSV kind, as in shogun_final_receive.", autocompletion=_kind_names)],
+    kind: Kind,
     first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")],
     last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day, included.")],
     as_json: Json = False,
 ) -> None:
     """Derive days of a kind again from raw, and refresh what lies downstream."""
-    from mv_pipeline.cli.backfill import backfill
+    from mv_pipeline.cli.runs import backfill
 
-    found = find_kind(kind)
     if last < first:
         raise CommandError("--to lies before --from.")
     with migrated_session() as (_, catalog):
-        totals, result = backfill(catalog, found, first.date(), last.date())
-    if not result.success:
-        raise CommandError(f"Run {result.run_id} failed; the UI says where.")
-    _print_records([dict(totals)], as_json, "Backfill")
+        totals = backfill(catalog, find_kind(kind), first.date(), last.date())
+    print_records([totals], as_json, "Backfill")
 
 
 @app.command("status")
 def status_command(as_json: Json = False) -> None:
     """Show each materialized view and run its checks. Exit code 1 if one fails."""
-    from mv_pipeline.cli.status import as_records, as_table, read_status
+    from mv_pipeline.operations.status import read_status
 
     with migrated_session() as (_, catalog), Database().connect("status") as connection:
         statuses = read_status(connection, catalog)
     if as_json:
-        _print_json(as_records(statuses))
+        print_json([asdict(status) for status in statuses])
     else:
-        console.print(as_table(statuses))
-    if any(status.checks_failed for status in statuses):
-        for status in statuses:
-            for name, message in status.checks_failed.items():
-                errors.print(f"{status.name}, {name}: {message}", highlight=False, markup=False)
+        _print_statuses(statuses)
+    failed = [(status.name, *failure) for status in statuses for failure in status.checks_failed.items()]
+    for view, check, message in failed:
+        errors.print(f"{view}, {check}: {message}")
+    if failed:
         raise typer.Exit(1)
 
 
@@ -238,14 +231,25 @@ def lint_command(
     as_json: Json = False,
 ) -> None:
     """Say what is wrong with the SQL files, one finding a line. Exit code 1 if something is; no database is needed."""
-    from mv_pipeline.cli.lint import as_record, find
+    from mv_pipeline.catalog.lint import lint
 
-    found = find(load_settings().sql_dir, files or [])
+    sql_dir, here = load_settings().sql_dir, Path.cwd()
+    if not any(sql_dir.rglob("*.sql")):
+        raise CommandError(f"There is no SQL file below {sql_dir}; MV_PIPELINE_SQL_DIR names the folder.")
+    for path in files or []:
+        if not path.is_file() or not path.resolve().is_relative_to(sql_dir.resolve()):
+            raise CommandError(f"{path} is no file below {sql_dir}; MV_PIPELINE_SQL_DIR names the folder.")
+    wanted = {path.resolve() for path in files or []}
+    found = [finding for finding in lint(sql_dir) if not wanted or finding.path.resolve() in wanted]
+    # So that an editor finds it.
+    found = [replace(f, path=f.path.relative_to(here)) if f.path.is_relative_to(here) else f for f in found]
     if as_json:
-        _print_json([as_record(finding) for finding in found])
+        print_json(
+            [{"file": f.path, "line": f.line, "rule": f.rule, "wrong": f.wrong, "instead": f.instead} for f in found]
+        )
     else:
         for finding in found:
-            console.print(str(finding), highlight=False, markup=False, soft_wrap=True)
+            console.print(str(finding))
     if found:
         raise typer.Exit(1)
     if not as_json:
@@ -259,9 +263,7 @@ def new_command(
 ) -> None:
     """Write the SQL file that a new view starts from; it is valid as it stands."""
     path = write_starting_file(load_settings().sql_dir, kind, name)
-    console.print(
-        f"{path}\nEdit it, then `mv-pipeline lint` and `mv-pipeline migrate`.", highlight=False, soft_wrap=True
-    )
+    console.print(f"{path}\nEdit it, then `mv-pipeline lint` and `mv-pipeline migrate`.")
 
 
 @app.command("proof")
@@ -270,42 +272,34 @@ def proof_command(
     as_json: Json = False,
 ) -> None:
     """Compare rollups and views with a full recompute from the lines, as every night. Exit code 1 if one differed."""
-    from mv_pipeline.cli.proof import prove
+    from mv_pipeline.cli.runs import prove
 
     with migrated_session() as (_, catalog):
         found = prove(catalog, repair=repair)
-    days = {name: [str(day) for day in difference.days] for name, difference in found.items()}
-    if as_json:
-        _print_json([{"name": name, "rows": found[name].rows, "days": days[name]} for name in found])
-    else:
-        records = [{"name": name, "rows": found[name].rows, "days": ", ".join(days[name])} for name in found]
-        _print_records(records, as_json, "Rows that differ from a full recompute")
-        for name, difference in found.items():
-            if difference.rows:
-                sentence = f"{name}: {difference.sentence(repaired=repair)}"
-                errors.print(sentence, highlight=False, markup=False, soft_wrap=True)
-    if any(difference.rows for difference in found.values()):
+    records = [{"name": name, "rows": found[name].rows, "days": list(map(str, found[name].days))} for name in found]
+    print_records(records, as_json, "Rows that differ from a full recompute")
+    different = {name: difference for name, difference in found.items() if difference.rows}
+    for name, difference in {} if as_json else different.items():
+        errors.print(f"{name}: {difference.sentence(repaired=repair)}")
+    if different:
         raise typer.Exit(1)
 
 
 @app.command("uploads")
 def uploads_command(
-    kind: Annotated[str | None, typer.Option(help="Only this CSV kind's.", autocompletion=_kind_names)] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Only this CSV kind's.", autocompletion=_kind_names, callback=_check_kind)
+    ] = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="Only those that were rejected.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
     as_json: Json = False,
 ) -> None:
     """Show the newest files: what became of each, and why one was rejected."""
-    from mv_pipeline.cli.uploads import uploads_table
     from mv_pipeline.intake.upload_log import read_uploads
 
-    found = find_kind(kind) if kind else None
     with migrated_session(), Database().connect("uploads") as connection:
-        files = read_uploads(connection, limit, found, rejected=rejected)
-    if as_json:
-        _print_json([asdict(file) for file in files])
-    else:
-        console.print(uploads_table(files))
+        files = read_uploads(connection, limit, find_kind(kind) if kind else None, rejected=rejected)
+    print_records([asdict(file) for file in files], as_json, "Uploads, newest first (times in Asia/Tokyo)")
 
 
 @app.command("calendar")
@@ -313,17 +307,13 @@ def calendar_command(
     month: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m"], help="As in 2025-12; without it, the business date's month.")
     ] = None,
-    csv_type: Annotated[
-        str | None, typer.Option(help=f"Only this list: {', '.join(_list_names())}.", autocompletion=_list_names)
-    ] = None,
+    csv_type: CsvType = None,
     as_json: Json = False,
 ) -> None:
     """Show per day and kind which upload counts, its lines and kg, and which business days nothing has come for."""
-    from mv_pipeline.cli.uploads import calendar_tables, missing_sentence
+    from mv_pipeline.cli.uploads import calendar_records, missing_sentence
     from mv_pipeline.intake.upload_log import read_calendar
 
-    if csv_type:
-        _check_list(csv_type)
     lists = [csv_list for csv_list in LISTS if csv_type in (None, csv_list.csv_type)]
     with migrated_session(), Database().connect("calendar") as connection:
         first = (month.date() if month else scalar(connection, "SELECT ref.business_date()")).replace(day=1)
@@ -331,14 +321,14 @@ def calendar_command(
         days = read_calendar(connection, first, last)
     if as_json:
         names = [kind.name for kind in KINDS if kind.list in lists]
-        _print_json([asdict(day) for day in days if day.kind in names])
+        print_json([asdict(day) for day in days if day.kind in names])
         return
-    for table in calendar_tables(days, lists):
-        console.print(table)
+    for csv_list in lists:
+        print_records(calendar_records(days, csv_list), as_json, f"{csv_list.csv_type} {csv_list.title}")
     for csv_list in lists:
         sentence = missing_sentence(days, csv_list)
         if sentence:
-            console.print(sentence, highlight=False)
+            console.print(sentence)
 
 
 @app.command("url")
@@ -346,7 +336,7 @@ def url_command(as_json: Json = False) -> None:
     """Print the database's URL, for psql and dashboards. The embedded server only answers while something holds it."""
     url = load_settings().resolved_database_url()
     if as_json:
-        _print_json({"url": url})
+        print_json({"url": url})
     else:
         sys.stdout.write(url + "\n")
 
@@ -362,12 +352,10 @@ def dev_command() -> None:
                 check_migrated(connection, catalog)
         if migrates:
             _migrate(settings, catalog)
-        console.print(
-            f"UI:    http://{HOST}:{settings.port}\nInbox: {settings.inbox_dir}\nCtrl-C stops all.", highlight=False
-        )
+        console.print(f"UI:    http://{HOST}:{settings.port}\nInbox: {settings.inbox_dir}\nCtrl-C stops all.")
         code = serve(settings, [Service.WEB, Service.DAEMON])
     if code:
-        raise CommandError("The web UI or the daemon ended by itself; its last lines stand above.")
+        raise CommandError("The web UI or the daemon ended by itself; see its last lines above.")
 
 
 @app.command("serve")
@@ -376,7 +364,7 @@ def serve_command(service: Annotated[Service, typer.Argument(help="What to run."
     with migrated_session() as (settings, _):
         code = serve(settings, [service])
     if code:
-        raise CommandError(f"The {service} ended by itself; its last lines stand above.")
+        raise CommandError(f"The {service} ended by itself; see its last lines above.")
 
 
 @app.command("metrics")
@@ -389,7 +377,7 @@ def metrics_command() -> None:
 def demo_command(as_json: Json = False) -> None:
     """Fill the embedded database with made-up data through the real path and show every view."""
     from mv_pipeline.cli.demo import run_demo
-    from mv_pipeline.cli.status import as_records, as_table, read_status
+    from mv_pipeline.operations.status import read_status
 
     with session() as settings:
         catalog = load_catalog(settings.sql_dir)
@@ -401,19 +389,16 @@ def demo_command(as_json: Json = False) -> None:
         status: sum(outcome.status == status for outcome in outcomes) for status in ("success", "duplicate", "failed")
     }
     if as_json:
-        _print_json({"uploads": [asdict(outcome) for outcome in outcomes], "views": as_records(statuses)})
+        print_json({"uploads": list(map(asdict, outcomes)), "views": list(map(asdict, statuses))})
     else:
         console.print(
             f"{len(outcomes)} files: {counts['success']} loaded ({sum(outcome.rows for outcome in outcomes):,} lines), "
-            f"{counts['duplicate']} known already, {counts['failed']} rejected.",
-            highlight=False,
+            f"{counts['duplicate']} known already, {counts['failed']} rejected."
         )
-        console.print(as_table(statuses))
+        _print_statuses(statuses)
         console.print(
             f"Next: `make dev`, then open http://127.0.0.1:{settings.port} and drop a CSV file into "
-            f"{settings.inbox_dir}/<kind>/.",
-            highlight=False,
-            soft_wrap=True,
+            f"{settings.inbox_dir}/<kind>/."
         )
     if counts["failed"] or any(status.checks_failed for status in statuses):
         raise typer.Exit(1)
@@ -427,18 +412,11 @@ def doctor_command(as_json: Json = False) -> None:
     with session() as settings:
         found = examine(settings, load_catalog(settings.sql_dir))
     if as_json:
-        _print_json([asdict(diagnosis) for diagnosis in found])
-    elif console.is_terminal:
-        styles = {"ok": "green", "warning": "yellow", "error": "red"}
-        table = new_table("Diagnosis", "", "")
-        table.show_header = False
-        for diagnosis in found:
-            style = styles[diagnosis.level]
-            table.add_row(f"[{style}]{diagnosis.level}[/{style}]", escape(diagnosis.sentence))
-        console.print(table)
+        print_json([asdict(diagnosis) for diagnosis in found])
     else:
+        styles = {"ok": "green", "warning": "yellow", "error": "red"}
         for diagnosis in found:
-            console.print(f"{diagnosis.level}: {diagnosis.sentence}", highlight=False, markup=False, soft_wrap=True)
+            console.print(Text.assemble((diagnosis.level, styles[diagnosis.level]), f": {diagnosis.sentence}"))
     if any(diagnosis.level == "error" for diagnosis in found):
         raise typer.Exit(1)
 
@@ -450,9 +428,9 @@ def watch_command(as_json: Json = False) -> None:
 
     look = watch(load_settings())
     if as_json:
-        _print_json([{"title": i.title, "message": i.message, "since": i.opened_at.isoformat()} for i in look.standing])
+        print_json([{"title": i.title, "message": i.message, "since": i.opened_at.isoformat()} for i in look.standing])
     else:
-        console.print(str(look), highlight=False, markup=False, soft_wrap=True)
+        console.print(str(look))
     if look.standing or look.failed:
         raise typer.Exit(1)
 
@@ -472,12 +450,7 @@ def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType 
     if logging.in_json():
         logging.logger.critical(message)
     else:
-        errors.print(f"mv-pipeline: {message}", style="red", highlight=False, markup=False, soft_wrap=True)
-
-
-def _check_list(csv_type: str) -> None:
-    if csv_type not in _list_names():
-        raise CommandError(f"There is no list “{csv_type}”. The lists are: {', '.join(_list_names())}.")
+        errors.print(f"mv-pipeline: {message}", style="red")
 
 
 def _migrate(settings: Settings, catalog: Catalog, *, with_roles: bool = False) -> "Migration":
@@ -491,20 +464,17 @@ def _migrate(settings: Settings, catalog: Catalog, *, with_roles: bool = False) 
     return result
 
 
-def _print_records(records: Sequence[dict[str, object]], as_json: bool, title: str) -> None:
-    if as_json:
-        _print_json(records)
-        return
-    table = new_table(title, *(records[0] if records else ()))
-    for record in records:
-        table.add_row(*("" if value is None else escape(str(value)) for value in record.values()))
-    console.print(table)
-
-
-def _print_json(data: object) -> None:
-    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2, default=_plain) + "\n")
-
-
-def _plain(value: object) -> object:
-    """What JSON has no word for: weights as numbers, days as ISO text."""
-    return float(value) if isinstance(value, Decimal) else str(value)
+def _print_statuses(statuses: list["ViewStatus"]) -> None:
+    records = [
+        {
+            "view": status.name,
+            "rows": status.rows,
+            "kB": status.size_bytes // 1024,
+            "newest day": status.newest_day,
+            "last refresh": status.last_refresh or "never",
+            "seconds": status.seconds,
+            "failed checks": list(status.checks_failed) or f"none of {len(status.checks_passed)}",
+        }
+        for status in statuses
+    ]
+    print_records(records, False, "Materialized views (times in Asia/Tokyo)")

@@ -5,8 +5,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.cli.ingest import Ingested, ingest_files
-from mv_pipeline.cli.runs import run_job
+from mv_pipeline.cli.runs import Ingested, ingest_files, run_job
 from mv_pipeline.cli.session import CommandError
 from mv_pipeline.database.connection import Database, scalar
 from mv_pipeline.demo import sample

@@ -2,8 +2,7 @@
 
 from rich.text import Text
 
-from mv_pipeline.cli.session import console
-from mv_pipeline.cli.tables import new_table
+from mv_pipeline.cli.session import console, new_table
 from mv_pipeline.migrate.diff import Difference, RowChange
 
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}

@@ -13,7 +13,6 @@ from dagster._core.storage.asset_check_execution_record import (
 from dagster._daemon.controller import all_daemons_live
 
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.cli.status import read_status
 from mv_pipeline.database.connection import MINIMUM_SERVER_VERSION, Connection, Database
 from mv_pipeline.database.dagster_storage import check_dagster_database
 from mv_pipeline.definitions import defs
@@ -21,6 +20,7 @@ from mv_pipeline.defs.assets.describe import RETENTION, RETENTION_CHECK, asset_k
 from mv_pipeline.intake.inbox import scan
 from mv_pipeline.migrate.state import edited
 from mv_pipeline.operations.daemon_health import switched_off
+from mv_pipeline.operations.status import read_status
 from mv_pipeline.settings import TIME_ZONE, Settings
 
 _LOW_DISK_BYTES = 1_000_000_000

@@ -5,8 +5,7 @@ import sys
 from dataclasses import asdict
 
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.cli.session import console, errors
-from mv_pipeline.cli.tables import new_table
+from mv_pipeline.cli.session import console, errors, new_table
 from mv_pipeline.database.connection import Database
 from mv_pipeline.migrate.migrate import Migration
 from mv_pipeline.migrate.migrate import plan as look

@@ -1,19 +1,201 @@
-"""Running a job in this process, with a progress bar, recorded so that the UI shows it."""
+"""Commands that run a job in this process, with a progress bar: ingest, refresh, backfill; and the proof.
 
+Everything is recorded in Dagster's storage, so that the UI shows it. Importing this module imports Dagster.
+"""
+
+import shutil
+import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 
 import dagster as dg
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
-from mv_pipeline.catalog.relations import load_catalog
-from mv_pipeline.cli.session import errors
-from mv_pipeline.database.connection import Database
+from mv_pipeline.catalog.csv_kinds import FileKind, find_kind
+from mv_pipeline.catalog.relations import Catalog, load_catalog
+from mv_pipeline.catalog.tables import ROLLUPS
+from mv_pipeline.checks.recompute import Difference, prove_all
+from mv_pipeline.cli.session import CommandError, errors
+from mv_pipeline.database.connection import Connection, Database, scalar
 from mv_pipeline.definitions import defs
-from mv_pipeline.defs.checks import quick_check_keys
+from mv_pipeline.defs.assets.describe import asset_key
+from mv_pipeline.defs.assets.intake import intake_step_name
+from mv_pipeline.defs.checks import PROOF, quick_check_keys
+from mv_pipeline.defs.jobs import INGEST, REFRESH_ALL, REFRESH_CHANGED, downstream_keys, intake_keys, refresh_config
+from mv_pipeline.defs.sensors import ingest_request
+from mv_pipeline.intake.inbox import hidden, printable_name, reserve
 from mv_pipeline.refresh.views import prune_change_log
-from mv_pipeline.settings import load_settings
+from mv_pipeline.settings import Settings, load_settings
+
+_WAIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What became of one file: the log's row, and the reason if it was rejected."""
+
+    kind: str
+    file_name: str
+    upload_file_id: int
+    status: str
+    rows: int
+    message: str | None
+
+
+def ingest_files(
+    settings: Settings, catalog: Catalog, files: Sequence[tuple[str, Path]], uploaded_by: str
+) -> tuple[list[Ingested], dg.ExecuteInProcessResult]:
+    """Copy files into the inbox, run the sensor's job on them, and read from the log what became of each.
+
+    Args:
+        files: kind and path of each, in the order in which they count; the paths stay where they are.
+        uploaded_by: for the log.
+
+    Raises:
+        CommandError: a path is no CSV file.
+    """
+    for _, path in files:
+        if not path.is_file() or path.suffix.lower() != ".csv":
+            raise CommandError(f"{path} is no .csv file.")
+    with Database().connect("ingest") as connection:
+        newest = scalar(connection, "SELECT coalesce(max(id), 0) FROM log.upload_file")
+    placed = [(kind, _place(settings, kind, path)) for kind, path in files]
+    request = ingest_request(catalog, placed, uploaded_by)
+    result = run_job(
+        INGEST, request.asset_selection, request.run_config, request.tags, title=f"Ingesting {len(files)} files"
+    )
+    # A running sensor may have been quicker than this run and still be at it.
+    deadline = time.monotonic() + _WAIT_S
+    with Database().connect("ingest") as connection:
+        while not (logged := _logged_after(connection, newest)).keys() >= set(placed) and time.monotonic() < deadline:
+            time.sleep(0.5)
+    return [logged[file] for file in placed if file in logged], result
+
+
+def _place(settings: Settings, kind: str, path: Path) -> str:
+    """Put a copy into the inbox in one move, so that nobody sees half a file."""
+    # With a dot in front nobody would ever take it.
+    name = f"_{path.name}" if path.name.startswith(".") else path.name
+    target = reserve(settings.inbox_dir / find_kind(kind).name, printable_name(name))
+    copy = hidden(target)
+    shutil.copyfile(path, copy)
+    copy.replace(target)
+    return target.name
+
+
+def _logged_after(connection: Connection, newest: int) -> dict[tuple[str, str], Ingested]:
+    """The last outcome by kind and file name, of the uploads after one."""
+    rows = connection.execute(
+        "SELECT 'shogun_' || lower(file_type) || '_' || csv_type, file_name, id, "
+        "CASE WHEN metadata ? 'duplicate_of' THEN 'duplicate' ELSE processing_status END, coalesce(row_count, 0), "
+        "coalesce('the same content is active as upload ' || (metadata->>'duplicate_of'), error_message) "
+        "FROM log.upload_file WHERE id > %s ORDER BY id",
+        [newest],
+    ).fetchall()
+    return {(kind, name): Ingested(kind, name, *outcome) for kind, name, *outcome in rows}
+
+
+def refresh_views(catalog: Catalog, names: Sequence[str], csv_type: str | None, *, full: bool) -> tuple[str, list[str]]:
+    """Refresh views after rolling up what changed upstream of them; what is upstream is refreshed only if it has news.
+
+    Args:
+        names: the views; empty: all, or those downstream of `csv_type`.
+        csv_type: a list whose downstream views are refreshed.
+        full: recompute the rollups upstream from the staging lines.
+
+    Returns:
+        The run's number and the views that it refreshed.
+
+    Raises:
+        CommandError: a name is no materialized view, or the run failed.
+    """
+    views = [view.name for view in catalog.materialized_views]
+    unknown = [name for name in names if name not in views]
+    if unknown:
+        raise CommandError(f"No materialized view: {', '.join(unknown)}. There are: {', '.join(views)}.")
+    keys, wanted = None, None
+    if csv_type:
+        rollup = ROLLUPS[csv_type].name
+        keys = [asset_key(rollup), *downstream_keys(catalog, {rollup})]
+        wanted = [name for name in views if asset_key(name) in keys]
+    elif names:
+        derived = {table.name for table in ROLLUPS.values()} | catalog.relations.keys()
+        upstream = set().union(*(catalog.upstream(name) for name in names)) & derived
+        keys = [asset_key(name) for name in sorted(upstream | set(names))]
+        wanted = list(names)
+    # A job's own configuration names all of its steps, so a part of them runs as the job that has none.
+    job = REFRESH_CHANGED if keys else REFRESH_ALL
+    result = run_job(job, keys, refresh_config(catalog, keys, always=wanted, full=full), title="Refreshing")
+    require_success(result)
+    return result.run_id, [
+        ".".join(event.asset_key.path)
+        for event in result.get_asset_materialization_events()
+        if event.asset_key and event.materialization.metadata.get("refreshed") == dg.BoolMetadataValue(True)
+    ]
+
+
+def backfill(catalog: Catalog, kind: FileKind, first: date, last: date) -> dict[str, int]:
+    """Derive the stg rows of a kind from `first` to `last`, both included, again from raw, and refresh downstream.
+
+    Returns:
+        Days with raw rows and rows inserted, updated and soft-deleted, by name.
+
+    Raises:
+        CommandError: the run failed.
+    """
+    _, stg = intake_keys(kind)
+    days = {"derive_from": first.isoformat(), "derive_to": last.isoformat()}
+    result = run_job(
+        INGEST,
+        [stg, *downstream_keys(catalog, {f"stg.{kind.name}"})],
+        {"ops": {intake_step_name(kind): {"config": days}}},
+        title=f"Deriving {kind.name}",
+        days=(first, last),
+    )
+    require_success(result)
+    for event in result.get_asset_materialization_events():
+        if event.asset_key == stg and event.partition is None:
+            metadata = event.step_materialization_data.materialization.metadata
+            return {name: int(str(metadata[name].value)) for name in ("days", "inserted", "updated", "deleted")}
+    return {}
+
+
+def prove(catalog: Catalog, *, repair: bool) -> dict[str, Difference]:
+    """Prove every rollup and materialized view, as the nightly run does, and record each result at its check.
+
+    Returns:
+        What differed, by name.
+    """
+    found = {}
+    with dg.DagsterInstance.get() as instance, errors.status("Proving …") as status:
+        for name, difference in prove_all(Database(), catalog, repair=repair):
+            found[name] = difference
+            status.update(f"Proving: {name} done …")
+            instance.report_runless_asset_event(
+                dg.AssetCheckEvaluation(
+                    asset_key=asset_key(name),
+                    check_name=PROOF,
+                    passed=not difference.rows,
+                    severity=dg.AssetCheckSeverity.ERROR,
+                    description=difference.sentence(repaired=repair),
+                    metadata={"rows": difference.rows, "days": len(difference.days)},
+                )
+            )
+    return found
+
+
+def require_success(result: dg.ExecuteInProcessResult) -> None:
+    """Look at a run's end.
+
+    Raises:
+        CommandError: it failed; the message names steps and run.
+    """
+    if not result.success:
+        steps = ", ".join(str(event.step_key) for event in result.get_step_failure_events())
+        raise CommandError(f"Run {result.run_id} failed{f' in {steps}' if steps else ''}; its page in the UI says why.")
 
 
 def run_job(
@@ -25,32 +207,20 @@ def run_job(
     days: tuple[date, date] | None = None,
     done: dg.ExecuteInProcessResult | None = None,
 ) -> dg.ExecuteInProcessResult:
-    """Run a job in this process, recorded in Dagster's storage so that the UI shows it.
+    """Run a job in this process.
 
     Args:
-        job_name: one of the code location's jobs.
         asset_selection: the assets to materialize; None: all of the job's.
-        run_config: for the steps.
-        tags: for the run.
         title: beside the progress bar.
         days: first and last of the days that the run marks one after the other; the bar follows them too.
         done: a run whose assets and checks are left out.
     """
-    # The terminal shows progress; the steps' log stands in the UI.
+    # The terminal shows progress; the steps' log is in the UI.
     config = {**(run_config or {}), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     job = defs().resolve_job_def(job_name)
+    catalog = load_catalog(load_settings().sql_dir)
     run_id = str(uuid.uuid4())
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        console=errors,
-        transient=True,
-    )
     if asset_selection:
-        catalog = load_catalog(load_settings().sql_dir)
         job = job.get_subset(
             asset_selection=set(asset_selection), asset_check_selection=set(quick_check_keys(catalog, asset_selection))
         )
@@ -61,7 +231,7 @@ def run_job(
             asset_check_selection=job.asset_layer.asset_graph.asset_check_keys
             - {evaluation.asset_check_key for evaluation in done.get_asset_check_evaluations()},
         )
-    with dg.DagsterInstance.get() as instance, bar:
+    with dg.DagsterInstance.get() as instance, Progress(console=errors, transient=True) as bar:
         # Its storage opens a connection for each of a run's hundreds of events, unless it is told to keep one.
         instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3600, max_overflow=20)
         first, last = days or (date.max, date.max)
@@ -76,13 +246,9 @@ def run_job(
 
         instance.add_event_listener(run_id, advance)
         result = job.execute_in_process(
-            instance=instance,
-            run_config=config,
-            tags=dict(tags or {}),
-            raise_on_error=False,
-            run_id=run_id,
+            instance=instance, run_config=config, tags=dict(tags or {}), raise_on_error=False, run_id=run_id
         )
     # Without a daemon no sensor does it.
     with Database().connect("prune notes") as connection:
-        prune_change_log(connection, load_catalog(load_settings().sql_dir))
+        prune_change_log(connection, catalog)
     return result

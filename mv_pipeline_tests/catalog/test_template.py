@@ -7,8 +7,8 @@ import pytest
 from mv_pipeline.catalog.lint import lint
 from mv_pipeline.catalog.relations import load_catalog
 from mv_pipeline.catalog.template import StartingFileError, write_starting_file
-from mv_pipeline.cli.status import read_status
 from mv_pipeline.migrate.migrate import migrate
+from mv_pipeline.operations.status import read_status
 from mv_pipeline.refresh.views import refresh_view
 from mv_pipeline.settings import PROJECT_ROOT
 

@@ -11,8 +11,8 @@ import pytest
 
 from mv_pipeline.catalog.lint import Rule, lint
 from mv_pipeline.catalog.relations import Header, load_catalog
-from mv_pipeline.cli.status import read_status
 from mv_pipeline.migrate.migrate import migrate
+from mv_pipeline.operations.status import read_status
 from mv_pipeline.settings import PROJECT_ROOT
 from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.docs.generated import DOCS

@@ -1,14 +1,12 @@
-"""`status`: each materialized view with its rows, size, newest day, last refresh and checks, looked at now."""
+"""Each materialized view as it is now: its rows, size, newest day, last refresh and checks."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg import sql
-from rich.table import Table
 
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.checks.rules import view_probes
-from mv_pipeline.cli.tables import new_table
 from mv_pipeline.database.connection import Connection, identifier, one_row
 from mv_pipeline.refresh.views import last_refresh
 from mv_pipeline.settings import TIME_ZONE
@@ -40,38 +38,8 @@ class ViewStatus:
 
 
 def read_status(connection: Connection, catalog: Catalog) -> list[ViewStatus]:
-    """Look at every materialized view, running its checks."""
+    """Read every materialized view, running its checks."""
     return [_read_view(connection, catalog, view) for view in catalog.materialized_views]
-
-
-def as_records(statuses: list[ViewStatus]) -> list[dict[str, object]]:
-    """The statuses as plain data, for JSON."""
-    return [asdict(status) for status in statuses]
-
-
-def as_table(statuses: list[ViewStatus]) -> Table:
-    """The statuses as a table for the terminal."""
-    table = new_table(
-        "Materialized views (times in Asia/Tokyo)",
-        *("view", "rows", "size", "newest day", "last refresh", "seconds", "checks"),
-        right=("rows", "size", "seconds"),
-    )
-    for column in table.columns[:-1]:
-        column.no_wrap = True
-    for status in statuses:
-        total = len(status.checks_passed) + len(status.checks_failed)
-        table.add_row(
-            status.name,
-            f"{status.rows:,}",
-            f"{status.size_bytes / 1024:,.0f} kB",
-            status.newest_day or "",
-            status.last_refresh[:19].replace("T", " ") if status.last_refresh else "never",
-            "" if status.seconds is None else f"{status.seconds:.3f}",
-            f"[red]{len(status.checks_failed)} of {total} failed: {', '.join(status.checks_failed)}[/red]"
-            if status.checks_failed
-            else f"[green]{total} of {total} passed[/green]",
-        )
-    return table
 
 
 def _read_view(connection: Connection, catalog: Catalog, view: Relation) -> ViewStatus:
