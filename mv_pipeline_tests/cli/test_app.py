@@ -1,4 +1,4 @@
-"""The command line as its users run it: a process of its own, its output and its exit code."""
+"""The command line: output and exit code of every command, called in this process; the first ones start a real one."""
 
 import json
 import shutil
@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from mv_pipeline.cli.app import app
 from mv_pipeline.settings import PROJECT_ROOT
+from mv_pipeline_tests.commands import call_command
 from mv_pipeline_tests.conftest import NEWEST_REVISION, create_database, drop_database
 from mv_pipeline_tests.factory import csv_text, line
 from mv_pipeline_tests.processes import run_command
@@ -27,10 +28,10 @@ def storage(server):
 
 @pytest.fixture
 def cli(settings, storage):
-    """Run `mv-pipeline` on the test's home and database."""
+    """Call `mv-pipeline` on the test's home and database."""
 
-    def run(*arguments, code=0, **variables):
-        done = run_command(*arguments, **{"MV_PIPELINE_DAGSTER_URL": storage, **variables})
+    def run(*arguments, code=0, start=call_command, **variables):
+        done = start(*arguments, **{"MV_PIPELINE_DAGSTER_URL": storage, **variables})
         assert done.returncode == code, done.stdout + done.stderr
         return done
 
@@ -50,7 +51,7 @@ def csv_file(tmp_path):
 def test_ingest_loads_a_copy_and_refreshes(cli, csv_file, connection):
     path = csv_file(net_weight=5000)
 
-    done = cli("ingest", "--kind", KIND, path, "--json")
+    done = cli("ingest", "--kind", KIND, path, "--json", start=run_command)
 
     (record,) = json.loads(done.stdout)
     assert (record["file_name"], record["status"], record["rows"]) == ("list.csv", "success", 1)
@@ -118,7 +119,7 @@ def test_an_error_is_one_line_with_the_way_out(cli, arguments, message):
 
 
 def test_debug_shows_where_an_error_came_from(cli):
-    done = cli("--debug", "refresh", code=1)
+    done = cli("--debug", "refresh", code=1, start=run_command)
 
     assert "Traceback (most recent call last)" in done.stderr
     assert "CommandError: Say what to refresh" in done.stderr
@@ -135,7 +136,7 @@ def test_a_fault_of_ours_is_one_line_too_and_names_debug(cli, connection):
 
 
 def test_a_wrong_setting_is_one_line(cli):
-    done = cli("status", code=1, MV_PIPELINE_PORT="no")
+    done = cli("status", code=1, MV_PIPELINE_PORT="no", start=run_command)
 
     assert done.stderr == (
         "mv-pipeline: MV_PIPELINE_PORT: Input should be a valid integer, unable to parse string as an integer\n"
@@ -390,7 +391,7 @@ def test_the_demo_refuses_a_database_that_is_not_the_embedded_one(cli):
     "command",
     [
         *("migrate", "ingest", "refresh", "backfill", "status", "uploads", "calendar", "url", "serve", "metrics"),
-        *("dev", "demo", "doctor", "watch", "proof"),
+        *("dev", "demo", "doctor", "watch", "proof", "diff", "lint", "new"),
     ],
 )
 def test_every_command_has_help(command):
