@@ -217,9 +217,6 @@ class Settings(BaseSettings):
         values["DAGSTER_HOME"] = str(self.dagster_home)
         # The name of every connection that doesn't give itself one: those of Dagster's storage.
         values["PGAPPNAME"] = "mv_pipeline dagster"
-        if self.log_format == "json":
-            # The option --log-format of `dagster api grpc`, which Dagster starts by itself.
-            values["DAGSTER_CLI_API_GRPC_LOG_FORMAT"] = "json"
         # A backfill marks thousands of days; written one by one they cost more than deriving them.
         values["DAGSTER_EVENT_BATCH_SIZE"] = "1000"
         return values

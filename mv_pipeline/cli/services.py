@@ -27,10 +27,10 @@ _STOP_S = 15
 
 
 def check_migrated(connection: Connection, catalog: Catalog) -> None:
-    """Look whether the views stand as their files say, for a role that can't bring them there.
+    """Check that every view is defined as its file says, for a role that can't migrate.
 
     Raises:
-        CommandError: they don't.
+        CommandError: one isn't.
     """
     changes = edited(connection, catalog)
     if changes:
@@ -69,7 +69,9 @@ def serve(settings: Settings, services: Sequence[Service]) -> int:
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     # Sessions of their own: Ctrl-C reaches only this process, which then stops them in order.
     children = [_start(settings, command) for command in commands]
-    relays = [thread for child in children for thread in _relays(child)]
+    relays = [threading.Thread(target=relay, args=(c.stdout, sys.stdout), daemon=True) for c in children if c.stdout]
+    for thread in relays:
+        thread.start()
     try:
         while not stop.wait(0.5):
             if any(child.poll() is not None for child in children):
@@ -86,24 +88,14 @@ def serve(settings: Settings, services: Sequence[Service]) -> int:
 
 def _start(settings: Settings, command: list[str]) -> subprocess.Popen[bytes]:
     """Start a child; if JSON is asked for, what it and its own children write passes through here."""
-    output = subprocess.PIPE if settings.log_format == "json" else None
+    output, errors = (subprocess.PIPE, subprocess.STDOUT) if settings.log_format == "json" else (None, None)
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", *command], cwd=PROJECT_ROOT, start_new_session=True, stdout=output, stderr=output
+        [sys.executable, "-m", *command], cwd=PROJECT_ROOT, start_new_session=True, stdout=output, stderr=errors
     )
 
 
-def _relays(child: subprocess.Popen[bytes]) -> list[threading.Thread]:
-    """Begin to pass on what a child writes, if its output comes here."""
-    ways = ((child.stdout, sys.stdout, "INFO"), (child.stderr, sys.stderr, "WARNING"))
-    threads = [threading.Thread(target=relay, args=way, daemon=True) for way in ways if way[0]]
-    for thread in threads:
-        thread.start()
-    return threads
-
-
 def _command(settings: Settings, service: Service) -> list[str]:
-    log = ["--log-format", "json"] if settings.log_format == "json" else []
-    dagster = [*log, "-w", str(PROJECT_ROOT / "workspace.yaml")]
+    dagster = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
     match service:
         case Service.DAEMON:
             return ["dagster._daemon", "run", *dagster]
@@ -119,10 +111,10 @@ def _command(settings: Settings, service: Service) -> list[str]:
 
 
 def _refuse_taken(port: int, variable: str) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            trial.bind((HOST, port))
         except OSError:
             raise CommandError(f"Port {port} on {HOST} is taken. Stop what uses it, or set {variable}.") from None
 

@@ -1,17 +1,18 @@
 """Logs as JSON lines, for services whose output a log service collects: time, severity, message, exception.
 
-Our own processes write such lines themselves. Dagster's write JSON with names of their own if asked to
-(`--log-format json`), but not from everywhere: a run's console has no such option, nor has what dies with a traceback.
-So whatever a child writes passes through `relay`, which gives every entry the same names.
+Our own processes write such lines themselves. Dagster's can't: `--log-format json` has other names and ends at a run's
+console, since a run whose configuration names no logger takes Dagster's coloured one and `python_logs:
+dagster_handler_config` only adds a handler to it; uvicorn's lines and the traceback of a dying process obey neither. So
+whatever a child writes, in Dagster's usual text format or in none, passes through `relay`.
 """
 
 import contextlib
 import json
 import logging
-import queue
+import os
 import re
-import threading
-from collections.abc import Iterator, Mapping
+import select
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import IO, Any, TextIO
 
@@ -19,28 +20,37 @@ from mv_pipeline.settings import Settings
 
 logger = logging.getLogger("mv_pipeline")
 
-_SEVERITIES = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_TRACEBACK = "Traceback (most recent call last):"
 # As Dagster's console writes it, `time - logger - LEVEL - text`, and as uvicorn does, `LEVEL:  text`.
 _HEAD = re.compile(
-    rf"(?:(?P<time>\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{{4}}) - (?P<logger>\S+) - )?"
-    rf"(?P<severity>{'|'.join(_SEVERITIES)})(?: - |:\s+)(?P<message>.*)"
+    r"(?:(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}) - (?P<logger>\S+) - )?"
+    r"(?P<severity>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?: - |:\s+)"
 )
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_TRACEBACK = "Traceback (most recent call last):"
+_COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
 # Lines that belong together, as those of a traceback, come together.
 _PAUSE_S = 0.2
-_MOST_LINES = 1_000
+_BURST_BYTES = 100_000
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes a record as one JSON line."""
+
+    def format(self, record: logging.LogRecord) -> str:  # noqa: D102
+        time = datetime.fromtimestamp(record.created, UTC).isoformat()
+        entry = {"time": time, "severity": record.levelname, "message": record.getMessage(), "logger": record.name}
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
 
 
 def configure_logs(settings: Settings) -> None:
     """Let this process log to stderr as the settings say; without JSON, as Python does by itself."""
-    if settings.log_format == "text":
-        return
-    handler = logging.StreamHandler()
-    handler.setFormatter(json_formatter())
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    logging.captureWarnings(True)
-    logger.setLevel(logging.INFO)
+    if settings.log_format == "json":
+        handler = logging.StreamHandler()
+        handler.setFormatter(JsonFormatter())
+        logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+        logging.captureWarnings(True)
+        logger.setLevel(logging.INFO)
 
 
 def in_json() -> bool:
@@ -48,114 +58,56 @@ def in_json() -> bool:
     return logger.level != logging.NOTSET
 
 
-def json_formatter() -> logging.Formatter:
-    """A formatter that writes a record as one JSON line."""
-    import structlog  # only who wants JSON waits for it
-
-    return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.add_log_level],
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
-            structlog.processors.format_exc_info,
-            lambda _logger, _method, entry: _renamed(entry),
-            structlog.processors.JSONRenderer(ensure_ascii=False),
-        ],
-    )
-
-
-def _renamed(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Give structlog's fields, which are Dagster's too, the names that log services know."""
-    rest = {name: value for name, value in entry.items() if name not in ("timestamp", "level", "event")}
-    severity = str(entry.get("level", "info")).upper()
-    return {
-        "time": entry.get("timestamp") or _now(),
-        "severity": severity if severity in _SEVERITIES else "INFO",
-        "message": str(entry["event"]),
-        **rest,
-    }
-
-
-def relay(source: IO[bytes], target: TextIO, severity: str) -> None:
+def relay(source: IO[bytes], target: TextIO) -> None:
     """Pass on what a child writes, one JSON line an entry, until it closes its end.
 
-    It never stops reading: a child whose pipe is full would stand still.
+    It never stops reading: a child whose pipe is full would stop working.
 
     Args:
-        source: the child's output.
-        target: where the entries go.
-        severity: of lines that don't say theirs.
+        source: a pipe.
     """
-    lines: queue.Queue[str | None] = queue.Queue(maxsize=10_000)
-    threading.Thread(target=_read, args=(source, lines), daemon=True).start()
-    for entry in _entries(lines, severity):
-        with contextlib.suppress(OSError, ValueError):  # nobody reads any more
-            target.write(json.dumps(entry, ensure_ascii=False) + "\n")
-            target.flush()
+    with source:
+        for burst in _bursts(source.fileno()):
+            entries: list[str] = []
+            for line in burst.splitlines():
+                # JSON is whole in its line, so nothing continues it.
+                if not entries or _HEAD.match(line) or any(text.startswith("{") for text in (line, entries[-1])):
+                    entries.append(line)
+                else:
+                    entries[-1] += f"\n{line}"
+            for entry in filter(str.strip, entries):
+                with contextlib.suppress(OSError, ValueError):  # nobody reads any more
+                    target.write(json.dumps(as_entry(entry), ensure_ascii=False) + "\n")
+                    target.flush()
 
 
-def _read(source: IO[bytes], lines: "queue.Queue[str | None]") -> None:
-    for line in source:
-        lines.put(_COLOUR.sub("", line.decode(errors="replace")).rstrip("\r\n"))
-    lines.put(None)
+def _bursts(pipe: int) -> Iterator[str]:
+    """What comes without a pause, in whole lines."""
+    data = b""
+    while chunk := os.read(pipe, _BURST_BYTES):
+        data += chunk
+        paused = not select.select([pipe], [], [], _PAUSE_S)[0]
+        if paused or len(data) > _BURST_BYTES:
+            cut = len(data) if paused else data.rfind(b"\n") + 1 or len(data)
+            yield _COLOUR.sub(b"", data[:cut]).decode(errors="replace")
+            data = data[cut:]
+    yield _COLOUR.sub(b"", data).decode(errors="replace")
 
 
-def _entries(lines: "queue.Queue[str | None]", severity: str) -> Iterator[dict[str, Any]]:
-    """Put lines together to entries: one that begins none goes on with the text of a moment ago."""
-    pending: list[str] = []
-    while True:
-        try:
-            line = lines.get(timeout=_PAUSE_S if pending else None)
-        except queue.Empty:
-            line = ""
-        if pending and (not line or _begins(line, pending[0]) or len(pending) == _MOST_LINES):
-            yield as_entry("\n".join(pending), severity)
-            pending = []
-        if line is None:
-            return
-        if line:
-            pending.append(line)
-
-
-def _begins(line: str, before: str) -> bool:
-    # JSON is whole in its line, so nothing goes on with it.
-    return any(text.startswith("{") for text in (line, before)) or _HEAD.match(line) is not None
-
-
-def as_entry(text: str, severity: str) -> dict[str, Any]:
-    """Make an entry of one line, or of several that belong together.
-
-    Args:
-        text: JSON with our names or structlog's, a line with time and level, or anything else.
-        severity: if the text doesn't say its own.
-    """
-    entry = _parsed(text)
-    if entry:
-        return entry
+def as_entry(text: str) -> dict[str, Any]:
+    """Make an entry of lines that belong together: our own JSON, or any text."""
+    with contextlib.suppress(ValueError, RecursionError):
+        entry = json.loads(text)
+        if isinstance(entry, dict) and {"time", "severity", "message"} <= entry.keys():
+            return entry
     head = _HEAD.match(text)
-    message, mark, trace = (text[head.start("message") :] if head else text).partition(_TRACEBACK)
+    message, mark, trace = text[head.end() if head else 0 :].partition(_TRACEBACK)
     entry = {
-        "time": _now(),
-        "severity": head["severity"] if head else "ERROR" if mark else severity,
+        "time": datetime.now(UTC).isoformat(),
+        "severity": head["severity"] if head else "ERROR" if mark else "INFO",
         "message": message.strip() or trace.strip().rpartition("\n")[2],
     }
     if head and head["time"]:
         at = datetime.strptime(head["time"], "%Y-%m-%d %H:%M:%S %z")
         entry |= {"time": at.astimezone(UTC).isoformat(), "logger": head["logger"]}
     return {**entry, "exception": mark + trace} if mark else entry
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(entry, dict):
-        return None
-    if "event" in entry and "level" in entry:
-        return _renamed(entry)
-    return entry if {"time", "severity", "message"} <= entry.keys() else None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()

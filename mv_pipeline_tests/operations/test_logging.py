@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mv_pipeline.operations.logging import as_entry, json_formatter, relay
+from mv_pipeline.operations.logging import JsonFormatter, as_entry, relay
 from mv_pipeline_tests.processes import wait_for
 
 TRACE = 'Traceback (most recent call last):\n  File "a.py", line 1, in <module>\n    1 / 0\nZeroDivisionError: by zero'
@@ -18,7 +18,7 @@ TRACE = 'Traceback (most recent call last):\n  File "a.py", line 1, in <module>\
 
 def formatted(level, message, *args, error=None):
     info = (type(error), error, error.__traceback__) if error else None
-    return json.loads(json_formatter().format(logging.LogRecord("plant", level, "a.py", 1, message, args, info)))
+    return json.loads(JsonFormatter().format(logging.LogRecord("plant", level, "a.py", 1, message, args, info)))
 
 
 @pytest.mark.parametrize("severity", ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
@@ -47,7 +47,6 @@ def test_an_exception_is_told_with_its_traceback():
 @pytest.mark.parametrize(
     ("text", "severity", "message"),
     [
-        ('{"event": "ready", "logger": "dagster.daemon", "level": "info", "timestamp": "t"}', "INFO", "ready"),
         ('{"time": "t", "severity": "ERROR", "message": "ours"}', "ERROR", "ours"),
         ("2025-12-11 09:00:00 +0900 - dagster - DEBUG - ingest - started", "DEBUG", "ingest - started"),
         ("2025-12-11 09:00:00 +0900 - dagster - ERROR - two\nlines", "ERROR", "two\nlines"),
@@ -59,24 +58,36 @@ def test_an_exception_is_told_with_its_traceback():
     ],
 )
 def test_whatever_a_child_writes_becomes_an_entry(text, severity, message):
-    entry = as_entry(text, "INFO")
+    entry = as_entry(text)
 
     assert (entry["severity"], entry["message"]) == (severity, message)
     assert entry["time"]
 
 
 def test_a_time_that_is_given_is_kept_and_a_traceback_stands_by_itself():
-    entry = as_entry(f"2025-12-11 09:00:00 +0900 - dagster - ERROR - step failed\n{TRACE}", "INFO")
+    entry = as_entry(f"2025-12-11 09:00:00 +0900 - dagster - ERROR - step failed\n{TRACE}")
 
     assert (entry["time"], entry["logger"]) == ("2025-12-11T00:00:00+00:00", "dagster")
     assert (entry["message"], entry["exception"]) == ("step failed", TRACE)
 
 
+def piped(data):
+    """A pipe that a child writes so much into and then closes."""
+    reading, writing = os.pipe()
+
+    def write():
+        with os.fdopen(writing, "wb") as child:
+            child.write(data)
+
+    threading.Thread(target=write).start()
+    return os.fdopen(reading, "rb")
+
+
 def test_lines_that_come_together_are_one_entry_and_json_is_always_its_own():
-    ready = '{"event": "ready", "level": "info", "timestamp": "t"}'
+    ready = '{"time": "t", "severity": "INFO", "message": "ready"}'
     target = io.StringIO()
 
-    relay(io.BytesIO(f"{ready}\n{TRACE}\n{ready}\n\x1b[31mlast\x1b[0m\n".encode() + b"\xff"), target, "INFO")
+    relay(piped(f"{ready}\n{TRACE}\n{ready}\n\x1b[31mlast\x1b[0m\n".encode() + b"\xff"), target)
 
     found = [json.loads(text) for text in target.getvalue().splitlines()]
     assert [(entry["severity"], entry["message"]) for entry in found] == [
@@ -92,7 +103,7 @@ def test_an_entry_does_not_wait_for_the_next_one():
     reading, writing = os.pipe()
     target = io.StringIO()
     with os.fdopen(reading, "rb") as source, os.fdopen(writing, "wb", 0) as child:
-        thread = threading.Thread(target=relay, args=(source, target, "INFO"))
+        thread = threading.Thread(target=relay, args=(source, target))
         thread.start()
         child.write(b"alone\n")
         wait_for("the entry", target.getvalue)
@@ -102,11 +113,19 @@ def test_an_entry_does_not_wait_for_the_next_one():
     assert json.loads(target.getvalue())["message"] == "alone"
 
 
+def test_a_line_without_an_end_is_passed_on_in_pieces():
+    target = io.StringIO()
+
+    relay(piped(b"x" * 1_000_000), target)
+
+    assert "".join(json.loads(text)["message"] for text in target.getvalue().splitlines()) == "x" * 1_000_000
+
+
 def test_a_child_can_go_on_writing_when_nobody_reads_any_more():
     target = io.StringIO()
     target.close()
     began = time.monotonic()
 
-    relay(io.BytesIO(b"line\n" * 50_000), target, "INFO")
+    relay(piped(b"line\n" * 50_000), target)
 
     assert time.monotonic() - began < 30

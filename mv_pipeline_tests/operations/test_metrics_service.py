@@ -11,6 +11,7 @@ import pytest
 
 from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.migrate.roles import PIPELINE
+from mv_pipeline_tests.commands import call_command
 from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.deploy.conftest import running, wait_until_listening
 from mv_pipeline_tests.factory import csv_text, line
@@ -30,7 +31,7 @@ def plant(settings, server, database, catalog):
     for name, cells in (("good.csv", {"net_weight": 5000}), ("bad.csv", {"net_weight": "x", "amount": "y"})):
         path = settings.home / name
         path.write_text(csv_text([line(**cells)]), encoding="cp932", newline="")
-        subprocess.run([COMMAND, "ingest", "--kind", KIND, path], env=environment, capture_output=True)
+        call_command("ingest", "--kind", KIND, path, MV_PIPELINE_DAGSTER_URL=storage)
     with database.connect() as connection:
         connection.execute(f"CREATE ROLE ms_metrics LOGIN IN ROLE {PIPELINE}")
         connection.execute(f"ALTER ROLE ms_metrics SET role = '{PIPELINE}'")
