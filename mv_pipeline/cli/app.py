@@ -5,6 +5,7 @@ Data goes to stdout, progress and errors to stderr. An error is one line with th
 
 import importlib.metadata
 import sys
+from collections import Counter
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from mv_pipeline.cli.session import (
     console,
     errors,
     migrated_session,
+    print_answer,
     print_json,
     print_records,
     session,
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 # Commands import what only they need when they run: Dagster alone takes over a second.
 
 app = typer.Typer(
-    help="Keeps the plant's materialized views fresh.",
+    help="Keeps the warehouse's materialized views fresh.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -76,12 +78,8 @@ def _check_list(name: str | None) -> str | None:
 
 _LISTS = ", ".join(_list_names())
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-CsvType = Annotated[
-    str | None,
-    typer.Option(help=f"Only this list: {_LISTS}.", autocompletion=_list_names, callback=_check_list),
-]
+_LIST = typer.Option(help=f"What comes from this list: {_LISTS}.", autocompletion=_list_names, callback=_check_list)
 _KIND = typer.Option(help="The CSV kind, as in shogun_flash_receive.", autocompletion=_kind_names, callback=_check_kind)
-Kind = Annotated[str, _KIND]
 
 
 def _show_version(wanted: bool) -> None:
@@ -97,7 +95,7 @@ def options(
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
-    """Keep the plant's materialized views fresh."""
+    """Keep the warehouse's materialized views fresh."""
     sys.excepthook = sys.__excepthook__ if debug else _tell
 
 
@@ -142,11 +140,11 @@ def diff_command(
 
 @app.command("ingest")
 def ingest_command(
-    kind: Kind,
+    kind: Annotated[str, _KIND],
     files: Annotated[list[Path], typer.Argument(help="CSV files; they stay where they are.")],
     as_json: Json = False,
 ) -> None:
-    """Load CSV files and refresh what lies downstream. Exit code 1 if a file was rejected or the run failed."""
+    """Load CSV files and refresh what is downstream. Exit code 1 if a file was rejected or the run failed."""
     from mv_pipeline.cli.runs import ingest_files, require_success
 
     with migrated_session() as (settings, catalog):
@@ -167,10 +165,7 @@ def refresh_command(
         list[str] | None, typer.Argument(help="Views, as in mart.mv_receive_daily.", autocompletion=_view_names)
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every materialized view.")] = False,
-    csv_type: Annotated[
-        str | None,
-        typer.Option(help=f"Every view downstream of this list: {_LISTS}.", autocompletion=_list_names),
-    ] = None,
+    csv_type: Annotated[str | None, _LIST] = None,
     full: Annotated[bool, typer.Option(help="Recompute the rollups from the staging lines first.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -179,23 +174,20 @@ def refresh_command(
 
     if sum(map(bool, (names, every or (full and not names and not csv_type), csv_type))) != 1:
         raise CommandError("Say what to refresh: names, --all, --csv-type, or --full for all from the staging lines.")
-    _check_list(csv_type)
     with migrated_session() as (_, catalog):
         run_id, refreshed = refresh_views(catalog, names or [], csv_type, full=full)
-    if as_json:
-        print_json({"run_id": run_id, "refreshed": refreshed})
-    else:
-        console.print(f"Done: {len(refreshed)} views refreshed by run {run_id}.")
+    answer = {"run_id": run_id, "refreshed": refreshed}
+    print_answer(answer, as_json, f"Done: {len(refreshed)} views refreshed by run {run_id}.")
 
 
 @app.command("backfill")
 def backfill_command(
-    kind: Kind,
+    kind: Annotated[str, _KIND],
     first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")],
     last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day, included.")],
     as_json: Json = False,
 ) -> None:
-    """Derive days of a kind again from raw, and refresh what lies downstream."""
+    """Re-derive days of a kind from raw, and refresh what is downstream."""
     from mv_pipeline.cli.runs import backfill
 
     if last < first:
@@ -261,17 +253,17 @@ def new_command(
     kind: Annotated[NewKind, typer.Argument(help="mv: a materialized view; view: a plain one.")],
     name: Annotated[str, typer.Argument(help="Schema and name, as in mart.mv_receive_by_item.")],
 ) -> None:
-    """Write the SQL file that a new view starts from; it is valid as it stands."""
+    """Write a template SQL file for a new view; it is valid as it is."""
     path = write_starting_file(load_settings().sql_dir, kind, name)
     console.print(f"{path}\nEdit it, then `mv-pipeline lint` and `mv-pipeline migrate`.")
 
 
 @app.command("proof")
 def proof_command(
-    repair: Annotated[bool, typer.Option("--repair", help="Put right what differs; else nothing is changed.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Recompute what differs; else nothing is changed.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare rollups and views with a full recompute from the lines, as every night. Exit code 1 if one differed."""
+    """Compare rollups and views with a full recompute from the lines, as nightly. Exit code 1 if one differed."""
     from mv_pipeline.cli.runs import prove
 
     with migrated_session() as (_, catalog):
@@ -287,9 +279,7 @@ def proof_command(
 
 @app.command("uploads")
 def uploads_command(
-    kind: Annotated[
-        str | None, typer.Option(help="Only this CSV kind's.", autocompletion=_kind_names, callback=_check_kind)
-    ] = None,
+    kind: Annotated[str | None, _KIND] = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="Only those that were rejected.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
     as_json: Json = False,
@@ -307,10 +297,10 @@ def calendar_command(
     month: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m"], help="As in 2025-12; without it, the business date's month.")
     ] = None,
-    csv_type: CsvType = None,
+    csv_type: Annotated[str | None, _LIST] = None,
     as_json: Json = False,
 ) -> None:
-    """Show per day and kind which upload counts, its lines and kg, and which business days nothing has come for."""
+    """Show per day and kind which upload counts, its lines and kg, and which business days have no file."""
     from mv_pipeline.cli.uploads import calendar_records, missing_sentence
     from mv_pipeline.intake.upload_log import read_calendar
 
@@ -335,10 +325,7 @@ def calendar_command(
 def url_command(as_json: Json = False) -> None:
     """Print the database's URL, for psql and dashboards. The embedded server only answers while something holds it."""
     url = load_settings().resolved_database_url()
-    if as_json:
-        print_json({"url": url})
-    else:
-        sys.stdout.write(url + "\n")
+    print_answer({"url": url}, as_json, url)
 
 
 @app.command("dev")
@@ -353,18 +340,14 @@ def dev_command() -> None:
         if migrates:
             _migrate(settings, catalog)
         console.print(f"UI:    http://{HOST}:{settings.port}\nInbox: {settings.inbox_dir}\nCtrl-C stops all.")
-        code = serve(settings, [Service.WEB, Service.DAEMON])
-    if code:
-        raise CommandError("The web UI or the daemon ended by itself; see its last lines above.")
+        serve(settings, [Service.WEB, Service.DAEMON])
 
 
 @app.command("serve")
 def serve_command(service: Annotated[Service, typer.Argument(help="What to run.")]) -> None:
     """Run the daemon, the web UI, the read-only web UI or the metrics alone, for a service manager; never migrate."""
     with migrated_session() as (settings, _):
-        code = serve(settings, [service])
-    if code:
-        raise CommandError(f"The {service} ended by itself; see its last lines above.")
+        serve(settings, [service])
 
 
 @app.command("metrics")
@@ -385,9 +368,7 @@ def demo_command(as_json: Json = False) -> None:
         outcomes = run_demo(settings, catalog)
         with Database().connect("demo") as connection:
             statuses = read_status(connection, catalog)
-    counts = {
-        status: sum(outcome.status == status for outcome in outcomes) for status in ("success", "duplicate", "failed")
-    }
+    counts = Counter(outcome.status for outcome in outcomes)
     if as_json:
         print_json({"uploads": list(map(asdict, outcomes)), "views": list(map(asdict, statuses))})
     else:
@@ -423,14 +404,12 @@ def doctor_command(as_json: Json = False) -> None:
 
 @app.command("watch")
 def watch_command(as_json: Json = False) -> None:
-    """Look for trouble once, from outside the daemon, and tell whoever is to know. Exit code 1 if there is any."""
+    """Check the health once, from outside the daemon, and notify who is to know. Exit code 1 if there is any."""
     from mv_pipeline.cli.watch import watch
 
     look = watch(load_settings())
-    if as_json:
-        print_json([{"title": i.title, "message": i.message, "since": i.opened_at.isoformat()} for i in look.standing])
-    else:
-        console.print(str(look))
+    answer = [{"title": i.title, "message": i.message, "since": i.opened_at.isoformat()} for i in look.standing]
+    print_answer(answer, as_json, str(look))
     if look.standing or look.failed:
         raise typer.Exit(1)
 
@@ -441,7 +420,7 @@ def main() -> None:
 
 
 def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:  # noqa: ARG001  # the signature is the system's
-    """Say an error in a line for each problem: what the user can mend as it is, anything else as a fault of ours."""
+    """Say an error in a line for each problem: what the user can fix as it is, anything else as a fault of ours."""
     problems = error.problems if isinstance(error, OperatorError) else ()
     message = " ".join(str(error).removesuffix("\n".join(problems)).split())
     message = "\n".join([message, *problems])

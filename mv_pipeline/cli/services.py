@@ -49,22 +49,17 @@ class Service(StrEnum):
     METRICS = "metrics"
 
 
-def serve(settings: Settings, services: Sequence[Service]) -> int:
-    """Run the services until one of them ends or Ctrl-C is pressed.
-
-    Returns:
-        0 after Ctrl-C or SIGTERM, 1 if one of them ended by itself.
+def serve(settings: Settings, services: Sequence[Service]) -> None:
+    """Run the services until Ctrl-C or SIGTERM.
 
     Raises:
-        CommandError: a port is taken.
+        CommandError: a port is taken, or a service ended by itself.
     """
     commands = [_command(settings, service) for service in services]
-    stop = threading.Event()
     asked = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # the signature is the system's
         asked.set()
-        stop.set()
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     # Sessions of their own: Ctrl-C reaches only this process, which then stops them in order.
@@ -73,9 +68,8 @@ def serve(settings: Settings, services: Sequence[Service]) -> int:
     for thread in relays:
         thread.start()
     try:
-        while not stop.wait(0.5):
-            if any(child.poll() is not None for child in children):
-                stop.set()
+        while not asked.wait(0.5) and all(child.poll() is None for child in children):
+            pass
     finally:
         for child in children:
             _stop(child)
@@ -83,7 +77,8 @@ def serve(settings: Settings, services: Sequence[Service]) -> int:
             thread.join(_STOP_S)
         for number, handler in before.items():
             signal.signal(number, handler)
-    return 0 if asked.is_set() else 1
+    if not asked.is_set():
+        raise CommandError(f"The {' or the '.join(services)} ended by itself; see its last lines above.")
 
 
 def _start(settings: Settings, command: list[str]) -> subprocess.Popen[bytes]:

@@ -71,6 +71,14 @@ def print_records(records: Sequence[Mapping[str, object]], as_json: bool, title:
     console.print(table, soft_wrap=False)
 
 
+def print_answer(data: object, as_json: bool, text: str) -> None:
+    """Print data as JSON, or what it means as text."""
+    if as_json:
+        print_json(data)
+    else:
+        console.print(text)
+
+
 def print_json(data: object) -> None:
     """Print JSON: weights as numbers, days and paths as text."""
     sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2, default=_plain) + "\n")
