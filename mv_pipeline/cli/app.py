@@ -66,20 +66,15 @@ def _relation_names() -> list[str]:
     return list(load_catalog(load_settings().sql_dir).relations)
 
 
-def _check_kind(name: str | None) -> str | None:
-    return name and find_kind(name).name
-
-
-def _check_list(name: str | None) -> str | None:
+def _check_list(name: str | None) -> None:
     if name and name not in _list_names():
         raise CommandError(f"There is no list “{name}”. The lists are: {', '.join(_list_names())}.")
-    return name
 
 
 _LISTS = ", ".join(_list_names())
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-_LIST = typer.Option(help=f"What comes from this list: {_LISTS}.", autocompletion=_list_names, callback=_check_list)
-_KIND = typer.Option(help="The CSV kind, as in shogun_flash_receive.", autocompletion=_kind_names, callback=_check_kind)
+_LIST = typer.Option(help=f"What comes from this list: {_LISTS}.", autocompletion=_list_names)
+_KIND = typer.Option(help="The CSV kind, as in shogun_flash_receive.", autocompletion=_kind_names)
 
 
 def _show_version(wanted: bool) -> None:
@@ -147,8 +142,9 @@ def ingest_command(
     """Load CSV files and refresh what is downstream. Exit code 1 if a file was rejected or the run failed."""
     from mv_pipeline.cli.runs import ingest_files, require_success
 
+    placed = [(find_kind(kind).name, path) for path in files]
     with migrated_session() as (settings, catalog):
-        outcomes, result = ingest_files(settings, catalog, [(kind, path) for path in files], "command line")
+        outcomes, result = ingest_files(settings, catalog, placed, "command line")
     print_records([asdict(outcome) for outcome in outcomes], as_json, "Uploads")
     if len(outcomes) < len(files):
         raise CommandError(
@@ -174,6 +170,7 @@ def refresh_command(
 
     if sum(map(bool, (names, every or (full and not names and not csv_type), csv_type))) != 1:
         raise CommandError("Say what to refresh: names, --all, --csv-type, or --full for all from the staging lines.")
+    _check_list(csv_type)
     with migrated_session() as (_, catalog):
         run_id, refreshed = refresh_views(catalog, names or [], csv_type, full=full)
     answer = {"run_id": run_id, "refreshed": refreshed}
@@ -304,6 +301,7 @@ def calendar_command(
     from mv_pipeline.cli.uploads import calendar_records, missing_sentence
     from mv_pipeline.intake.upload_log import read_calendar
 
+    _check_list(csv_type)
     lists = [csv_list for csv_list in LISTS if csv_type in (None, csv_list.csv_type)]
     with migrated_session(), Database().connect("calendar") as connection:
         first = (month.date() if month else scalar(connection, "SELECT ref.business_date()")).replace(day=1)

@@ -140,8 +140,8 @@ def kind(project, command):
     """The page's kind and view, put where the page says, and what `migrate` then printed."""
     (entry,) = blocks(KIND, "python")
     (view,) = blocks(KIND, "sql")
-    path = project / "mv_pipeline" / "catalog" / "kinds.py"
-    before, start, rest = path.read_text(encoding="utf-8").partition("KINDS: tuple[Kind, ...] = (\n")
+    path = project / "mv_pipeline" / "catalog" / "csv_kinds.py"
+    before, start, rest = path.read_text(encoding="utf-8").partition("KINDS: tuple[FileKind, ...] = (\n")
     entries, end, after = rest.partition("\n)\n")
     text = "".join((before, start, entries, "\n", textwrap.indent(f"{entry.rstrip()},", "    "), end, after))
     path.write_text(text, encoding="utf-8")
