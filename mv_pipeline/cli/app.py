@@ -188,7 +188,7 @@ def backfill_command(
     from mv_pipeline.cli.runs import backfill
 
     if last < first:
-        raise CommandError("--to lies before --from.")
+        raise CommandError("--to is before --from.")
     with migrated_session() as (_, catalog):
         totals = backfill(catalog, find_kind(kind), first.date(), last.date())
     print_records([totals], as_json, "Backfill")

@@ -211,7 +211,7 @@ def run_job(
 
     Args:
         asset_selection: the assets to materialize; None: all of the job's.
-        title: beside the progress bar.
+        title: of the progress bar.
         days: first and last of the days that the run marks one after the other; the bar follows them too.
         done: a run whose assets and checks are left out.
     """
