@@ -5,7 +5,6 @@ A step tells what the refresh itself knows. What has to be read for people who l
 
 import contextlib
 from collections.abc import Iterator
-from datetime import timedelta
 
 import dagster as dg
 import psycopg
@@ -24,11 +23,6 @@ from mv_pipeline.defs.assets.describe import (
 )
 from mv_pipeline.defs.assets.failures import LOGGED, RETRIES
 from mv_pipeline.refresh.views import last_refresh, log_failure, refresh_view
-
-# The nightly run is due at 00:10; by 01:00 every view has to have been looked at.
-FRESH_BY = dg.FreshnessPolicy.cron(
-    deadline_cron="0 1 * * *", lower_bound_delta=timedelta(hours=1), timezone="Asia/Tokyo"
-)
 
 
 class RefreshConfig(dg.Config):
@@ -59,7 +53,6 @@ def build_materialized_view_asset(*, catalog: Catalog, relation: Relation) -> dg
         f"{observations_link(relation.name, bool(relation.header.picture))}",
         metadata=table_metadata(relation.name),
         code_version=relation.definition_hash[:12],
-        freshness_policy=FRESH_BY,
         retry_policy=RETRIES,
         op_tags=FIRST,
         output_required=relation.header.criticality == "critical",
