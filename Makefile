@@ -8,6 +8,8 @@ VENV := .venv
 UV := $(VENV)/uv/bin/uv
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# A file's tests run in one process, in their order, so that what they share is made once; long files begin first.
+PARALLEL := -n logical --dist loadfile --no-loadscope-reorder --durations=20
 
 .PHONY: help install demo dev test test-long docs screenshots check audit bench refresh-all-mv clean
 
@@ -30,8 +32,8 @@ demo: install ## Made-up files through the real path, then every view in a table
 dev: install ## Server, web UI, sensor and schedule on 127.0.0.1:3000 until Ctrl-C
 	$(RUN)/mv-pipeline dev
 
-test: install ## The whole test suite, on a real PostgreSQL
-	$(RUN)/pytest
+test: install ## The whole test suite, on real PostgreSQL servers, one for each core
+	$(RUN)/pytest $(PARALLEL)
 
 test-long: install ## Over a thousand random histories, and hundreds of kills at random moments; takes long
 	MV_PIPELINE_TESTS_PROFILE=long $(RUN)/pytest mv_pipeline_tests/test_histories.py mv_pipeline_tests/faults

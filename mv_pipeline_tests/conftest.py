@@ -1,4 +1,10 @@
-"""One real PostgreSQL per session, one database per test, copied from a migrated template.
+"""One real PostgreSQL for each worker of pytest-xdist, and on it what a test needs:
+
+- `rolled_back`: a connection in a transaction on the worker's migrated database; nothing that the test does remains.
+  The cheapest, for all that neither commits nor opens a connection of its own.
+- `settings`, `database`, `connection`: a home and a migrated database of the test's own (a copy takes 20 ms),
+  for what commits, runs in a Dagster run or is a command. `use(settings, monkeypatch)` lets the environment name them.
+- `home`: a home with a free port and without any server yet, for `mv-pipeline dev`.
 
 Today is 2025-12-11 in every database, as in the specification's known figures.
 """
@@ -60,7 +66,8 @@ def create_database(server: Settings, template: str = "template0") -> str:
     """Create a database in which today is TODAY, and return its URL."""
     name = f"test_{next(_numbers)}"
     with psycopg.connect(server.resolved_database_url(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        # Measured with 12 MB: 15 to 25 ms, and 20 to 45 ms by the write-ahead log.
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         connection.execute(f"ALTER DATABASE {name} SET mv_pipeline.business_date = '{TODAY}'")
     return f"postgresql://postgres@/{name}?host={server.server_dir}"
 
@@ -87,18 +94,48 @@ def empty_database(server: Settings) -> Iterator[Database]:
     drop_database(server, url)
 
 
-@pytest.fixture
-def settings(server: Settings, template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """A home and a migrated database of the test's own; the environment names both."""
+def clear_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take every setting out of the environment until the end of the test."""
     for name in [name for name in os.environ if name.startswith("MV_PIPELINE_")]:
         monkeypatch.delenv(name)
-    url = create_database(server, template)
-    settings = Settings(home=tmp_path, database_url=url, settle_seconds=0)
+
+
+def use(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Let the environment name these settings and no others until the end of the test, and make their folders."""
+    clear_environment(monkeypatch)
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     prepare_folders(settings)
-    yield settings
+    return settings
+
+
+@pytest.fixture
+def settings(server: Settings, template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """A home and a migrated database of the test's own; the environment names both."""
+    url = create_database(server, template)
+    yield use(Settings(home=tmp_path, database_url=url, settle_seconds=0), monkeypatch)
     drop_database(server, url)
+
+
+@pytest.fixture(scope="session")
+def shared_database(server: Settings, template: str) -> Iterator[Database]:
+    """A migrated database for the tests that leave nothing in it."""
+    url = create_database(server, template)
+    yield Database(url=url)
+    drop_database(server, url)
+
+
+@pytest.fixture(scope="session")
+def shared_connection(shared_database: Database) -> Iterator[Connection]:
+    with shared_database.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def rolled_back(shared_connection: Connection) -> Iterator[Connection]:
+    """A connection to a migrated database, in a transaction that is rolled back at the end of the test."""
+    with shared_connection.transaction(force_rollback=True):
+        yield shared_connection
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """One database for all intake tests, emptied before each: they write to raw, stg and log only, and to copy is slow."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.intake.inbox import prepare_folders
 from mv_pipeline.settings import Settings
-from mv_pipeline_tests.conftest import create_database, drop_database
+from mv_pipeline_tests.conftest import clear_environment, create_database, drop_database
 
 
 @pytest.fixture(scope="package")
@@ -23,8 +22,7 @@ def database_url(server: Settings, template: str) -> Iterator[str]:
 @pytest.fixture
 def settings(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A home of the test's own, and the database without any file in it."""
-    for name in [name for name in os.environ if name.startswith("MV_PIPELINE_")]:
-        monkeypatch.delenv(name)
+    clear_environment(monkeypatch)
     with psycopg.connect(database_url, autocommit=True) as connection:
         for kind in KINDS:
             connection.execute(f"DELETE FROM raw.{kind.name}")

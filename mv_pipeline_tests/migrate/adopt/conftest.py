@@ -1,15 +1,13 @@
 """One running database, built once and copied for each test; `database` and `connection` lead into the copy."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mv_pipeline.database.connection import Database
-from mv_pipeline.intake.inbox import prepare_folders
 from mv_pipeline.settings import Settings
-from mv_pipeline_tests.conftest import create_database, drop_database
+from mv_pipeline_tests.conftest import create_database, drop_database, use
 from mv_pipeline_tests.migrate.adopt import running_database
 
 
@@ -40,10 +38,4 @@ def running(server: Settings, running_template: str) -> Iterator[str]:
 @pytest.fixture
 def settings(running: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A home of the test's own, and the running database; the environment names both."""
-    for name in [name for name in os.environ if name.startswith("MV_PIPELINE_")]:
-        monkeypatch.delenv(name)
-    settings = Settings(home=tmp_path, database_url=running, settle_seconds=0)
-    for name, value in settings.environment().items():
-        monkeypatch.setenv(name, value)
-    prepare_folders(settings)
-    return settings
+    return use(Settings(home=tmp_path, database_url=running, settle_seconds=0), monkeypatch)
