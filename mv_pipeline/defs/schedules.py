@@ -1,5 +1,8 @@
 """The schedules: the night, and the overview. What their runs do is the jobs' business."""
 
+from collections.abc import Sequence
+from datetime import datetime
+
 import dagster as dg
 import psycopg
 
@@ -9,6 +12,8 @@ from mv_pipeline.defs.jobs import NIGHTLY, OVERVIEW
 from mv_pipeline.settings import TIME_ZONE, load_settings
 
 _SHOWN = "mv_pipeline/shown"
+_FIRST_RETRY_S = 600
+_LONGEST_RETRY_S = 6 * 3600
 
 nightly_schedule = dg.ScheduleDefinition(
     name="nightly",
@@ -45,8 +50,32 @@ def build_overview_schedule(catalog: Catalog) -> dg.ScheduleDefinition:
             return dg.SkipReason(f"The database can't be reached: {str(error).strip()}")
         shown = " ".join(map(str, state))
         # A schedule's run_key is unique within one tick only, so the runs there have been are asked.
-        if context.instance.get_runs(dg.RunsFilter(job_name=OVERVIEW, tags={_SHOWN: shown}), limit=1):
-            return dg.SkipReason("Nothing has changed since the pages were renewed.")
-        return dg.RunRequest(tags={_SHOWN: shown})
+        records = context.instance.get_run_records(dg.RunsFilter(job_name=OVERVIEW, tags={_SHOWN: shown}))
+        reason = _reason_to_skip(records, context.scheduled_execution_time)
+        return dg.SkipReason(reason) if reason else dg.RunRequest(tags={_SHOWN: shown})
 
     return overview
+
+
+def _reason_to_skip(records: Sequence[dg.RunRecord], now: datetime) -> str | None:
+    """Why a state needs no run now: it was shown, it is just being shown, or a failed run isn't repeated yet.
+
+    Args:
+        records: the runs that were to show the state, the newest first.
+        now: aware.
+    """
+    if not records:
+        return None
+    newest = records[0]
+    run = f"Run {newest.dagster_run.run_id}"
+    if newest.dagster_run.status is dg.DagsterRunStatus.SUCCESS:
+        return f"Nothing has changed since the pages were renewed. {run} did so."
+    if newest.end_time is None:
+        return f"{run} is renewing the pages."
+    # Longer each time: what fails by its data fails again until somebody has changed something.
+    due = newest.end_time + min(_FIRST_RETRY_S * 2 ** (len(records) - 1), _LONGEST_RETRY_S)
+    if now.timestamp() >= due:
+        return None
+    ended = newest.dagster_run.status.value.lower()
+    at = datetime.fromtimestamp(due, TIME_ZONE)
+    return f"{run} ended as {ended}; it is repeated after {at:%Y-%m-%d %H:%M} (Asia/Tokyo), or when data changes."

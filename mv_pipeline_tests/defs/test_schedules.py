@@ -1,6 +1,6 @@
 """The schedules as ticks: the night is begun whatever there is, the overview only for a state not shown yet."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import dagster as dg
 import pytest
@@ -14,6 +14,7 @@ from mv_pipeline_tests.factory import line, take
 
 RECEIVE = "mart.mv_receive_daily"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+NOW = datetime(2025, 12, 11, 10, 5, tzinfo=TIME_ZONE)
 REFUSED = "postgresql://nobody@127.0.0.1:1/plant"
 
 
@@ -25,23 +26,21 @@ def lasting():
 
 
 @pytest.fixture
-def schedule(settings, lasting):
-    """Evaluate a schedule as the daemon does at a tick."""
+def schedule(settings, lasting, monkeypatch):
+    """Evaluate a schedule as the daemon does at a tick; whether files are due doesn't depend on the real hour."""
+    monkeypatch.setenv("MV_PIPELINE_FILES_DUE_HOUR", "0")
     definitions = defs()
 
-    def tick(name="overview"):
-        with dg.build_schedule_context(
-            instance=lasting, scheduled_execution_time=datetime(2025, 12, 11, 10, 5, tzinfo=TIME_ZONE)
-        ) as context:
+    def tick(name="overview", at=NOW):
+        with dg.build_schedule_context(instance=lasting, scheduled_execution_time=at) as context:
             return definitions.get_repository_def().get_schedule_def(name).evaluate_tick(context)
 
     return tick
 
 
 @pytest.fixture
-def state(schedule, monkeypatch):
+def state(schedule):
     """The state that a tick would show."""
-    monkeypatch.setenv("MV_PIPELINE_FILES_DUE_HOUR", "0")
 
     def read():
         (request,) = schedule().run_requests
@@ -136,6 +135,66 @@ def test_a_picture_that_cannot_be_drawn_is_not_tried_every_five_minutes(tick, co
     connection.execute("ALTER MATERIALIZED VIEW mart.mv_target_card_per_day RENAME COLUMN day_target_ton TO other")
 
     assert [tick(), tick()] == [1, 0]
+
+
+@pytest.fixture
+def ended(schedule, lasting):
+    """Leave behind a run for the state that a tick would show, which ends at NOW plus the minutes."""
+
+    def leave(status, minutes=0):
+        (request,) = schedule(at=NOW + timedelta(days=3650)).run_requests
+        run = lasting.create_run_for_job(defs().resolve_job_def("overview"), tags=request.tags)
+        at = (NOW + timedelta(minutes=minutes)).timestamp()
+        for number, event in enumerate(STATUS_EVENTS[status]):
+            lasting.report_dagster_event(
+                dg.DagsterEvent(event_type_value=event.value, job_name="overview"), run.run_id, timestamp=at + number
+            )
+        return run.run_id
+
+    return leave
+
+
+STARTED = (dg.DagsterEventType.RUN_STARTING, dg.DagsterEventType.RUN_START)
+STATUS_EVENTS = {
+    "success": (*STARTED, dg.DagsterEventType.RUN_SUCCESS),
+    "failure": (*STARTED, dg.DagsterEventType.RUN_FAILURE),
+    "canceled": (*STARTED, dg.DagsterEventType.RUN_CANCELED),
+    "started": STARTED,
+    "starting": STARTED[:1],
+    "not started": (),
+}
+
+
+@pytest.mark.parametrize("status", ["failure", "canceled"])
+def test_a_run_that_ended_badly_is_repeated_later_and_later(schedule, ended, status):
+    """10, 20, 40 minutes …: not at each tick, and not only when data changes."""
+    run = ended(status)
+    soon, later = (schedule(at=NOW + timedelta(minutes=minutes)) for minutes in (5, 15))
+    again = ended(status, minutes=15)
+    soon_again, later_again = (schedule(at=NOW + timedelta(minutes=minutes)) for minutes in (30, 40))
+
+    assert [len(data.run_requests) for data in (soon, later, soon_again, later_again)] == [0, 1, 0, 1]
+    assert f"Run {run} ended as {status}; it is repeated after 2025-12-11 10:15 (Asia/Tokyo)" in soon.skip_message
+    assert f"Run {again} ended as {status}; it is repeated after 2025-12-11 10:40" in soon_again.skip_message
+
+
+@pytest.mark.parametrize("status", ["not started", "starting", "started"])
+def test_a_run_under_way_is_not_doubled(schedule, ended, status):
+    run = ended(status)
+
+    data = schedule(at=NOW + timedelta(days=1))
+
+    assert (data.run_requests, data.skip_message) == ([], f"Run {run} is renewing the pages.")
+
+
+def test_a_repeated_run_that_succeeds_is_the_last(schedule, ended):
+    ended("failure")
+    run = ended("success", minutes=20)
+
+    data = schedule(at=NOW + timedelta(days=1))
+
+    assert not data.run_requests
+    assert data.skip_message == f"Nothing has changed since the pages were renewed. Run {run} did so."
 
 
 def test_both_run_by_themselves_in_tokyo(schedule):
