@@ -263,7 +263,7 @@ def source_view(csv_type: str) -> Relation:
 
 
 class Catalog:
-    """All relations, in an order in which each stands behind what it reads.
+    """All relations, each behind what it reads; so are `materialized_views` and `views`.
 
     Args:
         relations: every view and materialized view.
@@ -299,35 +299,30 @@ class Catalog:
         except graphlib.CycleError as error:
             raise RelationError(f"Relations read each other in a circle: {' → '.join(error.args[1])}.") from None
         self.relations: dict[str, Relation] = {name: by_name[name] for name in order if name in by_name}
+        self.materialized_views = [relation for relation in self.relations.values() if relation.materialized]
+        self.views = [relation for relation in self.relations.values() if not relation.materialized]
+        # Each once, behind what it reads: asked for often, and walking the graph each time grows with its square.
+        self._upstream: dict[str, frozenset[str]] = {}
+        for name in order:
+            direct = self.inputs(name)
+            self._upstream[name] = direct.union(*(self._upstream[other] for other in direct))
 
+        all_optional = {view.name for view in self.materialized_views if view.header.criticality == "optional"}
         for relation in self.materialized_views:
-            optional = self.upstream(relation.name) & {
-                view.name for view in self.materialized_views if view.header.criticality == "optional"
-            }
+            optional = self.upstream(relation.name) & all_optional
             if relation.header.criticality == "critical" and optional:
                 raise RelationError(
                     f"{relation.name} is critical but reads {', '.join(sorted(optional))}, which is optional: "
                     "when that fails, this isn't refreshed and no run fails. Make both critical, or both optional."
                 )
 
-    @property
-    def materialized_views(self) -> list[Relation]:
-        """The materialized views in refresh order."""
-        return [relation for relation in self.relations.values() if relation.materialized]
-
-    @property
-    def views(self) -> list[Relation]:
-        """The plain views, each behind what it reads."""
-        return [relation for relation in self.relations.values() if not relation.materialized]
-
     def inputs(self, name: str) -> frozenset[str]:
         """What a relation or a rollup table reads directly; nothing for any other table."""
         return self._inputs.get(name, frozenset())
 
-    def upstream(self, name: str) -> set[str]:
+    def upstream(self, name: str) -> frozenset[str]:
         """Everything that a relation reads, directly or through others; tables included."""
-        direct = self.inputs(name)
-        return set(direct).union(*(self.upstream(other) for other in direct))
+        return self._upstream.get(name, frozenset())
 
     def downstream(self, name: str) -> list[str]:
         """The views and materialized views that read a relation or table, directly or through others, in order."""
