@@ -20,7 +20,7 @@ from mv_pipeline.checks import bloat
 from mv_pipeline.database.connection import Connection, identifier, one_row, scalar
 from mv_pipeline.intake import cells
 from mv_pipeline.intake.upload_log import missing_days
-from mv_pipeline.migrate.state import is_as_file
+from mv_pipeline.migrate.state import read_decision
 from mv_pipeline.refresh.views import has_concurrent_index, last_refresh
 
 DEFINITION = "definition"
@@ -111,11 +111,12 @@ def definition_probe(relation: Relation) -> Probe:
             [relation.name],
         ).fetchone()
         found = row[0][:_SHOWN_HASH] if row else "none"
-        by_hand = found == wanted and not is_as_file(connection, relation)
-        since = ", changed by hand since, was" if by_hand else ""
+        decision = read_decision(connection, relation)
+        by_hand = decision.action == "swap" and found == wanted
         return _judge(
-            found == wanted and not by_hand,
-            f"Definition {found}{since} found in the database, {wanted} of the file expected.",
+            decision.action == "keep",
+            f"Definition {found} found in the database, {wanted} of the file expected"
+            f"{': ' + decision.reason if decision.reason else ''}.",
             f"Look at `mv-pipeline diff {relation.name}`, then run `mv-pipeline migrate`.",
             {"found": found, "expected": wanted, "changed_by_hand": by_hand},
         )

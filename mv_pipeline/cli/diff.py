@@ -14,7 +14,7 @@ def print_difference(name: str, difference: Difference) -> None:
         console.print(f"{name} stands as its file says.", highlight=False)
         return
     if not (difference.definition or difference.columns):
-        console.print("The definition is the same; its indexes aren't, or something that it reads has changed.")
+        console.print(f"The definition is the same, but {difference.reason}.", highlight=False)
     for line in difference.definition:
         console.print(Text(line, _COLOURS.get(line[:1], "")))
     if difference.columns:

@@ -18,7 +18,7 @@ from mv_pipeline.database.dagster_storage import check_dagster_database
 from mv_pipeline.definitions import defs
 from mv_pipeline.defs.assets.describe import RETENTION, RETENTION_CHECK, asset_key
 from mv_pipeline.intake.inbox import scan
-from mv_pipeline.migrate.state import edited
+from mv_pipeline.migrate.state import describe_drift
 from mv_pipeline.operations.daemon_health import switched_off
 from mv_pipeline.operations.status import read_status
 from mv_pipeline.settings import TIME_ZONE, Settings
@@ -78,15 +78,9 @@ def _database(connection: Connection, catalog: Catalog) -> list[Diagnosis]:
     found = [Diagnosis("ok", f"The database is PostgreSQL {version // 10000}.{version % 10000}.")]
     if connection.execute("SELECT to_regclass('log.relation')").fetchone() == (None,):
         return [*found, Diagnosis("error", "The database is empty. Run `mv-pipeline migrate`.")]
-    changes = edited(connection, catalog)
-    if changes:
-        return [
-            *found,
-            Diagnosis(
-                "error",
-                f"{len(changes)} views differ from their files: {', '.join(changes)}. Run `mv-pipeline migrate`.",
-            ),
-        ]
+    drift = describe_drift(connection, catalog)
+    if drift:
+        return [*found, Diagnosis("error", f"{drift} Run `mv-pipeline migrate`.")]
     for status in read_status(connection, catalog):
         found += [Diagnosis("error", f"{status.name}, {name}: {text}") for name, text in status.checks_failed.items()]
     found += _rejected(connection)

@@ -19,7 +19,7 @@ from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.cli.session import CommandError
 from mv_pipeline.database.connection import Connection
 from mv_pipeline.migrate.roles import OWNER
-from mv_pipeline.migrate.state import edited
+from mv_pipeline.migrate.state import describe_drift
 from mv_pipeline.operations.logging import relay
 from mv_pipeline.settings import HOST, PROJECT_ROOT, Settings
 
@@ -32,11 +32,10 @@ def check_migrated(connection: Connection, catalog: Catalog) -> None:
     Raises:
         CommandError: one isn't.
     """
-    changes = edited(connection, catalog)
-    if changes:
+    drift = describe_drift(connection, catalog)
+    if drift:
         raise CommandError(
-            f"{len(changes)} views differ from their files: {', '.join(changes)}. "
-            f"Run `mv-pipeline migrate` as a member of {OWNER}; {connection.info.user} isn't one."
+            f"{drift} Run `mv-pipeline migrate` as a member of {OWNER}; {connection.info.user} isn't one."
         )
 
 

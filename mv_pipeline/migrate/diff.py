@@ -11,7 +11,8 @@ from psycopg import sql
 
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.database.connection import Connection, Database, identifier, limit_waits, scalar
-from mv_pipeline.migrate import build, state
+from mv_pipeline.migrate import build
+from mv_pipeline.migrate.state import read_decisions
 from mv_pipeline.settings import OperatorError
 
 
@@ -45,6 +46,7 @@ class Difference:
         rows: how many rows change, come or go.
         sample: the first of them, by key.
         swapped: a migration builds it anew, be it only for its indexes or for what it reads.
+        reason: why it does.
     """
 
     definition: list[str] = field(default_factory=list)
@@ -53,6 +55,7 @@ class Difference:
     rows: int = 0
     sample: list[RowChange] = field(default_factory=list)
     swapped: bool = False
+    reason: str = ""
 
 
 def diff(database: Database, catalog: Catalog, name: str, at_most: int = 10) -> Difference:
@@ -65,28 +68,27 @@ def diff(database: Database, catalog: Catalog, name: str, at_most: int = 10) -> 
         at_most: how many rows to show.
 
     Raises:
-        DiffError: no file describes it, it doesn't stand yet, or its file can't be built.
+        DiffError: no file describes it, it doesn't exist yet, or its file can't be built.
     """
     relation = catalog.relations.get(name)
     if relation is None:
         raise DiffError(f"No SQL file describes {name}. Give schema and name, as in mart.mv_receive_daily.")
     with database.connect("diff") as connection, connection.transaction(force_rollback=True):
         limit_waits(connection)
-        existing = state.read_existing(connection, catalog)
-        if name not in existing:
-            raise DiffError(f"{name} doesn't stand yet; `mv-pipeline migrate` creates it.")
-        actions = state.decide(catalog, existing)
-        concerned = {name, *catalog.upstream(name)}
-        names = [other for other in catalog.relations if other in concerned and actions[other] in ("create", "swap")]
-        if name not in names:
+        decisions = read_decisions(connection, catalog)
+        if decisions[name].action == "create":
+            raise DiffError(f"{name} doesn't exist yet; `mv-pipeline migrate` creates it.")
+        if not decisions[name].builds:
             return Difference()
+        concerned = {name, *catalog.upstream(name)}
+        names = [other for other in catalog.relations if other in concerned and decisions[other].builds]
         _, wrong = build.rehearse(connection, catalog, names)
         if wrong:
             raise DiffError("\n".join(wrong.values()))
-        return _compare(connection, relation, at_most)
+        return _compare(connection, relation, decisions[name].reason, at_most)
 
 
-def _compare(connection: Connection, relation: Relation, at_most: int) -> Difference:
+def _compare(connection: Connection, relation: Relation, reason: str, at_most: int) -> Difference:
     old, new = relation.name, build.beside(relation.name)
     before, after = build.columns(connection, old), build.columns(connection, new)
     changed = {
@@ -96,7 +98,7 @@ def _compare(connection: Connection, relation: Relation, at_most: int) -> Differ
     }
     key = [column for column in relation.header.key if column in before.keys() & after.keys()]
     rows, sample = _rows(connection, old, new, key, at_most)
-    return Difference(_definitions(connection, old, new), changed, key, rows, sample, swapped=True)
+    return Difference(_definitions(connection, old, new), changed, key, rows, sample, swapped=True, reason=reason)
 
 
 def _definitions(connection: Connection, old: str, new: str) -> list[str]:

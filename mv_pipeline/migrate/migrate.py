@@ -5,7 +5,7 @@ the rollup reads is swapped in; the rollup is filled in parts; and all other vie
 one transaction. Each part is done whole or not at all, and a migration that was interrupted goes on where it stopped.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import psycopg
@@ -163,11 +163,12 @@ def _carry_out(
         lambda: who_holds(connection, [*catalog.relations]),
     )
     say("refresh")
-    _refresh_stale(connection, catalog, changes(found.actions))
+    changed = {name: decision.action for name, decision in changes(found.decisions).items()}
+    _refresh_stale(connection, catalog, changed)
     return Migration(
         found.revision,
         revise.current(connection),
-        changes(found.actions),
+        changed,
         {name: text for swapped in done for name, text in swapped.compared.items()},
         [*(name for swapped in done for name in swapped.dropped if name in found.retired), *functions],
         {**found.kept, **aside},
@@ -201,8 +202,8 @@ def _finish(
     """Write down what was adopted, clear away what stepped aside, and grant what the roles lack."""
     with connection.transaction():
         limit_waits(connection, lock_timeout=_LOCK_TIMEOUT)
-        for name, action in found.actions.items():
-            if action == "adopt":
+        for name, decision in found.decisions.items():
+            if decision.action == "adopt":
                 record(connection, catalog.relations[name])
         for relation in outdated_comments(connection, catalog.relations.values()):
             describe(connection, relation, relation.name)
@@ -246,7 +247,7 @@ def _fill_rollups(connection: Connection, say: Say) -> None:
                 update_rollup(connection, csv_type, _DAYS_AT_ONCE)
 
 
-def _refresh_stale(connection: Connection, catalog: Catalog, changed: dict[str, Action]) -> None:
+def _refresh_stale(connection: Connection, catalog: Catalog, changed: Iterable[str]) -> None:
     # What was built within a transaction can't tell that transaction's own changes from later ones.
     for name in changed:
         view = catalog.relations[name]

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field, replace
 import psycopg
 import sqlalchemy.exc
 
-from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.sources import SOURCES
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database.connection import Connection, Database, limit_waits, scalar
-from mv_pipeline.migrate import privileges, revise, roles, state, tables
+from mv_pipeline.migrate import privileges, revise, roles, tables
 from mv_pipeline.migrate.adopt import compatibility, obsolete
 from mv_pipeline.migrate.attributes import outdated_comments
 from mv_pipeline.migrate.blockers import find_obstacles
 from mv_pipeline.migrate.shapes import KINDS, Index
-from mv_pipeline.migrate.state import Action
+from mv_pipeline.migrate.state import Decision, changes, read_decisions
 from mv_pipeline.refresh.reference import CLOSURE_DAYS
 
 # A lock's name, as PostgreSQL documents it; nobody waits where there is none.
@@ -55,7 +55,7 @@ class Plan:
         revision: the tables' revision before.
         indexes: what tables that stand lack.
         untracked: tables whose changes nobody notes yet.
-        actions: what becomes of each relation, in the catalogue's order.
+        decisions: what becomes of each relation and why, in the catalogue's order.
         retired: relations to drop.
         kept: retired relations that stay, and why.
         functions: functions to drop.
@@ -67,14 +67,14 @@ class Plan:
     revision: str | None = None
     indexes: list[Index] = field(default_factory=list)
     untracked: list[str] = field(default_factory=list)
-    actions: dict[str, Action] = field(default_factory=dict)
+    decisions: dict[str, Decision] = field(default_factory=dict)
     retired: list[str] = field(default_factory=list)
     kept: dict[str, str] = field(default_factory=dict)
     functions: list[str] = field(default_factory=list)
 
     def rebuilt(self) -> list[str]:
         """The relations that are built beside, in order."""
-        return [name for name, action in self.actions.items() if action in ("create", "swap")]
+        return [name for name, decision in self.decisions.items() if decision.builds]
 
 
 def is_small(connection: Connection, table: str) -> bool:
@@ -111,32 +111,26 @@ def read_plan(database: Database, catalog: Catalog, *, with_roles: bool = False)
         try:
             bound.upgrade()
             tables.create_tables(connection)
-            existing = state.read_existing(connection, catalog)
-            plan = _look_at_views(connection, catalog, plan, existing, fit.missing)
+            plan = _look_at_views(connection, catalog, plan, fit.missing)
         except (psycopg.Error, sqlalchemy.exc.DBAPIError):
             # What doesn't fit can be in the way of looking further.
             if plan.problems:
                 return plan
             raise
-        steps += [*_table_steps(fit, small, plan.untracked), *_view_steps(connection, catalog, plan, existing)]
+        steps += [*_table_steps(fit, small, plan.untracked), *_view_steps(connection, catalog, plan)]
         return replace(plan, steps=steps)
 
 
-def _look_at_views(
-    connection: Connection,
-    catalog: Catalog,
-    plan: Plan,
-    existing: Mapping[str, state.Existing],
-    indexes: list[Index],
-) -> Plan:
-    actions = state.decide(catalog, existing)
+def _look_at_views(connection: Connection, catalog: Catalog, plan: Plan, indexes: list[Index]) -> Plan:
+    decisions = read_decisions(connection, catalog)
     old = obsolete.standing(connection, catalog)
-    kept = obsolete.needed_by(connection, old, [name for name in existing if actions[name] == "swap"])
+    swapped = [name for name, decision in decisions.items() if decision.action == "swap"]
+    kept = obsolete.needed_by(connection, old, swapped)
     plan = replace(
         plan,
         indexes=indexes,
         untracked=tables.untracked(connection),
-        actions=actions,
+        decisions=decisions,
         retired=[name for name in old if name not in kept],
         kept=kept,
         functions=obsolete.functions(connection),
@@ -196,23 +190,18 @@ def _table_steps(fit: compatibility.Fit, small: Mapping[str, bool], untracked: I
         )
 
 
-def _view_steps(
-    connection: Connection, catalog: Catalog, plan: Plan, existing: Mapping[str, state.Existing]
-) -> Iterator[Step]:
+def _view_steps(connection: Connection, catalog: Catalog, plan: Plan) -> Iterator[Step]:
     if scalar(connection, "SELECT NOT EXISTS (SELECT FROM ref.calendar_day)"):
         yield Step("fill the calendar and the holidays", "the calendar is empty", _NONE)
     first = feeders(catalog)
-    names = sorted(state.changes(plan.actions), key=lambda name: name not in first)
-    for name in names:
-        if name not in first:
-            break
-        yield _view_step(catalog, plan, existing, name)
+    due = changes(plan.decisions)
+    yield from (_view_step(catalog.relations[name], due[name]) for name in due if name in first)
     for csv_type, table in ROLLUPS.items():
         noted = [source.table for source in SOURCES if source.csv_type == csv_type and source.table in plan.untracked]
         if noted:
             yield Step(f"fill {table.name}", f"the rows of {', '.join(noted)} aren't rolled up", _NONE)
-    yield from (_view_step(catalog, plan, existing, name) for name in names if name not in first)
-    kept = [catalog.relations[name] for name, action in plan.actions.items() if action == "keep"]
+    yield from (_view_step(catalog.relations[name], due[name]) for name in due if name not in first)
+    kept = [relation for relation in catalog.relations.values() if relation.name not in due]
     for relation in outdated_comments(connection, kept):
         what = f"give the {relation.kind} {relation.name} its file's description as comment"
         yield Step(what, "its file's description has changed", _NONE)
@@ -221,19 +210,8 @@ def _view_steps(
     yield from (Step(f"drop the function {name}", "it is retired", _NONE) for name in plan.functions)
 
 
-def _view_step(catalog: Catalog, plan: Plan, existing: Mapping[str, state.Existing], name: str) -> Step:
-    relation, action, standing = catalog.relations[name], plan.actions[name], existing.get(name)
-    if action == "create" or standing is None:
-        return Step(f"create the {relation.kind} {name}", "it is missing", _NONE)
-    if action == "adopt":
-        return Step(f"adopt the {relation.kind} {name}", "it stands as its file says", _NONE)
-    rebuilt = sorted(relation.dependencies & {*plan.rebuilt()})
-    if standing.definition_hash is None:
-        why = "others have made it, with another definition"
-    elif standing.definition_hash != relation.definition_hash:
-        why = "its file has changed"
-    elif rebuilt:
-        why = f"it reads {', '.join(rebuilt)}"
-    else:
-        why = "somebody has changed it in the database by hand"
-    return Step(f"build the {relation.kind} {name} beside and swap it in", why, _SWAP)
+def _view_step(relation: Relation, decision: Decision) -> Step:
+    view = f"the {relation.kind} {relation.name}"
+    if decision.action == "swap":
+        return Step(f"build {view} beside and swap it in", decision.reason, _SWAP)
+    return Step(f"{decision.action} {view}", decision.reason, _NONE)

@@ -1,7 +1,7 @@
-"""Views and materialized views: what stands in the database, and what each of them needs.
+"""What exists of the views and materialized views, and what each of them needs: the decision and its reason.
 
-The decision is a pure function over names and definitions; how a relation is built and put in its place stands in
-`schema.build` and `schema.swap`.
+The decision is a pure function over names and definitions. Whoever plans, migrates, compares or checks reads it here;
+how a relation is built and swapped in is in `migrate.build` and `migrate.swap`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,72 +21,103 @@ Action = Literal["create", "adopt", "swap", "keep"]
 
 @dataclass(frozen=True)
 class Existing:
-    """A relation that stands in the database.
+    """A relation that exists in the database.
 
     Args:
         definition_hash: the hash of the file that it was made from; None: made by others.
-        as_file: what the database holds is what the file says; None: not looked.
+        as_file: what the database holds is what the file says; None: not compared.
     """
 
     definition_hash: str | None
     as_file: bool | None = None
 
 
-def decide(catalog: Catalog, existing: Mapping[str, Existing]) -> dict[str, Action]:
-    """Decide what each relation needs; what reads one that is swapped is swapped with it.
+@dataclass(frozen=True)
+class Decision:
+    """What a relation needs, and why; a relation that is kept needs nothing, for no reason."""
+
+    action: Action
+    reason: str = ""
+
+    @property
+    def builds(self) -> bool:
+        """True if the relation is built, whether for the first time or anew."""
+        return self.action in ("create", "swap")
+
+
+def decide(catalog: Catalog, existing: Mapping[str, Existing]) -> dict[str, Decision]:
+    """Decide what each relation needs; what reads one that is built is swapped with it.
 
     Args:
         catalog: the relations as the files have them.
-        existing: the relations that stand in the database, by name.
+        existing: the relations that exist in the database, by name.
     """
-    actions: dict[str, Action] = {}
+    decisions: dict[str, Decision] = {}
     for name, relation in catalog.relations.items():
-        standing = existing.get(name)
-        recorded = standing is not None and standing.definition_hash == relation.definition_hash
-        if standing is None:
-            actions[name] = "create"
-        elif any(actions.get(dependency) in ("create", "swap") for dependency in relation.dependencies):
-            actions[name] = "swap"
-        elif standing.as_file is None:
-            actions[name] = "keep" if recorded else "swap"
-        elif standing.as_file:
-            actions[name] = "keep" if recorded else "adopt"
-        else:
-            actions[name] = "swap"
-    return actions
+        built = sorted(other for other in relation.dependencies if other in decisions and decisions[other].builds)
+        decisions[name] = _decide(relation, existing.get(name), built)
+    return decisions
 
 
-def changes(actions: Mapping[str, Action]) -> dict[str, Action]:
-    """The actions that change something."""
-    return {name: action for name, action in actions.items() if action != "keep"}
+def _decide(relation: Relation, existing: Existing | None, built: list[str]) -> Decision:
+    if existing is None:
+        return Decision("create", "it is missing")
+    recorded = existing.definition_hash == relation.definition_hash
+    as_file = recorded if existing.as_file is None else existing.as_file
+    if as_file and not built:
+        return Decision("keep") if recorded else Decision("adopt", "it exists as its file says, which isn't recorded")
+    if as_file:
+        return Decision("swap", f"it reads {', '.join(built)}")
+    if existing.definition_hash is None:
+        return Decision("swap", "others have made it, with another definition")
+    if not recorded:
+        return Decision("swap", "its file has changed")
+    return Decision("swap", "somebody has changed it in the database by hand")
 
 
-def edited(connection: Connection, catalog: Catalog) -> list[str]:
-    """The relations whose files aren't what the database was migrated to, by their hashes alone."""
-    return list(changes(decide(catalog, read_recorded(connection, catalog))))
+def changes(decisions: Mapping[str, Decision]) -> dict[str, Decision]:
+    """The decisions that change something."""
+    return {name: decision for name, decision in decisions.items() if decision.action != "keep"}
 
 
-def read_recorded(connection: Connection, catalog: Catalog) -> dict[str, Existing]:
-    """Read which of the catalogue's relations stand in the database, and what they were made from."""
+def read_decisions(connection: Connection, catalog: Catalog, *, hashes_only: bool = False) -> dict[str, Decision]:
+    """Read what exists and decide what each relation needs.
+
+    Args:
+        connection: what is made for the comparison is rolled back.
+        catalog: the relations as the files have them.
+        hashes_only: compare only the recorded hashes, which is quick and misses what was changed by hand.
+    """
+    return decide(catalog, _read_existing(connection, catalog.relations, hashes_only=hashes_only))
+
+
+def read_decision(connection: Connection, relation: Relation) -> Decision:
+    """As read_decisions, for one relation without regard to what it reads."""
+    existing = _read_existing(connection, {relation.name: relation}, hashes_only=False)
+    return _decide(relation, existing.get(relation.name), [])
+
+
+def _read_existing(
+    connection: Connection, relations: Mapping[str, Relation], *, hashes_only: bool
+) -> dict[str, Existing]:
     rows = connection.execute(
         "SELECT name, r.definition_hash FROM unnest(%s::text[]) AS name LEFT JOIN log.relation AS r USING (name) "
         "WHERE to_regclass(name) IS NOT NULL",
-        [list(catalog.relations)],
-    )
-    return {name: Existing(definition_hash) for name, definition_hash in rows}
-
-
-def read_existing(connection: Connection, catalog: Catalog) -> dict[str, Existing]:
-    """Read what stands, and compare what the database holds with what the files say.
-
-    Args:
-        connection: in a transaction.
-        catalog: the relations as the files have them.
-    """
+        [list(relations)],
+    ).fetchall()
     return {
-        name: Existing(standing.definition_hash, is_as_file(connection, catalog.relations[name]))
-        for name, standing in read_recorded(connection, catalog).items()
+        name: Existing(recorded, None if hashes_only else _is_as_file(connection, relations[name]))
+        for name, recorded in rows
     }
+
+
+def describe_drift(connection: Connection, catalog: Catalog) -> str:
+    """A sentence about the relations that a migration would change, by their hashes; empty: there are none."""
+    drift = changes(read_decisions(connection, catalog, hashes_only=True))
+    if not drift:
+        return ""
+    names = ", ".join(f"{name} ({decision.reason})" for name, decision in drift.items())
+    return f"{len(drift)} views differ from their files: {names}."
 
 
 def kind_of(connection: Connection, name: str) -> str | None:
@@ -100,7 +131,7 @@ def kind_of(connection: Connection, name: str) -> str | None:
     return str(row[0]) if row else None
 
 
-def is_as_file(connection: Connection, relation: Relation) -> bool:
+def _is_as_file(connection: Connection, relation: Relation) -> bool:
     """True if the database holds a relation as its file says: kind, definition, key and indexes.
 
     PostgreSQL prints both definitions, so neither blanks nor a newer server's way of printing make a difference.

@@ -6,7 +6,7 @@ import pytest
 
 from mv_pipeline.catalog.relations import Catalog, Header, Relation
 from mv_pipeline.migrate.migrate import MigrateError, migrate, plan
-from mv_pipeline.migrate.state import Existing, changes, decide
+from mv_pipeline.migrate.state import Decision, Existing, changes, decide
 
 HEADER = Header(description="試験", description_en="A test.", owner="team:data-platform")
 A = Relation("mart.v_a", HEADER, "SELECT ddate FROM ref.calendar_day")
@@ -20,7 +20,7 @@ def standing(*relations: Relation, as_file: bool | None = True) -> dict[str, Exi
 
 
 def test_what_is_missing_is_created():
-    assert decide(CATALOG, {}) == {"mart.v_a": "create", "mart.v_b": "create", "mart.v_c": "create"}
+    assert decide(CATALOG, {}) == dict.fromkeys(CATALOG.relations, Decision("create", "it is missing"))
 
 
 @pytest.mark.parametrize("as_file", [True, None])
@@ -32,21 +32,35 @@ def test_what_stands_as_its_file_says_is_kept(as_file):
 def test_what_changed_is_swapped_with_what_reads_it(as_file):
     changed = {**standing(A, B, C), A.name: Existing("another", as_file)}
 
-    assert changes(decide(CATALOG, changed)) == {"mart.v_a": "swap", "mart.v_b": "swap"}
+    assert changes(decide(CATALOG, changed)) == {
+        "mart.v_a": Decision("swap", "its file has changed"),
+        "mart.v_b": Decision("swap", "it reads mart.v_a"),
+    }
 
 
 def test_what_somebody_changed_by_hand_is_swapped():
-    assert changes(decide(CATALOG, {**standing(A, B), **standing(C, as_file=False)})) == {"mart.v_c": "swap"}
+    by_hand = {**standing(A, B), **standing(C, as_file=False)}
+
+    assert changes(decide(CATALOG, by_hand)) == {
+        "mart.v_c": Decision("swap", "somebody has changed it in the database by hand")
+    }
 
 
 def test_what_others_made_is_swapped_unless_it_is_what_the_file_says():
     theirs = {B.name: Existing(None, True), C.name: Existing(None, False)}
 
-    assert changes(decide(CATALOG, {**standing(A), **theirs})) == {"mart.v_b": "adopt", "mart.v_c": "swap"}
+    assert changes(decide(CATALOG, {**standing(A), **theirs})) == {
+        "mart.v_b": Decision("adopt", "it exists as its file says, which isn't recorded"),
+        "mart.v_c": Decision("swap", "others have made it, with another definition"),
+    }
 
 
 def test_a_file_written_in_another_way_for_the_same_definition_is_only_recorded():
-    assert changes(decide(CATALOG, {**standing(A, B), C.name: Existing("another", True)})) == {"mart.v_c": "adopt"}
+    rewritten = {**standing(A, B), C.name: Existing("another", True)}
+
+    assert changes(decide(CATALOG, rewritten)) == {
+        "mart.v_c": Decision("adopt", "it exists as its file says, which isn't recorded")
+    }
 
 
 def edited(catalog: Catalog, name: str, query: str) -> Catalog:
