@@ -290,7 +290,7 @@ def test_a_view_that_somebody_changed_by_hand_is_found(connection, catalog):
 
     after = probe.look(connection)
     assert (before.passed, after.passed) == (True, False)
-    assert after.message.endswith("expected: somebody has changed it in the database by hand.")
+    assert "expected: somebody has changed it in the database by hand. " in after.message
     assert after.metadata["found"] == after.metadata["expected"]
     assert (before.metadata["changed_by_hand"], after.metadata["changed_by_hand"]) == (False, True)
 
