@@ -5,6 +5,7 @@ import dagster as dg
 from mv_pipeline.catalog.relations import load_catalog
 from mv_pipeline.defs import assets, checks, jobs, schedules, sensors
 from mv_pipeline.defs.assets.retention import build_retention_asset
+from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.defs.resources import database_resource
 from mv_pipeline.operations.retention import apply_retention
 from mv_pipeline.settings import load_settings
@@ -13,7 +14,7 @@ from mv_pipeline.settings import load_settings
 @dg.definitions
 def defs() -> dg.Definitions:
     """Everything that Dagster is to know."""
-    catalog = load_catalog(load_settings().sql_dir)
+    catalog = load_catalog(load_settings().sql_dir, picture_names())
     return dg.Definitions(
         assets=[*assets.build_assets(catalog), build_retention_asset(apply_retention)],
         asset_checks=[

@@ -11,6 +11,7 @@ import pytest
 from mv_pipeline.catalog.lint import lint
 from mv_pipeline.catalog.relations import load_catalog
 from mv_pipeline.definitions import defs
+from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.defs.sensors import changed_request, ingest_request
 from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.migrate.privileges import Privilege, wanted_privileges
@@ -97,7 +98,7 @@ def tons(connection, name):
 
 
 def test_the_lint_has_nothing_against_them(sql_dir):
-    assert lint(sql_dir) == []
+    assert lint(sql_dir, picture_names()) == []
 
 
 def test_migrate_creates_both_with_indexes_and_comments_and_touches_nothing_else(

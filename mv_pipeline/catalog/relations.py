@@ -8,7 +8,7 @@ and of counted sources are made from the CSV kinds in the same form. Nothing her
 import graphlib
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,6 @@ from mv_pipeline.catalog.csv_kinds import KINDS, FileKind
 from mv_pipeline.catalog.dashboards import Dashboard, read_dashboards
 from mv_pipeline.catalog.sources import SOURCES
 from mv_pipeline.catalog.tables import ROLLUPS, TABLES
-from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.settings import OperatorError
 
 RelationKind = Literal["view", "materialized view"]
@@ -191,7 +190,7 @@ def split_file(text: str) -> tuple[str | None, str]:
     return comment.removeprefix("/*"), query
 
 
-def read_relation(path: Path) -> Relation:
+def read_relation(path: Path, pictures: Collection[str] | None = None) -> Relation:
     """Read one SQL file.
 
     Raises:
@@ -218,10 +217,8 @@ def read_relation(path: Path) -> Relation:
     relation = Relation(name, header, query.strip().rstrip(";"), line)
     if relation.materialized and not (header.key and header.criticality):
         raise RelationError(f"{name}: a materialized view's header states its `key` and its `criticality`.")
-    if header.picture not in (None, *picture_names()):
-        raise RelationError(
-            f"{name}: there is no picture “{header.picture}”. The pictures are: {', '.join(picture_names())}."
-        )
+    if header.picture and pictures is not None and header.picture not in pictures:
+        raise RelationError(f"{name}: there is no picture “{header.picture}”. The pictures are: {', '.join(pictures)}.")
     return relation
 
 
@@ -350,8 +347,12 @@ def _rollup_inputs(csv_type: str) -> frozenset[str]:
     return frozenset(source.active for source in SOURCES if source.csv_type == csv_type)
 
 
-def load_catalog(sql_dir: Path) -> Catalog:
+def load_catalog(sql_dir: Path, pictures: Collection[str] | None = None) -> Catalog:
     """Read every SQL file below the folder, and make the views of active rows from the CSV kinds.
+
+    Args:
+        sql_dir: a folder a schema.
+        pictures: the names that a header may give as `picture`; None: any.
 
     Raises:
         RelationError: a file can't be used.
@@ -361,6 +362,6 @@ def load_catalog(sql_dir: Path) -> Catalog:
     if not files:
         raise RelationError(f"There is no SQL file below {sql_dir}; MV_PIPELINE_SQL_DIR names the folder.")
     return Catalog(
-        [*(read_relation(path) for path in files), *made_relations()],
+        [*(read_relation(path, pictures) for path in files), *made_relations()],
         read_dashboards(sql_dir),
     )

@@ -17,7 +17,7 @@ import typer
 from rich.text import Text
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, find_kind
-from mv_pipeline.catalog.relations import Catalog, load_catalog
+from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.template import NewKind, write_starting_file
 from mv_pipeline.cli.services import Service, check_migrated, serve
 from mv_pipeline.cli.session import (
@@ -28,10 +28,12 @@ from mv_pipeline.cli.session import (
     print_answer,
     print_json,
     print_records,
+    read_catalog,
     session,
 )
 from mv_pipeline.database.connection import Database, scalar
 from mv_pipeline.database.dagster_storage import create_dagster_database, hand_over_dagster_database
+from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.migrate.roles import PIPELINE, may_migrate
 from mv_pipeline.operations import logging
 from mv_pipeline.settings import HOST, OperatorError, Settings, load_settings
@@ -59,11 +61,11 @@ def _list_names() -> list[str]:
 
 
 def _view_names() -> list[str]:
-    return [view.name for view in load_catalog(load_settings().sql_dir).materialized_views]
+    return [view.name for view in read_catalog(load_settings()).materialized_views]
 
 
 def _relation_names() -> list[str]:
-    return list(load_catalog(load_settings().sql_dir).relations)
+    return list(read_catalog(load_settings()).relations)
 
 
 def _check_list(name: str | None) -> None:
@@ -108,7 +110,7 @@ def migrate_command(
     from mv_pipeline.cli.migrate import print_migration, print_plan, read_migration_plan
 
     with session() as settings:
-        catalog = load_catalog(settings.sql_dir)
+        catalog = read_catalog(settings)
         if plan:
             print_plan(read_migration_plan(catalog, with_roles=with_roles), as_json)
         else:
@@ -229,7 +231,7 @@ def lint_command(
         if not path.is_file() or not path.resolve().is_relative_to(sql_dir.resolve()):
             raise CommandError(f"{path} is no file below {sql_dir}; MV_PIPELINE_SQL_DIR names the folder.")
     wanted = {path.resolve() for path in files or []}
-    found = [finding for finding in lint(sql_dir) if not wanted or finding.path.resolve() in wanted]
+    found = [finding for finding in lint(sql_dir, picture_names()) if not wanted or finding.path.resolve() in wanted]
     # So that an editor finds it.
     found = [replace(f, path=f.path.relative_to(here)) if f.path.is_relative_to(here) else f for f in found]
     if as_json:
@@ -330,7 +332,7 @@ def url_command(as_json: Json = False) -> None:
 def dev_command() -> None:
     """Start the server, migrate, and run web UI, sensor and schedule until Ctrl-C."""
     with session() as settings:
-        catalog = load_catalog(settings.sql_dir)
+        catalog = read_catalog(settings)
         with Database().connect("dev") as connection:
             migrates = may_migrate(connection)
             if not migrates:
@@ -361,7 +363,7 @@ def demo_command(as_json: Json = False) -> None:
     from mv_pipeline.operations.status import read_status
 
     with session() as settings:
-        catalog = load_catalog(settings.sql_dir)
+        catalog = read_catalog(settings)
         _migrate(settings, catalog)
         outcomes = run_demo(settings, catalog)
         with Database().connect("demo") as connection:
@@ -389,7 +391,7 @@ def doctor_command(as_json: Json = False) -> None:
     from mv_pipeline.cli.doctor import examine
 
     with session() as settings:
-        found = examine(settings, load_catalog(settings.sql_dir))
+        found = examine(settings, read_catalog(settings))
     if as_json:
         print_json([asdict(diagnosis) for diagnosis in found])
     else:

@@ -15,10 +15,10 @@ import dagster as dg
 from rich.progress import Progress
 
 from mv_pipeline.catalog.csv_kinds import FileKind, find_kind
-from mv_pipeline.catalog.relations import Catalog, load_catalog
+from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.checks.recompute import Difference, prove_all
-from mv_pipeline.cli.session import CommandError, errors
+from mv_pipeline.cli.session import CommandError, errors, read_catalog
 from mv_pipeline.database.connection import Connection, Database, scalar
 from mv_pipeline.definitions import defs
 from mv_pipeline.defs.assets.describe import asset_key
@@ -218,7 +218,7 @@ def run_job(
     # The terminal shows progress; the steps' log is in the UI.
     config = {**(run_config or {}), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     job = defs().resolve_job_def(job_name)
-    catalog = load_catalog(load_settings().sql_dir)
+    catalog = read_catalog(load_settings())
     run_id = str(uuid.uuid4())
     if asset_selection:
         job = job.get_subset(

@@ -16,6 +16,7 @@ from mv_pipeline.catalog.relations import Catalog, load_catalog
 from mv_pipeline.database.connection import Database, scalar
 from mv_pipeline.database.dagster_storage import prepare_dagster_home
 from mv_pipeline.database.embedded import running_server
+from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.intake.inbox import prepare_folders
 from mv_pipeline.operations.logging import configure_logs
 from mv_pipeline.settings import OperatorError, Settings, load_settings
@@ -44,6 +45,11 @@ def session() -> Iterator[Settings]:
         yield settings
 
 
+def read_catalog(settings: Settings) -> Catalog:
+    """The relations that the SQL files describe, with the pictures that there are."""
+    return load_catalog(settings.sql_dir, picture_names())
+
+
 @contextlib.contextmanager
 def migrated_session() -> Iterator[tuple[Settings, Catalog]]:
     """A session on a database that `migrate` has been run on, and the relations it should hold.
@@ -55,7 +61,7 @@ def migrated_session() -> Iterator[tuple[Settings, Catalog]]:
         with Database().connect("session") as connection:
             if scalar(connection, "SELECT to_regclass('log.relation') IS NULL"):
                 raise CommandError("Nothing has been created in this database yet. Run `mv-pipeline migrate`.")
-        yield settings, load_catalog(settings.sql_dir)
+        yield settings, read_catalog(settings)
 
 
 def print_records(records: Sequence[Mapping[str, object]], as_json: bool, title: str) -> None:

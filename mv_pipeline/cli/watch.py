@@ -5,8 +5,8 @@ from datetime import datetime
 import dagster as dg
 import psycopg
 
-from mv_pipeline.catalog.relations import Catalog, load_catalog
-from mv_pipeline.cli.session import CommandError, session
+from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.cli.session import CommandError, read_catalog, session
 from mv_pipeline.database.connection import Connection, Database
 from mv_pipeline.database.dagster_storage import check_dagster_database
 from mv_pipeline.definitions import defs
@@ -25,7 +25,7 @@ def watch(settings: Settings) -> Look:
         CommandError: the database hasn't been migrated.
         psycopg.OperationalError: it can't be reached; who is to know has been told.
     """
-    now, catalog = datetime.now(TIME_ZONE), load_catalog(settings.sql_dir)
+    now, catalog = datetime.now(TIME_ZONE), read_catalog(settings)
     try:
         with session(), Database().connect("watch") as connection:
             database_answers(settings, catalog, now)

@@ -5,6 +5,7 @@ import pytest
 from mv_pipeline.catalog.dashboards import DashboardError
 from mv_pipeline.catalog.lint import Rule, lint
 from mv_pipeline.catalog.relations import RelationError, load_catalog
+from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.settings import PROJECT_ROOT
 
 HEADER = """\
@@ -45,7 +46,7 @@ def changed(old, new, text=SOUND):
 
 
 def test_the_projects_own_files_have_no_fault():
-    assert lint(PROJECT_ROOT / "sql") == []
+    assert lint(PROJECT_ROOT / "sql", picture_names()) == []
 
 
 # What stands in mart/mv_x.sql, the line and rule of the one finding, and what wrong and instead say.
@@ -125,7 +126,7 @@ FOUND = [
 
 @pytest.mark.parametrize(("text", "line", "rule", "wrong", "instead"), [*REFUSED, *FOUND])
 def test_a_fault_is_told_with_its_line_and_the_way_out(folder, text, line, rule, wrong, instead):
-    (finding,) = lint(folder({"mart/mv_x": text}))
+    (finding,) = lint(folder({"mart/mv_x": text}), picture_names())
 
     assert (finding.line, finding.rule) == (line, rule)
     assert wrong in finding.wrong
@@ -168,14 +169,14 @@ def test_what_the_catalogue_takes_is_found_all_the_same(folder, text, line, rule
 def test_every_clock_is_found_wherever_it_stands(folder, clock, place):
     query = place if place.startswith("SELECT") else f"SELECT ddate FROM ref.calendar_day WHERE {place}"
 
-    found = lint(folder({"ref/v_x": PLAIN + query.format(clock)}))
+    found = lint(folder({"ref/v_x": PLAIN + query.format(clock)}), picture_names())
 
     assert rules(found) == [(6, Rule.CLOCK)]
 
 
 @pytest.mark.parametrize("call", ["random()", "gen_random_uuid()", "nextval('stg.ids')", "uuidv7()", "current_user"])
 def test_every_volatile_function_is_found(folder, call):
-    (finding,) = lint(folder({"ref/v_x": f"{PLAIN}SELECT ddate, {call} AS t FROM ref.calendar_day"}))
+    (finding,) = lint(folder({"ref/v_x": f"{PLAIN}SELECT ddate, {call} AS t FROM ref.calendar_day"}), picture_names())
 
     assert finding.rule == Rule.VOLATILE
 
@@ -192,7 +193,7 @@ def test_every_volatile_function_is_found(folder, call):
     ],
 )
 def test_what_is_right_is_left_alone(folder, query):
-    assert lint(folder({"mart/mv_x": HEADER + query, "mart/v_y": PLAIN + query})) == []
+    assert lint(folder({"mart/mv_x": HEADER + query, "mart/v_y": PLAIN + query}), picture_names()) == []
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ def test_what_is_right_is_left_alone(folder, query):
 def test_a_name_that_cant_be_is_told(folder, name, wrong):
     text = SOUND if "mv_" in name else PLAIN + QUERY
 
-    (finding,) = lint(folder({name: text}))
+    (finding,) = lint(folder({name: text}), picture_names())
 
     assert (finding.rule, finding.line) == (Rule.FILE_NAME, None)
     assert wrong in finding.wrong
@@ -222,7 +223,7 @@ def test_a_file_that_hides_a_made_view_is_refused(folder):
 
 
 def test_a_field_that_says_nothing_of_a_plain_view_is_told(folder):
-    found = lint(folder({"mart/v_x": SOUND}))
+    found = lint(folder({"mart/v_x": SOUND}), picture_names())
 
     assert rules(found) == [(5, Rule.FIELD), (6, Rule.FIELD)]
 
@@ -236,7 +237,8 @@ def test_all_faults_of_all_files_are_told_in_order(folder):
                 "ref/v_c": PLAIN
                 + "SELECT ddate FROM mart.mv_a JOIN mart.mv_b USING (ddate) JOIN mart.v_d USING (ddate)",
             }
-        )
+        ),
+        picture_names(),
     )
 
     assert [(finding.path.stem, finding.line, finding.rule) for finding in found] == [
@@ -254,8 +256,8 @@ BY_DAY = HEADER + "SELECT slip_date AS ddate FROM {} WHERE slip_date IS NOT NULL
 
 def test_a_materialized_view_that_reads_lines_is_told_where_it_does(folder):
     files = {"mart/v_lines": PLAIN + LINES, "mart/mv_x": BY_DAY.format("mart.v_lines")}
-    (through,) = lint(folder(files))
-    (direct,) = lint(folder({**files, "mart/mv_x": BY_DAY.format("\nraw.shogun_final_yard")}))
+    (through,) = lint(folder(files), picture_names())
+    (direct,) = lint(folder({**files, "mart/mv_x": BY_DAY.format("\nraw.shogun_final_yard")}), picture_names())
 
     assert (through.path.stem, through.line, through.rule) == ("mv_x", 8, Rule.LINES)
     assert "every line of stg.shogun_final_receive, by way of mart.v_lines," in through.wrong
@@ -267,7 +269,7 @@ def test_a_materialized_view_that_reads_lines_is_told_where_it_does(folder):
 def test_a_view_may_read_lines_that_says_why(folder):
     text = BY_DAY.format("mart.v_lines").replace("key:", "reads_lines: the rollup knows no customers\nkey:")
 
-    assert lint(folder({"mart/v_lines": PLAIN + LINES, "mart/mv_x": text})) == []
+    assert lint(folder({"mart/v_lines": PLAIN + LINES, "mart/mv_x": text}), picture_names()) == []
 
 
 def test_reading_another_materialized_view_or_the_rollup_is_reading_no_lines(folder):
@@ -275,7 +277,7 @@ def test_reading_another_materialized_view_or_the_rollup_is_reading_no_lines(fol
     above = HEADER + "SELECT ddate FROM mart.mv_lines"
     rollup = HEADER + "SELECT ddate FROM mart.v_receive_source"
 
-    assert lint(folder({"mart/mv_lines": lines, "mart/mv_a": above, "mart/mv_b": rollup})) == []
+    assert lint(folder({"mart/mv_lines": lines, "mart/mv_a": above, "mart/mv_b": rollup}), picture_names()) == []
 
 
 def test_a_critical_view_over_an_optional_one_is_told(folder):
@@ -287,7 +289,7 @@ def test_a_critical_view_over_an_optional_one_is_told(folder):
         "mart/mv_d": critical.replace("ddate, y", "ddate").replace("ref.calendar_day", "mart.v_b"),
     }
 
-    direct, through = lint(folder(files))
+    direct, through = lint(folder(files), picture_names())
 
     assert (direct.path.stem, direct.line, direct.rule) == ("mv_c", 6, Rule.CRITICALITY)
     assert "reads mart.mv_a, which is optional" in direct.wrong
@@ -308,7 +310,7 @@ def test_a_fault_of_the_dashboards_file_is_told(folder, text, wrong):
     sql_dir = folder({"mart/mv_x": SOUND})
     (sql_dir / "dashboards.yaml").write_text(text, encoding="utf-8")
 
-    (finding,) = lint(sql_dir)
+    (finding,) = lint(sql_dir, picture_names())
 
     assert (finding.path.name, finding.rule) == ("dashboards.yaml", Rule.DASHBOARD)
     assert wrong in finding.wrong
@@ -319,5 +321,5 @@ def test_a_fault_of_the_dashboards_file_is_told(folder, text, wrong):
 def test_a_byte_order_mark_is_no_fault(folder):
     sql_dir = folder({"mart/mv_x": b"\xef\xbb\xbf" + SOUND.encode()})
 
-    assert lint(sql_dir) == []
+    assert lint(sql_dir, picture_names()) == []
     assert "mart.mv_x" in load_catalog(sql_dir).relations

@@ -7,6 +7,7 @@ import pytest
 from mv_pipeline.catalog.lint import lint
 from mv_pipeline.catalog.relations import load_catalog
 from mv_pipeline.catalog.template import StartingFileError, write_starting_file
+from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.operations.status import read_status
 from mv_pipeline.refresh.views import refresh_view
@@ -24,7 +25,7 @@ def test_a_starting_file_passes_the_lint_and_is_created_refreshed_and_checked(sq
     catalog = load_catalog(sql_dir)
 
     assert (materialized, plain) == (sql_dir / "mart" / "mv_new.sql", sql_dir / "ref" / "v_new.sql")
-    assert lint(sql_dir) == []
+    assert lint(sql_dir, picture_names()) == []
     assert migrate(database, catalog).changed == {"mart.mv_new": "create", "ref.v_new": "create"}
     assert refresh_view(connection, catalog.relations["mart.mv_new"]).mode == "concurrently"
     (status,) = [status for status in read_status(connection, catalog) if status.name == "mart.mv_new"]

@@ -11,6 +11,7 @@ import pytest
 
 from mv_pipeline.catalog.lint import Rule, lint
 from mv_pipeline.catalog.relations import Header, load_catalog
+from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.operations.status import read_status
 from mv_pipeline.settings import PROJECT_ROOT
@@ -98,7 +99,7 @@ def test_the_page_explains_every_rule_of_the_lint(rule):
 
 
 def test_the_lint_finds_nothing_in_the_pages_view(view):
-    assert lint(view.parents[1]) == []
+    assert lint(view.parents[1], picture_names()) == []
 
 
 @pytest.fixture

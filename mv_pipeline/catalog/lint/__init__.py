@@ -4,17 +4,24 @@ Here belongs what can be told from the files alone. What `load_catalog` refuses 
 are faults that would only show in the data. Nothing here opens a connection, and nothing is written.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mv_pipeline.catalog.lint.files import Folder, SqlFile
 from mv_pipeline.catalog.lint.findings import Finding, Rule, listed
-from mv_pipeline.catalog.lint.headers import VIEW_SCHEMAS, header_faults, index_faults, name_faults
+from mv_pipeline.catalog.lint.headers import (
+    VIEW_SCHEMAS,
+    header_faults,
+    index_faults,
+    key_faults,
+    name_faults,
+    picture_faults,
+)
 from mv_pipeline.catalog.lint.queries import query_faults
 from mv_pipeline.catalog.lint.references import (
     circle_faults,
     criticality_faults,
     dashboard_faults,
-    key_faults,
     line_faults,
     reference_faults,
 )
@@ -22,8 +29,13 @@ from mv_pipeline.catalog.lint.references import (
 __all__ = ["Finding", "Rule", "lint"]
 
 
-def lint(sql_dir: Path) -> list[Finding]:
-    """Find every fault of every SQL file below the folder, and of the file of dashboards; by file and line."""
+def lint(sql_dir: Path, pictures: Sequence[str]) -> list[Finding]:
+    """Find every fault of every SQL file below the folder, and of the file of dashboards; by file and line.
+
+    Args:
+        sql_dir: a folder a schema.
+        pictures: the names that a header may give as `picture`.
+    """
     paths = sorted(sql_dir.rglob("*.sql"))
     files = [SqlFile(path) for path in paths if path.parent.parent == sql_dir]
     found = [
@@ -39,9 +51,10 @@ def lint(sql_dir: Path) -> list[Finding]:
     ]
     folder = Folder(files)
     for file in files:
-        for faults in (name_faults, header_faults, query_faults, index_faults):
+        for faults in (name_faults, header_faults, key_faults, query_faults, index_faults):
             found += faults(file)
-        for folder_faults in (reference_faults, line_faults, key_faults, criticality_faults):
+        found += picture_faults(file, pictures)
+        for folder_faults in (reference_faults, line_faults, criticality_faults):
             found += folder_faults(file, folder)
     found += [*circle_faults(folder), *dashboard_faults(sql_dir, folder)]
     return sorted(set(found), key=lambda finding: (finding.path, finding.line or 0, finding.rule, finding.wrong))

@@ -25,7 +25,6 @@ class Rule(StrEnum):
     CLOCK = "clock"
     VOLATILE = "volatile"
     LINES = "lines"
-    NULLABLE_KEY = "nullable-key"
     CIRCLE = "circle"
     DASHBOARD = "dashboard"
 

@@ -2,14 +2,13 @@
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pydantic import ValidationError
 
 from mv_pipeline.catalog.lint.files import SqlFile
 from mv_pipeline.catalog.lint.findings import Finding, Rule, listed, one_line
 from mv_pipeline.catalog.relations import Header, made_relations
-from mv_pipeline.defs.pictures import picture_names
 
 VIEW_SCHEMAS = ("kpi", "mart", "ref", "stg")
 NAME_PATTERN = re.compile(r"(mv|v)_[a-z0-9_]+")
@@ -86,13 +85,17 @@ def header_faults(file: SqlFile) -> Iterator[Finding]:
                 f"`{name}` says nothing of a plain view.",
                 "Leave it out, or name the file mv_… to make it a materialized view.",
             )
+
+
+def picture_faults(file: SqlFile, pictures: Sequence[str]) -> Iterator[Finding]:
+    """Find a picture that nobody draws."""
     picture = file.fields.get("picture")
-    if picture is not None and picture not in picture_names():
+    if picture is not None and picture not in pictures:
         yield file.finding(
             file.line_of("picture"),
             Rule.PICTURE,
             f"There is no picture “{picture}”.",
-            f"Write one of {listed(picture_names())}, or leave it out.",
+            f"Write one of {listed(pictures)}, or leave it out.",
         )
 
 
@@ -167,3 +170,17 @@ def index_faults(file: SqlFile) -> Iterator[Finding]:
             if len(set(columns)) < len(columns):
                 shown = f"[{', '.join(columns)}]"
                 yield file.finding(file.line_of(field), rule, f"{shown} names a column twice.", "Name it once.")
+
+
+def key_faults(file: SqlFile) -> Iterator[Finding]:
+    """Find columns of the key that aren't in the SELECT; whether one can be NULL is found in the rows, at the build."""
+    if not file.materialized or file.output is None:
+        return
+    for column in dict.fromkeys(file.key):
+        if column not in file.output:
+            yield file.finding(
+                file.line_of("key"),
+                Rule.KEY,
+                f"The key's column “{column}” isn't in the SELECT.",
+                f"Its columns are {listed(file.output)}.",
+            )

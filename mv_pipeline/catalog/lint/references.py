@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import sqlglot
-from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from mv_pipeline.catalog.dashboards import FILE_NAME, DashboardError, read_dashboards
 from mv_pipeline.catalog.lint.files import Folder, SqlFile
 from mv_pipeline.catalog.lint.findings import Finding, Rule, listed, one_line, sql_reason
-from mv_pipeline.catalog.nullability import why_null
 from mv_pipeline.catalog.tables import ROLLUPS
 
 
@@ -98,34 +96,6 @@ def line_faults(file: SqlFile, folder: Folder) -> Iterator[Finding]:
 
 def _holds_lines(name: str, folder: Folder) -> bool:
     return name.split(".")[0] in ("raw", "stg") and name not in folder.files and name not in folder.made
-
-
-def key_faults(file: SqlFile, folder: Folder) -> Iterator[Finding]:
-    """Find columns of the key that aren't in the SELECT, or can be NULL."""
-    if not file.materialized or file.output is None:
-        return
-    for column in dict.fromkeys(file.key):
-        if column not in file.output:
-            yield file.finding(
-                file.line_of("key"),
-                Rule.KEY,
-                f"The key's column “{column}” isn't in the SELECT.",
-                f"Its columns are {listed(file.output)}.",
-            )
-            continue
-        reason = why_null(file.name, column, folder.relations)
-        if reason:
-            yield file.finding(
-                file.query_line(_projection(file, column)),
-                Rule.NULLABLE_KEY,
-                f"The key's column “{column}” can be NULL: {reason}.",
-                f"Take it from where it is always there, write coalesce({column}, …), "
-                f"or keep such rows out with WHERE … IS NOT NULL.",
-            )
-
-
-def _projection(file: SqlFile, column: str) -> exp.Expr | None:
-    return next((node for node in file.tree.selects if node.alias_or_name == column), None) if file.tree else None
 
 
 def criticality_faults(file: SqlFile, folder: Folder) -> Iterator[Finding]:
