@@ -124,15 +124,15 @@ def diff_command(
     as_json: Json = False,
 ) -> None:
     """Show what a changed SQL file would change: definition, columns, and a sample of rows."""
-    from mv_pipeline.cli.diff import print_difference
+    from mv_pipeline.cli.migrate import print_diff
     from mv_pipeline.migrate.diff import diff
 
     with migrated_session() as (_, catalog):
-        difference = diff(Database(), catalog, name, rows)
+        found = diff(Database(), catalog, name, rows)
     if as_json:
-        print_json(asdict(difference))
+        print_json(asdict(found))
     else:
-        print_difference(name, difference)
+        print_diff(name, found)
 
 
 @app.command("ingest")

@@ -1,16 +1,20 @@
-"""`migrate`: showing what a migration would do, and what it did."""
+"""`migrate` and `diff`: showing what a migration would do, and what it did."""
 
 import json
 import sys
 from dataclasses import asdict
 
+from rich.text import Text
+
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.cli.session import console, errors, new_table
 from mv_pipeline.database.connection import Database
+from mv_pipeline.migrate.diff import RelationDiff, RowChange
 from mv_pipeline.migrate.migrate import Migration
 from mv_pipeline.migrate.migrate import plan as look
 from mv_pipeline.migrate.plan import Plan
 
+_COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 NOTHING = "Nothing to do: the database is up to date."
 
 
@@ -70,3 +74,36 @@ def _print_remarks(remarks: list[str]) -> None:
 
 def _print_json(data: object) -> None:
     sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2, default=str) + "\n")
+
+
+def print_diff(name: str, diff: RelationDiff) -> None:
+    """Print the definitions, columns and rows that differ."""
+    if not diff.swapped:
+        console.print(f"{name} stands as its file says.", highlight=False)
+        return
+    if not (diff.definition or diff.columns):
+        console.print(f"The definition is the same, but {diff.reason}.", highlight=False)
+    for line in diff.definition:
+        console.print(Text(line, _COLOURS.get(line[:1], "")))
+    if diff.columns:
+        table = new_table("Columns", "column", "as it stands", "as its file says")
+        for column, (before, after) in diff.columns.items():
+            table.add_row(column, before or "–", after or "–")
+        console.print(table)
+    if not diff.rows:
+        console.print("No row changes.", highlight=False)
+        return
+    table = new_table(f"{diff.rows} rows change; the first {len(diff.sample)}", "row", "change")
+    for row in diff.sample:
+        table.add_row(*(Text(text) for text in _row(row, diff.key)))
+    console.print(table)
+
+
+def _row(row: RowChange, key: list[str]) -> tuple[str, str]:
+    known = row.before or row.after or {}
+    label = ", ".join(f"{name}={known[name]}" for name in key or known)
+    if row.before is None:
+        return label, "comes"
+    if row.after is None:
+        return label, "goes"
+    return label, "; ".join(f"{name}: {row.before.get(name)} → {row.after.get(name)}" for name in row.columns())

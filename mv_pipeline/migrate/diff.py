@@ -36,7 +36,7 @@ class RowChange:
 
 
 @dataclass(frozen=True)
-class Difference:
+class RelationDiff:
     """What a migration would change about one relation.
 
     Args:
@@ -58,7 +58,7 @@ class Difference:
     reason: str = ""
 
 
-def diff(database: Database, catalog: Catalog, name: str, at_most: int = 10) -> Difference:
+def diff(database: Database, catalog: Catalog, name: str, at_most: int = 10) -> RelationDiff:
     """Compare a relation that stands with its file, and with the files of what it reads.
 
     Args:
@@ -79,7 +79,7 @@ def diff(database: Database, catalog: Catalog, name: str, at_most: int = 10) -> 
         if decisions[name].action == "create":
             raise DiffError(f"{name} doesn't exist yet; `mv-pipeline migrate` creates it.")
         if not decisions[name].builds:
-            return Difference()
+            return RelationDiff()
         concerned = {name, *catalog.upstream(name)}
         names = [other for other in catalog.relations if other in concerned and decisions[other].builds]
         _, wrong = build.rehearse(connection, catalog, names)
@@ -88,7 +88,7 @@ def diff(database: Database, catalog: Catalog, name: str, at_most: int = 10) -> 
         return _compare(connection, relation, decisions[name].reason, at_most)
 
 
-def _compare(connection: Connection, relation: Relation, reason: str, at_most: int) -> Difference:
+def _compare(connection: Connection, relation: Relation, reason: str, at_most: int) -> RelationDiff:
     old, new = relation.name, build.beside(relation.name)
     before, after = build.columns(connection, old), build.columns(connection, new)
     changed = {
@@ -98,7 +98,7 @@ def _compare(connection: Connection, relation: Relation, reason: str, at_most: i
     }
     key = [column for column in relation.header.key if column in before.keys() & after.keys()]
     rows, sample = _rows(connection, old, new, key, at_most)
-    return Difference(_definitions(connection, old, new), changed, key, rows, sample, swapped=True, reason=reason)
+    return RelationDiff(_definitions(connection, old, new), changed, key, rows, sample, swapped=True, reason=reason)
 
 
 def _definitions(connection: Connection, old: str, new: str) -> list[str]:

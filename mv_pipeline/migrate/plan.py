@@ -103,21 +103,21 @@ def read_plan(database: Database, catalog: Catalog, *, with_roles: bool = False)
             roles.act_as_owner(connection)
         plan = Plan(revision=revise.current(connection))
         with connection.transaction(force_rollback=True):
-            fit = compatibility.look(connection)
-        plan.remarks.extend(fit.remarks)
-        plan.problems.extend([*fit.misfits, *_occupied(connection, catalog)])
+            report = compatibility.read_report(connection)
+        plan.remarks.extend(report.remarks)
+        plan.problems.extend([*report.misfits, *_occupied(connection, catalog)])
         steps = [*_role_steps(connection, catalog, with_roles=with_roles), *_revision_steps(connection)]
-        small = {index.table: is_small(connection, index.table) for index in fit.missing}
+        small = {index.table: is_small(connection, index.table) for index in report.missing}
         try:
             bound.upgrade()
             tables.create_tables(connection)
-            plan = _look_at_views(connection, catalog, plan, fit.missing)
+            plan = _look_at_views(connection, catalog, plan, report.missing)
         except (psycopg.Error, sqlalchemy.exc.DBAPIError):
             # What doesn't fit can be in the way of looking further.
             if plan.problems:
                 return plan
             raise
-        steps += [*_table_steps(fit, small, plan.untracked), *_view_steps(connection, catalog, plan)]
+        steps += [*_table_steps(report, small, plan.untracked), *_view_steps(connection, catalog, plan)]
         return replace(plan, steps=steps)
 
 
@@ -165,7 +165,7 @@ def _role_steps(connection: Connection, catalog: Catalog, *, with_roles: bool) -
         yield Step(f"create the role {role}", why, _NONE)
     for name, role in privileges.misowned(connection, catalog).items():
         yield Step(f"give {name} to {role}", why, "ACCESS EXCLUSIVE")
-    granted, revoked = privileges.compare(connection, catalog)
+    granted, revoked = privileges.compare_privileges(connection, catalog)
     if granted or revoked:
         yield Step(f"grant {len(granted)} privileges and revoke {len(revoked)}", why, _NONE)
 
@@ -175,10 +175,12 @@ def _revision_steps(connection: Connection) -> Iterator[Step]:
         yield Step(f"revision {revision.number}: {revision.title}", "not applied yet", _NONE)
 
 
-def _table_steps(fit: compatibility.Fit, small: Mapping[str, bool], untracked: Iterable[str]) -> Iterator[Step]:
-    yield from (Step(f"adopt the table {name}", "it stands and fits", _NONE) for name in fit.adopted)
-    yield from (Step(f"create the table {name}", "it is missing", _NONE) for name in fit.created)
-    for index in fit.missing:
+def _table_steps(
+    report: compatibility.CompatibilityReport, small: Mapping[str, bool], untracked: Iterable[str]
+) -> Iterator[Step]:
+    yield from (Step(f"adopt the table {name}", "it stands and fits", _NONE) for name in report.adopted)
+    yield from (Step(f"create the table {name}", "it is missing", _NONE) for name in report.created)
+    for index in report.missing:
         what, columns = "key" if index.unique else "index", ", ".join(index.columns)
         how, lock = ("", "SHARE") if small[index.table] else (" concurrently", "SHARE UPDATE EXCLUSIVE")
         yield Step(f"add the {what} {index.name} ({columns}) to {index.table}{how}", "it is missing", lock)
@@ -186,7 +188,7 @@ def _table_steps(fit: compatibility.Fit, small: Mapping[str, bool], untracked: I
         yield Step(
             f"add triggers to {name}",
             "its changes aren't noted; its rows count as changed",
-            _NONE if name in fit.created else "SHARE ROW EXCLUSIVE",
+            _NONE if name in report.created else "SHARE ROW EXCLUSIVE",
         )
 
 

@@ -149,7 +149,7 @@ def hand_over(connection: Connection, catalog: Catalog) -> dict[str, str]:
     return {name: role for (_, name), role in changed.items()}
 
 
-def compare(connection: Connection, catalog: Catalog) -> tuple[list[Privilege], list[Privilege]]:
+def compare_privileges(connection: Connection, catalog: Catalog) -> tuple[list[Privilege], list[Privilege]]:
     """What pipeline and reader lack, and what they have too much of on our objects."""
     wanted = wanted_privileges(catalog, has_maintain(connection))
     ours = {(privilege.kind, privilege.name) for privilege in wanted}
@@ -166,7 +166,7 @@ def grant(connection: Connection, catalog: Catalog) -> tuple[list[Privilege], li
     connection.execute(
         sql.SQL("REVOKE CREATE ON SCHEMA {} FROM PUBLIC").format(sql.SQL(", ").join(map(sql.Identifier, SCHEMAS)))
     )
-    granted, revoked = compare(connection, catalog)
+    granted, revoked = compare_privileges(connection, catalog)
     for verb, preposition, privileges in (("GRANT", "TO", granted), ("REVOKE", "FROM", revoked)):
         for privilege in privileges:
             connection.execute(

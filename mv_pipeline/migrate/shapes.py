@@ -87,7 +87,7 @@ class Index:
 
 
 @dataclass(frozen=True)
-class Fit:
+class TableComparison:
     """How a table that stands fits its shape: a sentence for each misfit, and the indexes that it lacks."""
 
     misfits: list[str]
@@ -102,7 +102,7 @@ class _Column:
     filled: bool
 
 
-def compare(connection: Connection, shape: Shape) -> Fit:
+def compare_table(connection: Connection, shape: Shape) -> TableComparison:
     """Hold a table that stands against its shape.
 
     Args:
@@ -112,7 +112,7 @@ def compare(connection: Connection, shape: Shape) -> Fit:
     kind = scalar(connection, "SELECT relkind::text FROM pg_class WHERE oid = %s::regclass", [shape.name])
     if kind not in ("r", "p"):
         what = KINDS.get(kind, "relation of another kind")
-        return Fit([f"{shape.name} is a {what}. Rename it: a table of this name is needed."], [])
+        return TableComparison([f"{shape.name} is a {what}. Rename it: a table of this name is needed."], [])
     with connection.transaction(force_rollback=True):
         connection.execute(sql.SQL("CREATE TEMP TABLE {} {}").format(sql.Identifier(_SIDE), shape.body))
         wanted = _columns(connection, _SIDE)
@@ -130,7 +130,7 @@ def compare(connection: Connection, shape: Shape) -> Fit:
         for columns in shape.indexes
         if set(columns) <= found.keys() and not _has_index(standing, columns)
     ]
-    return Fit(misfits, missing)
+    return TableComparison(misfits, missing)
 
 
 def _columns(connection: Connection, table: str) -> dict[str, _Column]:

@@ -10,7 +10,7 @@ from psycopg import sql
 from mv_pipeline.catalog.tables import KING, ROLLUPS, TABLES
 from mv_pipeline.database.connection import Connection, scalar
 from mv_pipeline.migrate import revise, tables
-from mv_pipeline.migrate.shapes import Index, Shape, compare
+from mv_pipeline.migrate.shapes import Index, Shape, compare_table
 
 _PEOPLES = {table.name for table in TABLES if table.maintained_by == "people"}
 _RETURNS = {"ref.business_date()": "date", "ref.king_date(text)": "date"}
@@ -18,8 +18,8 @@ PLAN_TABLE = "mart.daily_target_plan"
 
 
 @dataclass(frozen=True)
-class Fit:
-    """How the tables of a database fit.
+class CompatibilityReport:
+    """How the tables of a database report.
 
     Args:
         adopted: tables that stand and aren't this project's yet.
@@ -36,7 +36,7 @@ class Fit:
     remarks: list[str] = field(default_factory=list)
 
 
-def look(connection: Connection) -> Fit:
+def read_report(connection: Connection) -> CompatibilityReport:
     """Hold the tables that stand against those that are wanted.
 
     Args:
@@ -45,7 +45,8 @@ def look(connection: Connection) -> Fit:
     first = revise.current(connection) is None
     shapes = [*(_base_shapes() if first else []), *tables.shapes()]
     partitions = [table.name for table in ROLLUPS.values()]
-    fit = Fit(created=[name for name in partitions if scalar(connection, "SELECT to_regclass(%s) IS NULL", [name])])
+    missing = [name for name in partitions if scalar(connection, "SELECT to_regclass(%s) IS NULL", [name])]
+    report = CompatibilityReport(created=missing)
     # A kind's table takes its ids from a sequence, which has to be there to compare the two.
     connection.execute("CREATE SCHEMA IF NOT EXISTS stg")
     standing = {
@@ -54,20 +55,20 @@ def look(connection: Connection) -> Fit:
     tables.create_sequences(connection)
     for shape in shapes:
         if shape.name not in standing:
-            fit.created.append(shape.name)
+            report.created.append(shape.name)
             continue
-        found = compare(connection, shape)
-        fit.misfits.extend(found.misfits)
-        fit.missing.extend(found.missing)
+        found = compare_table(connection, shape)
+        report.misfits.extend(found.misfits)
+        report.missing.extend(found.missing)
         if first:
-            fit.adopted.append(shape.name)
+            report.adopted.append(shape.name)
     if first:
-        fit.misfits.extend(_function_misfits(connection))
-        if not fit.misfits:
-            fit.remarks.extend(
-                [*_function_remarks(connection), *_plan_remarks(connection, fit), *_king_remarks(connection, fit)]
+        report.misfits.extend(_function_misfits(connection))
+        if not report.misfits:
+            report.remarks.extend(
+                [*_function_remarks(connection), *_plan_remarks(connection, report), *_king_remarks(connection, report)]
             )
-    return fit
+    return report
 
 
 def _base_shapes() -> list[Shape]:
@@ -99,8 +100,8 @@ def _function_remarks(connection: Connection) -> list[str]:
     return [f"{name} stands already; it gets the body that the views here were written for." for (name,) in rows]
 
 
-def _plan_remarks(connection: Connection, fit: Fit) -> list[str]:
-    if PLAN_TABLE not in fit.adopted:
+def _plan_remarks(connection: Connection, report: CompatibilityReport) -> list[str]:
+    if PLAN_TABLE not in report.adopted:
         return []
     days = connection.execute(
         "SELECT ddate::date::text FROM mart.daily_target_plan WHERE ddate IS NOT NULL "
@@ -114,8 +115,8 @@ def _plan_remarks(connection: Connection, fit: Fit) -> list[str]:
     ]
 
 
-def _king_remarks(connection: Connection, fit: Fit) -> list[str]:
-    if KING.name not in fit.adopted:
+def _king_remarks(connection: Connection, report: CompatibilityReport) -> list[str]:
+    if KING.name not in report.adopted:
         return []
     # As ref.king_date reads it, which isn't there yet.
     count, example = connection.execute(
