@@ -11,7 +11,7 @@ from mv_pipeline.cli.session import console, errors, new_table
 from mv_pipeline.database.connection import Database
 from mv_pipeline.migrate.diff import RelationDiff, RowChange
 from mv_pipeline.migrate.migrate import Migration
-from mv_pipeline.migrate.migrate import plan as look
+from mv_pipeline.migrate.migrate import plan as plan_migration
 from mv_pipeline.migrate.plan import Plan
 
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
@@ -19,13 +19,13 @@ NOTHING = "Nothing to do: the database is up to date."
 
 
 def read_migration_plan(catalog: Catalog, *, with_roles: bool) -> Plan:
-    """Look at the database.
+    """Plan a migration.
 
     Raises:
         MigrateError: something has to be changed first.
     """
-    with errors.status("Looking …"):
-        return look(Database(), catalog, with_roles=with_roles)
+    with errors.status("Planning …"):
+        return plan_migration(Database(), catalog, with_roles=with_roles)
 
 
 def print_plan(plan: Plan, as_json: bool) -> None:

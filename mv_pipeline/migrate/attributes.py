@@ -1,4 +1,4 @@
-"""What others have put on a relation, carried over to the one that takes its place.
+"""What others have put on a relation, copied to the one that takes its place.
 
 Owner, privileges, options, comments and indexes of their own. Both relations stand while this is done.
 """
@@ -19,7 +19,7 @@ _PUBLIC = sql.SQL("PUBLIC")
 _OURS: LiteralString = "comment = obj_description(to_regclass(name), 'pg_class')"
 
 
-def carry_over(connection: Connection, relation: Relation, old: str, new: str) -> None:
+def copy_attributes(connection: Connection, relation: Relation, old: str, new: str) -> None:
     """Put on the new relation what stands on the old one.
 
     Args:
@@ -106,7 +106,7 @@ def _indexes(connection: Connection, relation: Relation, old: str, new: str) -> 
 
 
 def _comments(connection: Connection, relation: Relation, old: str, new: str) -> None:
-    """Carry over what is said of the columns, and of the relation unless this project has said it."""
+    """Copy the comments of the columns, and of the relation unless this project has said it."""
     ours = scalar(
         connection, "SELECT EXISTS (SELECT FROM log.relation WHERE name = %s AND " + _OURS + ")", [relation.name]
     )

@@ -1,6 +1,6 @@
-"""What stands in the way of swapping relations: definitions that can't be made, and what others have made of old ones.
+"""What blocks the swap of relations: definitions that can't be made, and what others have made of old ones.
 
-Only looks: the new definitions are made as plain views beside, in a transaction that is rolled back.
+Changes nothing: the new definitions are made as plain views in shadow schemas, in a transaction that is rolled back.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,11 +11,11 @@ from psycopg import sql
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import Connection, identifier
 from mv_pipeline.migrate import build, roles
-from mv_pipeline.migrate.dependents import read_foreign, read_needs
+from mv_pipeline.migrate.dependents import read_needs, read_unmanaged_dependents
 from mv_pipeline.migrate.state import kind_of
 
 
-def find_obstacles(
+def find_blockers(
     connection: Connection,
     catalog: Catalog,
     names: list[str],
@@ -23,30 +23,30 @@ def find_obstacles(
     going: Collection[str],
     staying: Collection[str],
 ) -> tuple[list[str], list[str]]:
-    """Look for what would stop relations from being built and swapped.
+    """Find what would keep relations from being built and swapped.
 
     Args:
         connection: in a transaction that the caller rolls back.
         catalog: the relations.
         names: of those to build, in the catalogue's order.
         changed_tables: tables that get triggers.
-        going: retired relations that are dropped.
-        staying: retired relations that something still needs.
+        going: obsolete relations that are dropped.
+        staying: obsolete relations that something still needs.
 
     Returns:
-        A sentence about each definition that can't be made, and about each thing of others that is in the way.
+        A sentence about each definition that can't be made, and about each object of others that blocks the swap.
     """
     made, wrong = build.rehearse(connection, catalog, names)
     ours = [*catalog.relations, *going]
     standing = [name for name in made if kind_of(connection, name)]
-    foreign = read_foreign(connection, standing, ours)
+    unmanaged = read_unmanaged_dependents(connection, standing, ours)
     # A materialized view of others is built again, so what reads it has to find the same columns.
-    definitions = {view.name: view.definition for view in foreign.views}
-    definitions |= {view.name: view.query for view in foreign.materialized_views}
+    definitions = {view.name: view.definition for view in unmanaged.views}
+    definitions |= {view.name: view.query for view in unmanaged.materialized_views}
     found = _unreachable(connection, [*standing, *going, *changed_tables, *definitions])
     with roles.as_caller(connection):
         for name, definition in definitions.items():
-            found += _foreign_problems(connection, name, definition, made)
+            found += _unmanaged_blockers(connection, name, definition, made)
     return [*wrong.values()], found + _immovable(connection, standing, [*ours, *staying, *definitions])
 
 
@@ -59,7 +59,7 @@ def _unreachable(connection: Connection, names: list[str]) -> list[str]:
     ]
 
 
-def _foreign_problems(connection: Connection, name: str, definition: str, made: Mapping[str, str]) -> list[str]:
+def _unmanaged_blockers(connection: Connection, name: str, definition: str, made: Mapping[str, str]) -> list[str]:
     whose, way_out = f"{name}, which isn't this project's,", "Change or drop it first."
     lost = [
         f"{whose} reads {column} of {read}, which {'gets another type' if column in new else 'goes'}. {way_out}"

@@ -1,7 +1,7 @@
-"""Building relations beside the ones that stand: in schemas of their own, where no reader sees them.
+"""Building relations in shadow schemas, where no reader sees them.
 
 A relation that is built here reads the others that are built here, and the rest where it stands. Putting them in
-their places is `schema.swap`'s.
+their places is `migrate.swap`'s.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ from sqlglot import Token, TokenType, tokenize
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.database.connection import Connection, identifier, limit_waits, one_row, scalar
 from mv_pipeline.migrate import roles
-from mv_pipeline.migrate.dependents import ForeignMaterializedView
+from mv_pipeline.migrate.dependents import UnmanagedMaterializedView
 from mv_pipeline.migrate.state import index_names
 from mv_pipeline.settings import OperatorError
 
-_BESIDE = "mv_pipeline_new_"
+_SHADOW = "mv_pipeline_new_"
 _SHOWN = 3
 
 
@@ -32,7 +32,7 @@ class BuildError(OperatorError):
 
 @dataclass(frozen=True)
 class Built:
-    """A relation that was built beside.
+    """A relation that was built in a shadow schema.
 
     Args:
         relation: the relation.
@@ -49,15 +49,15 @@ class Built:
     comparison: str
 
 
-def beside(name: str) -> str:
-    """The name of a relation while it stands beside its place."""
+def shadow_name(name: str) -> str:
+    """The name of a relation in its shadow schema."""
     schema, table = name.split(".")
-    return f"{_BESIDE}{schema}.{table}"
+    return f"{_SHADOW}{schema}.{table}"
 
 
 def in_place(definition: str) -> str:
-    """A definition as PostgreSQL prints it, naming what stands beside as if it stood in its place."""
-    return re.sub(rf"\b{_BESIDE}(\w+)\.", r"\1.", definition)
+    """A definition as PostgreSQL prints it, naming what is in a shadow schema as if it were in its place."""
+    return re.sub(rf"\b{_SHADOW}(\w+)\.", r"\1.", definition)
 
 
 def reading(query: str, names: Mapping[str, str]) -> str:
@@ -86,7 +86,7 @@ def _folded(token: Token) -> str:
 
 
 def rehearse(connection: Connection, catalog: Catalog, names: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Make relations beside as plain views, which fills nothing; each stands behind what it reads.
+    """Make relations in shadow schemas as plain views, which fills nothing; each stands behind what it reads.
 
     Args:
         connection: in a transaction that the caller rolls back.
@@ -114,12 +114,12 @@ def rehearse(connection: Connection, catalog: Catalog, names: Iterable[str]) -> 
             left_out.add(name)
             wrong[name] = str(error)
         else:
-            made[name] = beside(name)
+            made[name] = shadow_name(name)
     return made, wrong
 
 
 def build(connection: Connection, relations: Iterable[Relation]) -> list[Built]:
-    """Build relations beside, filled, indexed and compared with the ones that stand.
+    """Build relations in shadow schemas, filled, indexed and compared with the ones that stand.
 
     Args:
         connection: in autocommit mode; each relation is committed by itself.
@@ -144,35 +144,35 @@ def build(connection: Connection, relations: Iterable[Relation]) -> list[Built]:
 
 
 def tear_down(connection: Connection) -> None:
-    """Drop everything that stands beside."""
+    """Drop everything in the shadow schemas."""
     with connection.transaction(), roles.as_caller(connection):
-        rows = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname ^@ %s", [_BESIDE])
+        rows = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname ^@ %s", [_SHADOW])
         for (schema,) in rows.fetchall():
             connection.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(sql.Identifier(schema)))
 
 
 def acting(connection: Connection, relation: Relation) -> AbstractContextManager[None]:
     """Act as whoever runs the migration where a relation is others'."""
-    theirs = isinstance(relation, ForeignMaterializedView)
+    theirs = isinstance(relation, UnmanagedMaterializedView)
     return roles.as_caller(connection) if theirs else contextlib.nullcontext()
 
 
 def _create_schema(connection: Connection, name: str) -> None:
-    schema = sql.Identifier(beside(name).split(".")[0])
+    schema = sql.Identifier(shadow_name(name).split(".")[0])
     connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
 
 
 def _build(connection: Connection, relation: Relation, made: Mapping[str, str]) -> Built:
-    name = beside(relation.name)
+    name = shadow_name(relation.name)
     _create(connection, relation, made)
     if not relation.materialized:
         return Built(relation, name, "", 0, "")
     snapshot = scalar(connection, "SELECT pg_current_snapshot()::text")
     started = time.perf_counter()
-    if not isinstance(relation, ForeignMaterializedView) or relation.filled:
+    if not isinstance(relation, UnmanagedMaterializedView) or relation.filled:
         _fill(connection, relation)
     seconds = time.perf_counter() - started
-    if isinstance(relation, ForeignMaterializedView):
+    if isinstance(relation, UnmanagedMaterializedView):
         return Built(relation, name, snapshot, seconds, "")
     _require_columns(connection, relation)
     _require_keys(connection, relation)
@@ -190,7 +190,7 @@ def _build(connection: Connection, relation: Relation, made: Mapping[str, str]) 
 
 def _create(connection: Connection, relation: Relation, made: Mapping[str, str], *, rehearsed: bool = False) -> None:
     materialized = relation.materialized and not rehearsed
-    name = identifier(beside(relation.name))
+    name = identifier(shadow_name(relation.name))
     # On a line of its own, as the file may end in a comment.
     kind, empty = ("MATERIALIZED VIEW", "\nWITH NO DATA") if materialized else ("VIEW", "")
     head = sql.SQL("CREATE {} {} AS ").format(sql.SQL(kind), name).as_string(connection)
@@ -206,7 +206,7 @@ def _fill(connection: Connection, relation: Relation) -> None:
     """Fill by REFRESH, whose rows even a transaction that began before can see once they are in their place."""
     try:
         with connection.transaction():
-            connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(identifier(beside(relation.name))))
+            connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(identifier(shadow_name(relation.name))))
     except psycopg.Error as error:
         raise BuildError(f"{relation.name}: {_sentence(error)}") from error
 
@@ -236,7 +236,7 @@ def columns(connection: Connection, name: str) -> dict[str, str]:
 def _require_columns(connection: Connection, relation: Relation) -> None:
     header = relation.header
     named = {*header.key, *(column for index in header.indexes for column in index)}
-    unknown = named - columns(connection, beside(relation.name)).keys()
+    unknown = named - columns(connection, shadow_name(relation.name)).keys()
     if unknown:
         raise BuildError(
             f"{relation.name}: the header's key or indexes name {', '.join(sorted(unknown))}, "
@@ -250,7 +250,7 @@ def _require_keys(connection: Connection, relation: Relation) -> None:
         sql.SQL(
             "SELECT concat_ws(', ', {key}), count(*), count(*) OVER () FROM {view} GROUP BY {key} "
             "HAVING count(*) > 1 OR num_nulls({key}) > 0 ORDER BY {key} LIMIT {shown}"
-        ).format(key=key, view=identifier(beside(relation.name)), shown=sql.Literal(_SHOWN))
+        ).format(key=key, view=identifier(shadow_name(relation.name)), shown=sql.Literal(_SHOWN))
     ).fetchall()
     if rows:
         examples = "; ".join(f"({value or 'NULL'}): {count} rows" for value, count, _ in rows)
@@ -266,7 +266,7 @@ def _compare(connection: Connection, relation: Relation) -> str:
     Raises:
         BuildError: nothing is left of what had rows.
     """
-    new, old = beside(relation.name), relation.name
+    new, old = shadow_name(relation.name), relation.name
     if scalar(
         connection,
         "SELECT coalesce(NOT (SELECT relispopulated FROM pg_class WHERE oid = to_regclass(%s)), true)",

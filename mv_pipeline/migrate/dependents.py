@@ -14,7 +14,7 @@ _THEIRS = Header(description="", description_en="", owner="team:others")
 
 
 @dataclass(frozen=True)
-class ForeignView:
+class UnmanagedView:
     """A plain view of others: its name, its owner, and its definition as PostgreSQL prints it."""
 
     name: str
@@ -23,7 +23,7 @@ class ForeignView:
 
 
 @dataclass(frozen=True)
-class ForeignMaterializedView(Relation):
+class UnmanagedMaterializedView(Relation):
     """A materialized view of others, to be built again as they have defined it.
 
     Args:
@@ -39,14 +39,16 @@ class ForeignMaterializedView(Relation):
 
 
 @dataclass(frozen=True)
-class Foreign:
-    """Everything of others that reads some relations directly, or a materialized view of theirs that does."""
+class UnmanagedDependents:
+    """What others have made that reads some relations directly, or a materialized view of theirs that does."""
 
-    views: list[ForeignView]
-    materialized_views: list[ForeignMaterializedView]
+    views: list[UnmanagedView]
+    materialized_views: list[UnmanagedMaterializedView]
 
 
-def read_foreign(connection: Connection, names: Collection[str], ours: Collection[str]) -> Foreign:
+def read_unmanaged_dependents(
+    connection: Connection, names: Collection[str], ours: Collection[str]
+) -> UnmanagedDependents:
     """Find what of others reads relations.
 
     Args:
@@ -61,10 +63,10 @@ def read_foreign(connection: Connection, names: Collection[str], ours: Collectio
         if theirs <= {*read}:
             break
         read += sorted(theirs - {*read})
-    return Foreign(
-        [ForeignView(name, owner, text) for name, kind, owner, text, _ in rows if kind == "v"],
+    return UnmanagedDependents(
+        [UnmanagedView(name, owner, text) for name, kind, owner, text, _ in rows if kind == "v"],
         [
-            ForeignMaterializedView(name, _THEIRS, text, filled=filled)
+            UnmanagedMaterializedView(name, _THEIRS, text, filled=filled)
             for name, kind, _, text, filled in rows
             if kind == "m"
         ],

@@ -89,7 +89,7 @@ def diff(database: Database, catalog: Catalog, name: str, at_most: int = 10) -> 
 
 
 def _compare(connection: Connection, relation: Relation, reason: str, at_most: int) -> RelationDiff:
-    old, new = relation.name, build.beside(relation.name)
+    old, new = relation.name, build.shadow_name(relation.name)
     before, after = build.columns(connection, old), build.columns(connection, new)
     changed = {
         column: (before.get(column), after.get(column))

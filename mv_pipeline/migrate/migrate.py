@@ -1,8 +1,9 @@
 """`migrate`: brings a database to the state that the revisions, the catalogue and the SQL files describe.
 
-First everything is looked at and rehearsed (see `schema.plan`). Then the tables are changed in one transaction; what
-the rollup reads is swapped in; the rollup is filled in parts; and all other views are built beside and swapped in, in
-one transaction. Each part is done whole or not at all, and a migration that was interrupted goes on where it stopped.
+First everything is planned and rehearsed (see `migrate.plan`). Then the tables are changed in one transaction; what
+the rollup reads is swapped in; the rollup is filled in parts; and all other views are built in shadow schemas and
+swapped in, in one transaction. Each part is done whole or not at all, and a migration that was interrupted goes on
+where it stopped.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -23,11 +24,11 @@ from mv_pipeline.database.connection import (
 )
 from mv_pipeline.migrate import build, privileges, revise, roles, tables
 from mv_pipeline.migrate.attributes import describe, outdated_comments, record
-from mv_pipeline.migrate.dependents import read_foreign
+from mv_pipeline.migrate.dependents import read_unmanaged_dependents
 from mv_pipeline.migrate.plan import Plan, feeders, is_small, read_plan
 from mv_pipeline.migrate.shapes import Index
 from mv_pipeline.migrate.state import Action, changes
-from mv_pipeline.migrate.swap import Swapped, drop_functions, patiently, swap, sweep, who_holds
+from mv_pipeline.migrate.swap import Swapped, drop_functions, retry, swap, sweep, who_holds
 from mv_pipeline.refresh import reference
 from mv_pipeline.refresh.rollup import expand_days, log_all_days, pending_days, update_rollup
 from mv_pipeline.refresh.views import last_refresh, refresh_view
@@ -90,7 +91,7 @@ def plan(database: Database, catalog: Catalog, *, with_roles: bool = False) -> P
     except psycopg.Error as error:
         raise MigrateError(f"Nothing was changed: {error}") from error
     if found.problems:
-        raise MigrateError("Nothing was changed, because this has to be mended first:", tuple(found.problems))
+        raise MigrateError("Nothing was changed, because this has to be fixed first:", tuple(found.problems))
     return found
 
 
@@ -111,9 +112,9 @@ def migrate(
     say = progress or (lambda _: None)
     with database.connect("migrate") as connection:
         _require_server(connection)
-        # Whoever prunes change notes leaves them alone meanwhile: what is built beside hasn't seen them all.
+        # Whoever prunes change notes leaves them alone meanwhile: what is being built hasn't seen them all.
         with session_lock(connection, "migrate"):
-            say("looking")
+            say("planning")
             found = plan(database, catalog, with_roles=with_roles)
             try:
                 return _carry_out(database, connection, catalog, found, say, with_roles=with_roles)
@@ -135,7 +136,7 @@ def _carry_out(
 ) -> Migration:
     say("tables")
     small = [index for index in found.indexes if is_small(connection, index.table)]
-    access = patiently(
+    access = retry(
         lambda _: _tables(database, catalog, small, with_roles=with_roles),
         lambda: who_holds(connection, [*found.untracked, *(index.table for index in found.indexes)]),
     )
@@ -155,10 +156,10 @@ def _carry_out(
             filled = reference.keep_up(connection)
     _fill_rollups(connection, say)
     say("views")
-    done.append(_views(connection, catalog, [n for n in found.rebuilt() if n not in first], found.retired))
+    done.append(_views(connection, catalog, [n for n in found.rebuilt() if n not in first], found.obsolete))
     if uses_roles:
         say("privileges")
-    functions, aside, access = patiently(
+    functions, parked, access = retry(
         lambda _: _finish(connection, catalog, found, access if uses_roles else None),
         lambda: who_holds(connection, [*catalog.relations]),
     )
@@ -170,8 +171,8 @@ def _carry_out(
         revise.current(connection),
         changed,
         {name: text for swapped in done for name, text in swapped.compared.items()},
-        [*(name for swapped in done for name in swapped.dropped if name in found.retired), *functions],
-        {**found.kept, **aside},
+        [*(name for swapped in done for name in swapped.dropped if name in found.obsolete), *functions],
+        {**found.kept, **parked},
         found.remarks,
         filled,
         access,
@@ -199,7 +200,7 @@ def _tables(database: Database, catalog: Catalog, small: Sequence[Index], *, wit
 def _finish(
     connection: Connection, catalog: Catalog, found: Plan, access: privileges.Changes | None
 ) -> tuple[list[str], dict[str, str], privileges.Changes]:
-    """Write down what was adopted, clear away what stepped aside, and grant what the roles lack."""
+    """Write down what was adopted, drop what is parked, and grant the roles their missing privileges."""
     with connection.transaction():
         limit_waits(connection, lock_timeout=_LOCK_TIMEOUT)
         for name, decision in found.decisions.items():
@@ -209,28 +210,28 @@ def _finish(
             describe(connection, relation, relation.name)
             record(connection, relation)
         functions = drop_functions(connection, found.functions)
-        aside = sweep(connection)
+        parked = sweep(connection)
         if access is None:
-            return functions, aside, privileges.Changes()
+            return functions, parked, privileges.Changes()
         owners = access.owners | privileges.hand_over(connection, catalog)
-        return functions, aside, privileges.Changes(access.created, owners, *privileges.grant(connection, catalog))
+        return functions, parked, privileges.Changes(access.created, owners, *privileges.grant(connection, catalog))
 
 
-def _views(connection: Connection, catalog: Catalog, names: list[str], retired: list[str]) -> Swapped:
-    """Build relations beside and swap them in; what the rollup reads counts as changed with its view."""
-    theirs = read_foreign(connection, names, [*catalog.relations, *retired]).materialized_views
+def _views(connection: Connection, catalog: Catalog, names: list[str], obsolete: list[str]) -> Swapped:
+    """Build relations in shadow schemas and swap them in; what the rollup reads counts as changed with its view."""
+    theirs = read_unmanaged_dependents(connection, names, [*catalog.relations, *obsolete]).materialized_views
     built = build.build(connection, [*(catalog.relations[name] for name in names), *theirs])
 
-    def attempt(patience_s: float) -> Swapped:
+    def attempt(wait_s: float) -> Swapped:
         with connection.transaction():
             limit_waits(connection)
-            swapped = swap(connection, catalog, built, retired, patience_s)
+            swapped = swap(connection, catalog, built, obsolete, wait_s)
             for csv_type in {source.csv_type for source in SOURCES if source.active in names}:
                 log_all_days(connection, csv_type)
         return swapped
 
     try:
-        return patiently(attempt, lambda: who_holds(connection, [*names, *retired]))
+        return retry(attempt, lambda: who_holds(connection, [*names, *obsolete]))
     finally:
         build.tear_down(connection)
 

@@ -1,7 +1,7 @@
-"""What a migration would do, in order, with the locks that it takes; found by looking, without touching anything.
+"""What a migration would do, in order, with the locks that it takes; planned without touching anything.
 
 The new tables and definitions are rehearsed in a transaction that is rolled back: what can't work is found before
-anything is done. `schema.migrate` carries the plan out.
+anything is done. `migrate.migrate` executes the plan.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ from mv_pipeline.database.connection import Connection, Database, limit_waits, s
 from mv_pipeline.migrate import privileges, revise, roles, tables
 from mv_pipeline.migrate.adopt import compatibility, obsolete
 from mv_pipeline.migrate.attributes import outdated_comments
-from mv_pipeline.migrate.blockers import find_obstacles
+from mv_pipeline.migrate.blockers import find_blockers
 from mv_pipeline.migrate.shapes import KINDS, Index
 from mv_pipeline.migrate.state import Decision, changes, read_decisions
 from mv_pipeline.refresh.reference import CLOSURE_DAYS
@@ -53,11 +53,11 @@ class Plan:
         remarks: what is worth knowing, a sentence each.
         problems: what has to be changed first, a sentence each.
         revision: the tables' revision before.
-        indexes: what tables that stand lack.
+        indexes: missing indexes of tables that exist.
         untracked: tables whose changes nobody notes yet.
         decisions: what becomes of each relation and why, in the catalogue's order.
-        retired: relations to drop.
-        kept: retired relations that stay, and why.
+        obsolete: relations to drop.
+        kept: obsolete relations that stay, and why.
         functions: functions to drop.
     """
 
@@ -68,12 +68,12 @@ class Plan:
     indexes: list[Index] = field(default_factory=list)
     untracked: list[str] = field(default_factory=list)
     decisions: dict[str, Decision] = field(default_factory=dict)
-    retired: list[str] = field(default_factory=list)
+    obsolete: list[str] = field(default_factory=list)
     kept: dict[str, str] = field(default_factory=dict)
     functions: list[str] = field(default_factory=list)
 
     def rebuilt(self) -> list[str]:
-        """The relations that are built beside, in order."""
+        """The relations that are built, in order."""
         return [name for name, decision in self.decisions.items() if decision.builds]
 
 
@@ -89,7 +89,7 @@ def feeders(catalog: Catalog) -> set[str]:
 
 
 def read_plan(database: Database, catalog: Catalog, *, with_roles: bool = False) -> Plan:
-    """Look at a database and say what a migration would do.
+    """Read a database and plan what a migration would do.
 
     Args:
         database: the plant's; nothing of what is rehearsed stays.
@@ -105,7 +105,7 @@ def read_plan(database: Database, catalog: Catalog, *, with_roles: bool = False)
         with connection.transaction(force_rollback=True):
             report = compatibility.read_report(connection)
         plan.remarks.extend(report.remarks)
-        plan.problems.extend([*report.misfits, *_occupied(connection, catalog)])
+        plan.problems.extend([*report.incompatibilities, *_occupied(connection, catalog)])
         steps = [*_role_steps(connection, catalog, with_roles=with_roles), *_revision_steps(connection)]
         small = {index.table: is_small(connection, index.table) for index in report.missing}
         try:
@@ -113,7 +113,7 @@ def read_plan(database: Database, catalog: Catalog, *, with_roles: bool = False)
             tables.create_tables(connection)
             plan = _look_at_views(connection, catalog, plan, report.missing)
         except (psycopg.Error, sqlalchemy.exc.DBAPIError):
-            # What doesn't fit can be in the way of looking further.
+            # An incompatibility can keep the rest from being planned.
             if plan.problems:
                 return plan
             raise
@@ -131,16 +131,16 @@ def _look_at_views(connection: Connection, catalog: Catalog, plan: Plan, indexes
         indexes=indexes,
         untracked=tables.untracked(connection),
         decisions=decisions,
-        retired=[name for name in old if name not in kept],
+        obsolete=[name for name in old if name not in kept],
         kept=kept,
         functions=obsolete.functions(connection),
     )
-    wrong, obstacles = find_obstacles(
-        connection, catalog, plan.rebuilt(), plan.untracked, plan.retired, plan.kept.keys()
+    wrong, blockers = find_blockers(
+        connection, catalog, plan.rebuilt(), plan.untracked, plan.obsolete, plan.kept.keys()
     )
     # What is wrong with a table shows in the views that read it; the table's sentence is enough.
-    plan.problems.extend(obstacles if plan.problems else [*wrong, *obstacles])
-    plan.remarks.extend(f"{name} is retired but stays: {reason}." for name, reason in kept.items())
+    plan.problems.extend(blockers if plan.problems else [*wrong, *blockers])
+    plan.remarks.extend(f"{name} is obsolete but stays: {reason}." for name, reason in kept.items())
     return plan
 
 
@@ -207,13 +207,13 @@ def _view_steps(connection: Connection, catalog: Catalog, plan: Plan) -> Iterato
     for relation in outdated_comments(connection, kept):
         what = f"give the {relation.kind} {relation.name} its file's description as comment"
         yield Step(what, "its file's description has changed", _NONE)
-    for name in plan.retired:
+    for name in plan.obsolete:
         yield Step(f"drop {name}", "no file describes it any more", "ACCESS EXCLUSIVE")
-    yield from (Step(f"drop the function {name}", "it is retired", _NONE) for name in plan.functions)
+    yield from (Step(f"drop the function {name}", "it is obsolete", _NONE) for name in plan.functions)
 
 
 def _view_step(relation: Relation, decision: Decision) -> Step:
     view = f"the {relation.kind} {relation.name}"
     if decision.action == "swap":
-        return Step(f"build {view} beside and swap it in", decision.reason, _SWAP)
+        return Step(f"build {view} in a shadow schema and swap it in", decision.reason, _SWAP)
     return Step(f"{decision.action} {view}", decision.reason, _NONE)

@@ -24,7 +24,7 @@ _FUNCTIONS = ("ref.business_date()", "ref.king_date(text)")
 _TRIGGER_FUNCTIONS = ("log.note_rows()", "log.note_truncate()")
 # They run with their owner's rights, so that the pipeline needn't have them: nobody else may call them.
 _PIPELINE_FUNCTIONS = ("log.take_over()", "log.forget(timestamp with time zone, integer)")
-# Beside SELECT, which the pipeline has on every table. What people keep is not its to write.
+# In addition to SELECT, which the pipeline has on every table. What people keep is not its to write.
 _LOG: dict[str, tuple[str, ...]] = {
     "log.upload_file": ("INSERT", "UPDATE"),
     "log.change_note": ("INSERT", "DELETE"),
@@ -63,7 +63,7 @@ class Changes:
 
 
 def tables() -> dict[str, tuple[str, ...]]:
-    """Every table of ours, with the rights that the pipeline has on it beside SELECT."""
+    """Every table of ours, with the rights that the pipeline has on it in addition to SELECT."""
     return {
         **{f"raw.{kind.name}": ("INSERT",) for kind in KINDS},
         **{f"stg.{kind.name}": ("INSERT", "UPDATE") for kind in KINDS},
@@ -150,7 +150,7 @@ def hand_over(connection: Connection, catalog: Catalog) -> dict[str, str]:
 
 
 def compare_privileges(connection: Connection, catalog: Catalog) -> tuple[list[Privilege], list[Privilege]]:
-    """What pipeline and reader lack, and what they have too much of on our objects."""
+    """Privileges of pipeline and reader that are missing, and what they have too much of on our objects."""
     wanted = wanted_privileges(catalog, has_maintain(connection))
     ours = {(privilege.kind, privilege.name) for privilege in wanted}
     standing = {privilege for privilege in _standing(connection) if (privilege.kind, privilege.name) in ours}
@@ -158,7 +158,7 @@ def compare_privileges(connection: Connection, catalog: Catalog) -> tuple[list[P
 
 
 def grant(connection: Connection, catalog: Catalog) -> tuple[list[Privilege], list[Privilege]]:
-    """Grant what pipeline and reader lack, and revoke what they have too much of on our objects, as the owner role.
+    """Grant pipeline and reader what is missing, and revoke what is too much on our objects, as the owner role.
 
     Returns:
         What was granted and what was revoked.

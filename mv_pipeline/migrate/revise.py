@@ -73,7 +73,7 @@ def current(connection: Connection) -> str | None:
 
 
 def due(connection: Connection) -> list[Revision]:
-    """The revisions that the database lacks, in order."""
+    """The revisions that are missing in the database, in order."""
     script = ScriptDirectory.from_config(_config())
     at = current(connection)
     found = reversed(list(script.iterate_revisions("head", at or "base")))
@@ -81,7 +81,7 @@ def due(connection: Connection) -> list[Revision]:
 
 
 def base() -> ModuleType:
-    """The first revision, which says what the tables that others may have made have to look like."""
+    """The first revision, which says how the tables that others may have made have to be."""
     return ScriptDirectory.from_config(_config()).get_revision("0001").module
 
 

@@ -23,7 +23,7 @@ _MAINTAIN_VERSION = 170000
 
 
 class RolesError(OperatorError):
-    """The role that migrates lacks a right; the message says which."""
+    """The role that migrates has too few rights; the message says which is missing."""
 
 
 def has_maintain(connection: Connection) -> bool:

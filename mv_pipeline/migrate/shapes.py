@@ -1,7 +1,7 @@
 """What a table has to look like: making it, and holding one that others made against it.
 
 PostgreSQL itself reads both sides: the wanted shape is made as a temporary table, so types are never compared as text
-that somebody wrote. Which tables there are, and what is done about a misfit, stands elsewhere.
+that somebody wrote. Which tables there are, and what is done about an incompatibility, is elsewhere.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Shape:
     Args:
         name: schema and table.
         body: what follows the name in CREATE TABLE.
-        indexes: the columns of the indexes to have beside those of its keys.
+        indexes: the columns of the indexes to have in addition to those of its keys.
         inserted: the pipeline inserts rows, so columns that it doesn't know have to take care of themselves.
     """
 
@@ -88,9 +88,9 @@ class Index:
 
 @dataclass(frozen=True)
 class TableComparison:
-    """How a table that stands fits its shape: a sentence for each misfit, and the indexes that it lacks."""
+    """How a table that exists compares with its shape: a sentence for each incompatibility, and the missing indexes."""
 
-    misfits: list[str]
+    incompatibilities: list[str]
     missing: list[Index]
 
 
@@ -118,19 +118,19 @@ def compare_table(connection: Connection, shape: Shape) -> TableComparison:
         wanted = _columns(connection, _SIDE)
         keys = [index.columns for index in read_indexes(connection, _SIDE) if index.unique]
     found = _columns(connection, shape.name)
-    misfits = [*_column_misfits(shape, wanted, found)]
+    incompatibilities = [*_column_incompatibilities(shape, wanted, found)]
     missing = []
     standing = read_indexes(connection, shape.name)
     for columns in keys:
         if set(columns) <= found.keys() and not _has_key(standing, columns):
-            misfits += _key_misfits(connection, shape.name, columns)
+            incompatibilities += _key_incompatibilities(connection, shape.name, columns)
             missing.append(Index(shape.name, columns, True, _invalid(shape.name, standing, columns)))
     missing += [
         Index(shape.name, columns, False, _invalid(shape.name, standing, columns))
         for columns in shape.indexes
         if set(columns) <= found.keys() and not _has_index(standing, columns)
     ]
-    return TableComparison(misfits, missing)
+    return TableComparison(incompatibilities, missing)
 
 
 def _columns(connection: Connection, table: str) -> dict[str, _Column]:
@@ -143,28 +143,32 @@ def _columns(connection: Connection, table: str) -> dict[str, _Column]:
     return {name: _Column(*rest) for name, *rest in rows}
 
 
-def _column_misfits(shape: Shape, wanted: dict[str, _Column], found: dict[str, _Column]) -> list[str]:
-    misfits = []
+def _column_incompatibilities(shape: Shape, wanted: dict[str, _Column], found: dict[str, _Column]) -> list[str]:
+    incompatibilities = []
     for name, column in wanted.items():
         standing = found.get(name)
         what = f"{shape.name}: the column {name}"
         if standing is None:
-            misfits.append(f"{what} is missing. Add it: ALTER TABLE {shape.name} ADD COLUMN {name} {column.type}.")
+            incompatibilities.append(
+                f"{what} is missing. Add it: ALTER TABLE {shape.name} ADD COLUMN {name} {column.type}."
+            )
         elif standing.type != column.type:
-            misfits.append(f"{what} is {standing.type}; it has to be {column.type}. Change the column's type.")
+            incompatibilities.append(
+                f"{what} is {standing.type}; it has to be {column.type}. Change the column's type."
+            )
         elif standing.generated != column.generated:
             is_, has = ("generated", "an ordinary column") if standing.generated else ("not generated", "generated")
-            misfits.append(f"{what} is {is_}; it has to be {has}. Make the column again.")
+            incompatibilities.append(f"{what} is {is_}; it has to be {has}. Make the column again.")
         elif shape.inserted and standing.required and not standing.filled and (column.filled or not column.required):
-            misfits.append(f"{what} is NOT NULL without a default; rows come without it. Give it a default.")
+            incompatibilities.append(f"{what} is NOT NULL without a default; rows come without it. Give it a default.")
     if shape.inserted:
-        misfits += [
+        incompatibilities += [
             f"{shape.name}: the column {name} is NOT NULL without a default and unknown here; rows come without it. "
             "Give it a default or let it be NULL."
             for name, column in found.items()
             if name not in wanted and column.required and not column.filled
         ]
-    return misfits
+    return incompatibilities
 
 
 @dataclass(frozen=True)
@@ -214,7 +218,7 @@ def _invalid(table: str, indexes: Sequence[StandingIndex], columns: Sequence[str
     return next((f"{schema}.{i.name}" for i in indexes if not i.valid and i.columns == tuple(columns)), "")
 
 
-def _key_misfits(connection: Connection, table: str, columns: Sequence[str]) -> list[str]:
+def _key_incompatibilities(connection: Connection, table: str, columns: Sequence[str]) -> list[str]:
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     rows = connection.execute(
         sql.SQL(

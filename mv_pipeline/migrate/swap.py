@@ -1,7 +1,7 @@
-"""Putting relations that were built beside in their places: one short transaction, in which nothing is computed.
+"""Putting relations from their shadow schemas in their places: one short transaction, in which nothing is computed.
 
-The old ones step aside and are dropped. Views of others that read one of them are pointed at the new one. Whatever
-else still needs an old one keeps it where it stepped aside; the next migration tries again to drop it.
+The old ones are parked and dropped. Views of others that read one of them are pointed at the new one. Whatever
+else still needs an old one keeps it where it is parked; the next migration tries again to drop it.
 """
 
 import contextlib
@@ -17,16 +17,21 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_a
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.database.connection import Connection, identifier, limit_waits, scalar
 from mv_pipeline.migrate import roles
-from mv_pipeline.migrate.attributes import carry_over, describe, record
+from mv_pipeline.migrate.attributes import copy_attributes, describe, record
 from mv_pipeline.migrate.build import Built, acting
-from mv_pipeline.migrate.dependents import ForeignMaterializedView, ForeignView, read_foreign, read_needs
+from mv_pipeline.migrate.dependents import (
+    UnmanagedMaterializedView,
+    UnmanagedView,
+    read_needs,
+    read_unmanaged_dependents,
+)
 from mv_pipeline.migrate.state import kind_of
 from mv_pipeline.refresh.views import log_refresh
 from mv_pipeline.settings import OperatorError
 
-_ASIDE = "mv_pipeline_old"
+_PARKED = "mv_pipeline_old"
 # The most is below PostgreSQL's deadlock_timeout of a second, so that it is never a reader who is sent away.
-_LEAST_PATIENCE_S, _MOST_PATIENCE_S = 0.1, 0.9
+_SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.1, 0.9
 _TRIES = 60
 _LONGEST_PAUSE_S = 2.0
 _DROPPABLE = {"v": "VIEW", "m": "MATERIALIZED VIEW"}
@@ -47,13 +52,13 @@ class Swapped:
     compared: dict[str, str] = field(default_factory=dict)
 
 
-def patiently(attempt: Callable[[float], T], holders: Callable[[], str]) -> T:
+def retry(attempt: Callable[[float], T], holders: Callable[[], str]) -> T:
     """Try until the locks can be had; each try gives up before anybody is kept waiting for long.
 
     Args:
         attempt: one transaction, given the seconds that it may wait for locks; raises LockNotAvailable or
             DeadlockDetected if it can't have them.
-        holders: says who stands in the way.
+        holders: says which sessions hold the locks.
 
     Raises:
         BusyError: it couldn't be done in all tries.
@@ -65,7 +70,7 @@ def patiently(attempt: Callable[[float], T], holders: Callable[[], str]) -> T:
     )
     numbers = itertools.count()
     try:
-        return tries(lambda: attempt(min(_MOST_PATIENCE_S, _LEAST_PATIENCE_S * 1.1 ** next(numbers))))
+        return tries(lambda: attempt(min(_LONGEST_WAIT_S, _SHORTEST_WAIT_S * 1.1 ** next(numbers))))
     except RetryError:
         raise BusyError(
             f"What has to be changed was in use at each of {_TRIES} tries. {holders()} Try again when that has ended."
@@ -73,16 +78,16 @@ def patiently(attempt: Callable[[float], T], holders: Callable[[], str]) -> T:
 
 
 def swap(
-    connection: Connection, catalog: Catalog, built: Sequence[Built], retired: Sequence[str], patience_s: float
+    connection: Connection, catalog: Catalog, built: Sequence[Built], obsolete: Sequence[str], wait_s: float
 ) -> Swapped:
-    """Put what was built in its place, and drop what is retired.
+    """Put what was built in its place, and drop what is obsolete.
 
     Args:
         connection: in one transaction; the caller retries it if locks can't be had.
         catalog: the relations.
-        built: what stands beside, each behind what it reads.
-        retired: relations to drop, unless something of others needs them.
-        patience_s: for how long readers may be kept waiting, in seconds.
+        built: what was built, each behind what it reads.
+        obsolete: relations to drop, unless an unmanaged dependent needs them.
+        wait_s: for how long readers may be kept waiting, in seconds.
 
     Raises:
         psycopg.errors.LockNotAvailable: somebody holds a lock for too long.
@@ -90,31 +95,31 @@ def swap(
     built = [_catch_up(connection, catalog, made) for made in built]
     standing = [made for made in built if kind_of(connection, made.relation.name)]
     names = [made.relation.name for made in standing]
-    foreign = read_foreign(connection, names, [*catalog.relations, *retired, *names]).views
+    unmanaged = read_unmanaged_dependents(connection, names, [*catalog.relations, *obsolete, *names]).views
     for made in built:
         if made in standing:
             with acting(connection, made.relation):
-                carry_over(connection, made.relation, made.relation.name, made.name)
+                copy_attributes(connection, made.relation, made.relation.name, made.name)
         else:
             describe(connection, made.relation, made.name)
     # Readers lock a view before what it reads, so what reads the others comes first.
-    lock(connection, [*(view.name for view in foreign), *retired, *reversed(names)], patience_s)
+    lock(connection, [*(view.name for view in unmanaged), *obsolete, *reversed(names)], wait_s)
     limit_waits(connection)
-    aside = [_step_aside(connection, made.relation) for made in reversed(standing)]
+    parked = [_park(connection, made.relation) for made in reversed(standing)]
     for made in built:
         with acting(connection, made.relation):
             _move(connection, made.name, made.relation.schema)
     with roles.as_caller(connection):
-        for view in foreign:
+        for view in unmanaged:
             connection.execute(sql.SQL("CREATE OR REPLACE VIEW {} {} AS {}").format(*_statement(connection, view)))
     for made in built:
-        if isinstance(made.relation, ForeignMaterializedView):
+        if isinstance(made.relation, UnmanagedMaterializedView):
             continue
         record(connection, made.relation)
         if made.relation.materialized:
             log_refresh(connection, made.relation, "create", made.seconds, made.snapshot, None)
     compared = {made.relation.name: made.comparison for made in built if made.comparison}
-    return replace(drop(connection, [*retired, *aside]), compared=compared)
+    return replace(drop(connection, [*obsolete, *parked]), compared=compared)
 
 
 def _catch_up(connection: Connection, catalog: Catalog, made: Built) -> Built:
@@ -132,7 +137,7 @@ def _catch_up(connection: Connection, catalog: Catalog, made: Built) -> Built:
     return replace(made, snapshot=snapshot)
 
 
-def lock(connection: Connection, names: Sequence[str], patience_s: float) -> None:
+def lock(connection: Connection, names: Sequence[str], wait_s: float) -> None:
     """Take the locks of all relations that are to be moved or dropped, or none.
 
     One statement takes them all: with a round trip between two of them, a reader who takes them in another order would
@@ -141,7 +146,7 @@ def lock(connection: Connection, names: Sequence[str], patience_s: float) -> Non
     Args:
         connection: in a transaction.
         names: of views and materialized views.
-        patience_s: for how long everybody may be kept waiting, in seconds.
+        wait_s: for how long everybody may be kept waiting, in seconds.
 
     Raises:
         psycopg.errors.LockNotAvailable: somebody held one for too long.
@@ -163,7 +168,7 @@ def lock(connection: Connection, names: Sequence[str], patience_s: float) -> Non
     if not statements:
         return
     body = sql.SQL("BEGIN {} END").format(sql.SQL(" ").join(statements)).as_string(connection)
-    limit_waits(connection, statement_timeout=f"{round(patience_s * 1000)}ms")
+    limit_waits(connection, statement_timeout=f"{round(wait_s * 1000)}ms")
     try:
         with roles.as_caller(connection):
             connection.execute(sql.SQL("DO {}").format(sql.Literal(body)))
@@ -171,17 +176,17 @@ def lock(connection: Connection, names: Sequence[str], patience_s: float) -> Non
         raise psycopg.errors.LockNotAvailable(str(error)) from error
 
 
-def _step_aside(connection: Connection, relation: Relation) -> str:
-    """Move a relation that stands out of its place, and return where to."""
+def _park(connection: Connection, relation: Relation) -> str:
+    """Park a relation that exists in a schema of its own, and return its name there."""
     # Whoever runs the migration can move both ours and others' there.
     with roles.as_caller(connection):
         for number in itertools.count(1):
-            aside = f"{_ASIDE}{number if number > 1 else ''}_{relation.schema}"
-            if kind_of(connection, f"{aside}.{relation.table}") is None:
+            parked = f"{_PARKED}{number if number > 1 else ''}_{relation.schema}"
+            if kind_of(connection, f"{parked}.{relation.table}") is None:
                 break
-        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(aside)))
-        _move(connection, relation.name, aside)
-    return f"{aside}.{relation.table}"
+        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(parked)))
+        _move(connection, relation.name, parked)
+    return f"{parked}.{relation.table}"
 
 
 def _move(connection: Connection, name: str, schema: str) -> None:
@@ -191,7 +196,7 @@ def _move(connection: Connection, name: str, schema: str) -> None:
     )
 
 
-def _statement(connection: Connection, view: ForeignView) -> tuple[sql.Composable, sql.Composable, sql.Composable]:
+def _statement(connection: Connection, view: UnmanagedView) -> tuple[sql.Composable, sql.Composable, sql.Composable]:
     options = [
         sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(value))
         for name, value in connection.execute(
@@ -268,7 +273,7 @@ def who_holds(connection: Connection, names: Sequence[str]) -> str:
 
 
 def sweep(connection: Connection) -> dict[str, str]:
-    """Try again to drop what stepped aside in earlier swaps, and the schemas that are empty by now.
+    """Try again to drop what earlier swaps have parked, and the schemas that are empty by now.
 
     Args:
         connection: in one transaction.
@@ -276,22 +281,22 @@ def sweep(connection: Connection) -> dict[str, str]:
     Returns:
         What is still needed, and by what.
     """
-    kept = drop(connection, read_aside(connection)).kept
+    kept = drop(connection, read_parked(connection)).kept
     with roles.as_caller(connection):
         for (schema,) in connection.execute(
             "SELECT nspname FROM pg_namespace AS n WHERE nspname ^@ %s "
             "AND NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid)",
-            [_ASIDE],
+            [_PARKED],
         ).fetchall():
             connection.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(schema)))
     return kept
 
 
-def read_aside(connection: Connection) -> list[str]:
-    """What has stepped aside and couldn't be dropped yet, dependents first."""
+def read_parked(connection: Connection) -> list[str]:
+    """What is parked and couldn't be dropped yet, dependents first."""
     rows = connection.execute(
         "SELECT n.nspname || '.' || c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace "
         "WHERE relkind IN ('v', 'm') AND n.nspname ^@ %s ORDER BY c.oid DESC",
-        [_ASIDE],
+        [_PARKED],
     )
     return [row[0] for row in rows]

@@ -1,6 +1,6 @@
-"""Whether a database that others made can be taken over: what doesn't fit, what it lacks, and what is worth knowing.
+"""Whether a database that others made can be taken over: incompatibilities, missing objects, and what is worth knowing.
 
-Only looks. A misfit stops a migration before anything is touched; a remark doesn't.
+Changes nothing. An incompatibility stops a migration before anything is touched; a remark doesn't.
 """
 
 from dataclasses import dataclass, field
@@ -24,15 +24,15 @@ class CompatibilityReport:
     Args:
         adopted: tables that stand and aren't this project's yet.
         created: tables that are missing.
-        missing: indexes and keys that tables which stand lack.
-        misfits: what has to be changed first, a sentence each.
+        missing: missing indexes and keys of tables that exist.
+        incompatibilities: what has to be changed first, a sentence each.
         remarks: what is worth knowing, a sentence each.
     """
 
     adopted: list[str] = field(default_factory=list)
     created: list[str] = field(default_factory=list)
     missing: list[Index] = field(default_factory=list)
-    misfits: list[str] = field(default_factory=list)
+    incompatibilities: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
 
@@ -58,13 +58,13 @@ def read_report(connection: Connection) -> CompatibilityReport:
             report.created.append(shape.name)
             continue
         found = compare_table(connection, shape)
-        report.misfits.extend(found.misfits)
+        report.incompatibilities.extend(found.incompatibilities)
         report.missing.extend(found.missing)
         if first:
             report.adopted.append(shape.name)
     if first:
-        report.misfits.extend(_function_misfits(connection))
-        if not report.misfits:
+        report.incompatibilities.extend(_function_incompatibilities(connection))
+        if not report.incompatibilities:
             report.remarks.extend(
                 [*_function_remarks(connection), *_plan_remarks(connection, report), *_king_remarks(connection, report)]
             )
@@ -84,7 +84,7 @@ def _base_shapes() -> list[Shape]:
     ]
 
 
-def _function_misfits(connection: Connection) -> list[str]:
+def _function_incompatibilities(connection: Connection) -> list[str]:
     rows = connection.execute(
         "SELECT f, format_type(p.prorettype, NULL), w FROM unnest(%s::text[], %s::text[]) AS wanted (f, w) "
         "JOIN pg_proc AS p ON p.oid = to_regprocedure(f) WHERE format_type(p.prorettype, NULL) <> w OR p.proretset",

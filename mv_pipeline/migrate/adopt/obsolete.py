@@ -33,21 +33,21 @@ def functions(connection: Connection) -> list[str]:
 
 
 def needed_by(connection: Connection, names: list[str], ours: list[str]) -> dict[str, str]:
-    """Which of the retired relations have to stay, and what of others needs them.
+    """Which of the obsolete relations have to stay, and what of others needs them.
 
     Args:
         connection: to the plant's database.
-        names: the retired relations.
+        names: the obsolete relations.
         ours: relations that are about to be rebuilt, so that what they need now doesn't count.
     """
     rows = connection.execute(
         "WITH RECURSIVE readers AS ("
-        "SELECT t.name AS retired, t.name::regclass::oid AS oid FROM unnest(%(names)s::text[]) AS t (name) "
-        "UNION SELECT readers.retired, r.ev_class FROM readers JOIN pg_depend AS d ON d.refobjid = readers.oid "
+        "SELECT t.name AS obsolete, t.name::regclass::oid AS oid FROM unnest(%(names)s::text[]) AS t (name) "
+        "UNION SELECT readers.obsolete, r.ev_class FROM readers JOIN pg_depend AS d ON d.refobjid = readers.oid "
         "AND d.refclassid = 'pg_class'::regclass AND d.classid = 'pg_rewrite'::regclass "
         "JOIN pg_rewrite AS r ON r.oid = d.objid WHERE r.ev_class <> ALL (%(ours)s::regclass[]::oid[])) "
-        "SELECT retired, string_agg(DISTINCT oid::regclass::text, ', ') FROM readers "
-        "WHERE oid <> ALL (%(names)s::regclass[]::oid[]) GROUP BY retired",
+        "SELECT obsolete, string_agg(DISTINCT oid::regclass::text, ', ') FROM readers "
+        "WHERE oid <> ALL (%(names)s::regclass[]::oid[]) GROUP BY obsolete",
         {"names": names, "ours": ours},
     )
     return {name: f"{readers} reads it" for name, readers in rows}

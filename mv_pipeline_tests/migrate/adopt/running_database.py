@@ -23,10 +23,10 @@ from mv_pipeline_tests.migrate.adopt.running_views import ACTIVE, VIEWS
 DASHBOARD, ANALYST = "dashboard", "analyst"
 THEIR_VERSION = "their_revision"
 
-RETIRED = ("mart.mv_sales_tree_daily", "mart.v_sales_tree_daily")
-RETIRED_FUNCTION = "mart.refresh_inb5y()"
-# Reads nothing that is retired, and stands over relations that are swapped.
-FOREIGN_VIEWS = ("bi.v_receive_report", "bi.v_customer_list")
+OBSOLETE = ("mart.mv_sales_tree_daily", "mart.v_sales_tree_daily")
+OBSOLETE_FUNCTION = "mart.refresh_inb5y()"
+# Reads nothing that is obsolete, and stands over relations that are swapped.
+UNMANAGED_VIEWS = ("bi.v_receive_report", "bi.v_customer_list")
 
 
 _KEYS_AND_INDEXES = """
@@ -58,7 +58,7 @@ CREATE INDEX ix_mv_target_card_month ON mart.mv_target_card_per_day (day_type, d
 CREATE INDEX ix_mv_sales_tree_daily ON mart.mv_sales_tree_daily (sales_date);
 """
 
-_RETIRED_FUNCTION = """
+_OBSOLETE_FUNCTION = """
 CREATE FUNCTION mart.refresh_inb5y() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     REFRESH MATERIALIZED VIEW CONCURRENTLY mart.mv_inb5y_day_profile_min;
@@ -131,7 +131,7 @@ def build(connection: Connection, lines: int = 20_000) -> None:
         _run(connection, _KEYS_AND_INDEXES)
         _create_views(connection)
         _run(connection, _VIEW_INDEXES)
-        _run(connection, _RETIRED_FUNCTION)
+        _run(connection, _OBSOLETE_FUNCTION)
         _run(connection, _NEIGHBOURS)
         connection.execute("INSERT INTO public.alembic_version VALUES (%s)", [THEIR_VERSION])
         _run(connection, _COMMENTS)
@@ -146,7 +146,7 @@ def build(connection: Connection, lines: int = 20_000) -> None:
     connection.execute("VACUUM ANALYZE")
 
 
-def add_view_on_a_retired_view(connection: Connection) -> None:
+def add_view_on_an_obsolete_view(connection: Connection) -> None:
     """Somebody's view on mart.v_sales_tree_daily."""
     connection.execute(
         "CREATE VIEW bi.v_sales_tree AS "
@@ -154,7 +154,7 @@ def add_view_on_a_retired_view(connection: Connection) -> None:
     )
 
 
-def add_view_on_the_retired_materialized_view(connection: Connection) -> None:
+def add_view_on_the_obsolete_materialized_view(connection: Connection) -> None:
     """Somebody's view on mart.mv_sales_tree_daily, which itself reads mart.v_sales_tree_daily."""
     connection.execute("CREATE VIEW bi.v_sales_days AS SELECT DISTINCT sales_date FROM mart.mv_sales_tree_daily")
 

@@ -12,7 +12,7 @@ from mv_pipeline.database.connection import Connection, Database
 from mv_pipeline.migrate.migrate import migrate, plan
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.migrate.adopt import observed
-from mv_pipeline_tests.migrate.adopt.test_compatibility import MISFITS, says
+from mv_pipeline_tests.migrate.adopt.test_compatibility import INCOMPATIBILITIES, says
 from mv_pipeline_tests.processes import run_command
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -57,16 +57,18 @@ def test_the_plan_of_an_up_to_date_database_says_that_nothing_is_to_do(
 
 
 def test_each_misfit_is_a_line_of_its_own(cli: Run, connection: Connection) -> None:
-    misfits = ["a missing column", "a day that is a holiday twice"]
-    for misfit in misfits:
-        connection.execute(MISFITS[misfit][0].encode())
+    incompatibilities = ["a missing column", "a day that is a holiday twice"]
+    for incompatibility in incompatibilities:
+        connection.execute(INCOMPATIBILITIES[incompatibility][0].encode())
 
     done = cli("migrate")
 
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
-    for misfit in misfits:
-        assert sum(says(line, MISFITS[misfit][1]) for line in done.stderr.splitlines()) == 1, done.stderr
+    for incompatibility in incompatibilities:
+        assert sum(says(line, INCOMPATIBILITIES[incompatibility][1]) for line in done.stderr.splitlines()) == 1, (
+            done.stderr
+        )
 
 
 def test_diff_shows_old_against_new_and_rows_that_change(

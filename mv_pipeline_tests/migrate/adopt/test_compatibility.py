@@ -11,7 +11,7 @@ from mv_pipeline.migrate.migrate import MigrateError, migrate, plan
 from mv_pipeline_tests.migrate.adopt import observed
 
 # What somebody did to the running database, and the words that the sentence about it has to hold.
-MISFITS = {
+INCOMPATIBILITIES = {
     "a column of another type": (
         "ALTER TABLE kpi.monthly_targets ALTER unit TYPE varchar(10)",
         ["kpi.monthly_targets", "unit", "character varying(10)", "text"],
@@ -74,11 +74,11 @@ def says(problem: str, words: list[str]) -> bool:
     return all(re.search(rf"(?<![\w.]){re.escape(word)}(?!\w)", problem) for word in words)
 
 
-@pytest.mark.parametrize("misfit", MISFITS)
+@pytest.mark.parametrize("incompatibility", INCOMPATIBILITIES)
 def test_what_does_not_fit_is_refused_in_one_sentence_and_nothing_is_touched(
-    misfit: str, database: Database, connection: Connection, catalog: Catalog
+    incompatibility: str, database: Database, connection: Connection, catalog: Catalog
 ) -> None:
-    statements, words = MISFITS[misfit]
+    statements, words = INCOMPATIBILITIES[incompatibility]
     connection.execute(statements)
     before = observed.snapshot(connection)
 
@@ -115,20 +115,20 @@ def test_several_misfits_are_all_said_at_once(database: Database, connection: Co
         "a table where a view of ours belongs",
         "a view of others that reads a column which goes",
     ]
-    for misfit in several:
-        connection.execute(MISFITS[misfit][0])
+    for incompatibility in several:
+        connection.execute(INCOMPATIBILITIES[incompatibility][0])
     before = observed.snapshot(connection)
 
     problems = refused(database, catalog)
 
     assert len(problems) == len(several)
-    for misfit in several:
-        assert sum(says(problem, MISFITS[misfit][1]) for problem in problems) == 1, misfit
+    for incompatibility in several:
+        assert sum(says(problem, INCOMPATIBILITIES[incompatibility][1]) for problem in problems) == 1, incompatibility
     assert observed.snapshot(connection) == before
 
 
 def test_the_plan_refuses_what_migrating_would(database: Database, connection: Connection, catalog: Catalog) -> None:
-    statements, words = MISFITS["a column of another type"]
+    statements, words = INCOMPATIBILITIES["a column of another type"]
     connection.execute(statements)
 
     with pytest.raises(MigrateError) as caught:

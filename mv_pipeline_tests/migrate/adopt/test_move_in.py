@@ -21,10 +21,10 @@ from mv_pipeline_tests import factory
 from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.migrate.adopt import observed, running_database
 from mv_pipeline_tests.migrate.adopt.contract import COLUMNS, MATERIALIZED_VIEWS, PLAIN_VIEWS, TABLES
-from mv_pipeline_tests.migrate.adopt.running_database import DASHBOARD, FOREIGN_VIEWS, RETIRED, THEIR_VERSION
+from mv_pipeline_tests.migrate.adopt.running_database import DASHBOARD, OBSOLETE, THEIR_VERSION, UNMANAGED_VIEWS
 from mv_pipeline_tests.readers import query, reading
 
-VIEWS = [name for name in (*MATERIALIZED_VIEWS, *PLAIN_VIEWS) if name not in RETIRED]
+VIEWS = [name for name in (*MATERIALIZED_VIEWS, *PLAIN_VIEWS) if name not in OBSOLETE]
 YARD_VIEWS = [name for name in VIEWS if name.endswith("_yard")]
 LOCKS = {
     "",  # nobody waits
@@ -60,7 +60,7 @@ def seen(connection: Connection) -> dict[str, Any]:
     return {
         "contents": observed.contents(connection),
         "views": {name: held(connection, name) for name in VIEWS},
-        "foreign": {name: observed.rows(connection, f"TABLE {name} ORDER BY 1, 2") for name in FOREIGN_VIEWS},
+        "foreign": {name: observed.rows(connection, f"TABLE {name} ORDER BY 1, 2") for name in UNMANAGED_VIEWS},
         "indexes": observed.indexes(connection),
         "rights": observed.rights(connection),
         "owners": observed.owners(connection),
@@ -89,8 +89,8 @@ def moved(server: Settings, running_template: str, catalog: Catalog) -> Iterator
 
 
 def existed(moved: Moved, rows: observed.Rows) -> observed.Rows:
-    """The rows about what was there before and isn't retired."""
-    names = moved.before["owners"].keys() - set(RETIRED)
+    """The rows about what was there before and isn't obsolete."""
+    names = moved.before["owners"].keys() - set(OBSOLETE)
     schemas = {name.split(".")[0] for name in names}
     return [row for row in rows if row[0] in schemas or ".".join(row[0].split(".")[:2]) in names]
 
@@ -110,13 +110,13 @@ def test_every_view_holds_the_same_rows_by_our_definition_as_by_theirs(name: str
 
 def test_every_column_is_still_the_contracts(moved: Moved) -> None:
     standing = observed.columns(moved.connection)
-    promised = [column for name, columns in COLUMNS.items() if name not in RETIRED for column in columns]
+    promised = [column for name, columns in COLUMNS.items() if name not in OBSOLETE for column in columns]
 
     assert sorted(c for c in standing if c.relation in COLUMNS) == sorted(promised)
 
 
 def test_their_indexes_stay_under_their_names(moved: Moved) -> None:
-    before = {row for row in moved.before["indexes"] if row[0] not in RETIRED}
+    before = {row for row in moved.before["indexes"] if row[0] not in OBSOLETE}
     # The key's index of a materialized view is ours to name; all others are theirs.
     keys = {"mart.ux_mv_receive_daily_ddate", "mart.ux_mv_target_card_ddate"}
     after = observed.indexes(moved.connection)
@@ -170,8 +170,8 @@ def test_rights_stay_to_the_column_and_the_grant_option(moved: Moved) -> None:
 def test_owners_stay(moved: Moved) -> None:
     after = observed.owners(moved.connection)
 
-    assert {name: after.get(name) for name in moved.before["owners"] if name not in RETIRED} == {
-        name: owner for name, owner in moved.before["owners"].items() if name not in RETIRED
+    assert {name: after.get(name) for name in moved.before["owners"] if name not in OBSOLETE} == {
+        name: owner for name, owner in moved.before["owners"].items() if name not in OBSOLETE
     }
 
 
@@ -184,11 +184,11 @@ def test_comments_stay(moved: Moved) -> None:
 def test_dashboards_read_every_view_that_they_read(moved: Moved) -> None:
     with moved.connection.transaction():
         moved.connection.execute(f"SET LOCAL ROLE {DASHBOARD}")
-        for name in (*VIEWS, *FOREIGN_VIEWS):
+        for name in (*VIEWS, *UNMANAGED_VIEWS):
             assert observed.count_rows(moved.connection, name) > 0, name
 
 
-@pytest.mark.parametrize("name", FOREIGN_VIEWS)
+@pytest.mark.parametrize("name", UNMANAGED_VIEWS)
 def test_views_of_others_on_top_are_there_and_show_the_same(name: str, moved: Moved) -> None:
     assert observed.rows(moved.connection, f"TABLE {name} ORDER BY 1, 2") == moved.before["foreign"][name]
 
@@ -390,7 +390,7 @@ def test_dashboards_read_on_while_the_project_moves_in(
 ) -> None:
     reads = {
         name: query(f"SELECT count(*) FROM {name}")
-        for name in ("mart.mv_receive_daily", "mart.v_receive_weekly", "mart.mv_target_card_per_day", *FOREIGN_VIEWS)
+        for name in ("mart.mv_receive_daily", "mart.v_receive_weekly", "mart.mv_target_card_per_day", *UNMANAGED_VIEWS)
     }
     expected = {name: {((observed.count_rows(connection, name),),)} for name in reads}
 

@@ -5,7 +5,7 @@ from collections import Counter
 from mv_pipeline.database.connection import Connection, scalar
 from mv_pipeline_tests.migrate.adopt import observed
 from mv_pipeline_tests.migrate.adopt.contract import COLUMNS, MATERIALIZED_VIEWS, PLAIN_VIEWS
-from mv_pipeline_tests.migrate.adopt.running_database import DASHBOARD, RETIRED, THEIR_VERSION
+from mv_pipeline_tests.migrate.adopt.running_database import DASHBOARD, OBSOLETE, THEIR_VERSION
 
 
 def test_every_column_is_the_contracts_and_there_is_no_other(connection: Connection) -> None:
@@ -15,7 +15,7 @@ def test_every_column_is_the_contracts_and_there_is_no_other(connection: Connect
 
 
 def test_no_relation_is_empty(connection: Connection) -> None:
-    empty = [name for name in (*COLUMNS, *RETIRED) if observed.count_rows(connection, name) == 0]
+    empty = [name for name in (*COLUMNS, *OBSOLETE) if observed.count_rows(connection, name) == 0]
 
     assert empty == []
 
@@ -70,7 +70,7 @@ def test_flash_and_final_lines_share_the_flash_tables_sequence(connection: Conne
 
 def test_dashboards_read_every_view_and_another_softwares_version_is_there(connection: Connection) -> None:
     assert observed.rows(connection, "SELECT * FROM public.alembic_version") == [(THEIR_VERSION,)]
-    views = [name for name in (*PLAIN_VIEWS, *MATERIALIZED_VIEWS) if name not in RETIRED]
+    views = [name for name in (*PLAIN_VIEWS, *MATERIALIZED_VIEWS) if name not in OBSOLETE]
     connection.execute(f"SET ROLE {DASHBOARD}")
     for name in (*views, "bi.v_receive_report", "bi.v_customer_list"):
         assert observed.count_rows(connection, name) > 0, name
