@@ -138,7 +138,7 @@ def test_a_fault_is_told_with_its_line_and_the_way_out(folder, text, line, rule,
 @pytest.mark.parametrize(("text", "line", "rule", "wrong", "instead"), REFUSED)
 def test_what_cant_work_is_refused_by_the_catalogue_too(folder, text, line, rule, wrong, instead):
     with pytest.raises(RelationError):
-        load_catalog(folder({"mart/mv_x": text}))
+        load_catalog(folder({"mart/mv_x": text}), picture_names())
 
 
 @pytest.mark.parametrize(("text", "line", "rule", "wrong", "instead"), FOUND)
