@@ -7,6 +7,7 @@ from mv_pipeline.defs import assets, checks, jobs, schedules, sensors
 from mv_pipeline.defs.assets.retention import build_retention_asset
 from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.defs.resources import database_resource
+from mv_pipeline.operations.report import report_problems
 from mv_pipeline.operations.retention import apply_retention
 from mv_pipeline.settings import load_settings
 
@@ -23,7 +24,7 @@ def defs() -> dg.Definitions:
             checks.build_definition_check(catalog),
         ],
         jobs=jobs.build_jobs(catalog),
-        sensors=sensors.build_sensors(catalog),
+        sensors=sensors.build_sensors(catalog, report_problems),
         schedules=[schedules.nightly_schedule, schedules.build_overview_schedule(catalog)],
         resources={"database": database_resource},
         executor=dg.in_process_executor,

@@ -1,5 +1,6 @@
 """`doctor`: what is wrong with this installation, in sentences, each with the way out."""
 
+import math
 import shutil
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,10 +8,6 @@ from typing import Literal
 
 import dagster as dg
 import psycopg
-from dagster._core.storage.asset_check_execution_record import (
-    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as COMPLETED,
-)
-from dagster._daemon.controller import all_daemons_live
 
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import MINIMUM_SERVER_VERSION, Connection, Database
@@ -19,7 +16,8 @@ from mv_pipeline.definitions import defs
 from mv_pipeline.defs.assets.describe import RETENTION, RETENTION_CHECK, asset_key
 from mv_pipeline.intake.inbox import scan
 from mv_pipeline.migrate.state import describe_drift
-from mv_pipeline.operations.daemon_health import switched_off
+from mv_pipeline.operations.daemon_health import DAEMON_GONE_S, heartbeat_ages, switched_off
+from mv_pipeline.operations.dagster_private import newest_check_results
 from mv_pipeline.operations.status import read_status
 from mv_pipeline.settings import TIME_ZONE, Settings
 
@@ -105,17 +103,19 @@ def _dagster() -> list[Diagnosis]:
 
 
 def _daemon(instance: dg.DagsterInstance) -> Diagnosis:
-    if all_daemons_live(instance):
-        return Diagnosis("ok", "The daemon is alive.")
+    age = max(heartbeat_ages(instance, datetime.now(TIME_ZONE)).values())
+    said = "It has never given a sign of life." if math.isinf(age) else f"Its last sign of life is {age:,.0f} s old."
+    if age <= DAEMON_GONE_S:
+        return Diagnosis("ok", f"The daemon is alive. {said}")
     return Diagnosis(
-        "warning", "The daemon doesn't run: no file is taken and no night is done. Start `mv-pipeline dev`."
+        "warning", f"The daemon doesn't run: no file is taken and no night is done. {said} Start `mv-pipeline dev`."
     )
 
 
 def _housekeeping(instance: dg.DagsterInstance) -> list[Diagnosis]:
     """What the last night's housekeeping said; nothing before the first one."""
     key = dg.AssetCheckKey(asset_key(RETENTION), RETENTION_CHECK)
-    results = instance.event_log_storage.get_asset_check_execution_history(key, limit=1, status=COMPLETED)
+    results = list(newest_check_results(instance, [key]))
     evaluation = results[0].evaluation if results else None
     if evaluation is None:
         return []

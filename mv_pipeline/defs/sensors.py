@@ -1,4 +1,4 @@
-"""The sensors: one watches the inbox, one what changes in the database without us; the third is `alerts`' own.
+"""The sensors: one watches the inbox, one what changes in the database without us; the third reports problems.
 
 What a file is and when it rests is `intake.inbox`'s business; that a file is taken once is the database's; whether a
 view is stale, `refresh` says. The cursors only remember what the last look saw, and how often something was tried.
@@ -6,6 +6,7 @@ view is stale, `refresh` says. The cursors only remember what the last look saw,
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -21,12 +22,12 @@ from mv_pipeline.defs.checks import quick_check_keys
 from mv_pipeline.defs.jobs import INGEST, NIGHTLY, REFRESH_ALL, REFRESH_CHANGED, downstream_keys, intake_keys
 from mv_pipeline.defs.resources import is_alive
 from mv_pipeline.intake.inbox import InboxFile, InboxScan, scan
-from mv_pipeline.operations.alerts_sensor import build_alerts_sensor
 from mv_pipeline.refresh.restored import detect_restore
 from mv_pipeline.refresh.views import prune_change_log, read_staleness
 from mv_pipeline.settings import load_settings
 
 _LOOK_S = 0.25
+_ALERTS_EVERY_S = 30
 _REST_S = 1.0
 _FIRST_WAIT_S = 10
 _LONGEST_WAIT_S = 600
@@ -175,9 +176,32 @@ def changed_request(catalog: Catalog, views: list[str]) -> dg.RunRequest:
     return dg.RunRequest(asset_selection=keys, asset_check_keys=quick_check_keys(catalog, keys))
 
 
-def build_sensors(catalog: Catalog) -> list[dg.SensorDefinition]:
-    """Make all sensors."""
-    return [build_inbox_sensor(catalog), build_changes_sensor(catalog), build_alerts_sensor(catalog)]
+Report = Callable[[Catalog, dg.DagsterInstance, dg.RepositoryDefinition | None], str]
+
+
+def build_alerts_sensor(catalog: Catalog, report: Report) -> dg.SensorDefinition:
+    """Make the sensor that reports problems; it is on by default and starts no run."""
+
+    @dg.sensor(
+        name="alerts",
+        minimum_interval_seconds=_ALERTS_EVERY_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Looks for trouble, and tells people when it begins and when it is over.",
+    )
+    def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        return dg.SkipReason(report(catalog, context.instance, context.repository_def))
+
+    return alerts
+
+
+def build_sensors(catalog: Catalog, report: Report) -> list[dg.SensorDefinition]:
+    """Make all sensors.
+
+    Args:
+        catalog: the relations.
+        report: inspects everything, tells people what is new, and says what it found.
+    """
+    return [build_inbox_sensor(catalog), build_changes_sensor(catalog), build_alerts_sensor(catalog, report)]
 
 
 def _run_under_way(context: dg.SensorEvaluationContext, *jobs: str) -> str | None:

@@ -3,12 +3,12 @@
 Dagster calls no hook for most of these, so they are looked for. Nothing is written.
 """
 
+import math
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import dagster as dg
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick, ScheduleInstigatorData, TickStatus
-from dagster._daemon.controller import get_daemon_statuses
 from dagster._utils.schedules import reverse_cron_string_iterator
 
 from mv_pipeline.catalog.relations import Catalog
@@ -57,30 +57,34 @@ def look_at_dagster(
     return [*found, *failing_ticks(instance, repository, catalog, settings, now)], _ALWAYS | _WITH_DAEMON
 
 
+def heartbeat_ages(instance: dg.DagsterInstance, now: datetime) -> dict[str, float]:
+    """Seconds since the last heartbeat of each part of the daemon; infinite: there has never been one."""
+    beats = instance.get_daemon_heartbeats()
+    return {
+        name: now.timestamp() - beats[name].timestamp if name in beats else math.inf
+        for name in sorted(instance.get_required_daemon_types())
+    }
+
+
 def gone_daemon(instance: dg.DagsterInstance, catalog: Catalog, settings: Settings, now: datetime) -> list[Condition]:
     """The daemon, if a part of it has given no sign of life for a while or never did."""
-    statuses = get_daemon_statuses(
-        instance,
-        instance.get_required_daemon_types(),
-        curr_time_seconds=now.timestamp(),
-        ignore_errors=True,
-        heartbeat_interval_seconds=0,
-        heartbeat_tolerance_seconds=DAEMON_GONE_S,
-    )
-    gone = {name: status.last_heartbeat for name, status in statuses.items() if not status.healthy}
+    ages = heartbeat_ages(instance, now)
+    gone = {name: age for name, age in ages.items() if age > DAEMON_GONE_S}
     if not gone:
         return []
-    beats = [beat.timestamp for beat in gone.values() if beat]
+    newest = min(gone.values())
     return [
         Condition(
             kind=Kind.DAEMON_GONE,
             subject="daemon",
             level="failure",
             title="The daemon is gone"
-            if len(gone) == len(statuses)
+            if len(gone) == len(ages)
             else f"Parts of the daemon are gone: {', '.join(gone)}",
-            happened="It has given no sign of life since." if beats else "It has never given a sign of life.",
-            since=_time(max(beats)) if beats else now,
+            happened="It has never given a sign of life."
+            if math.isinf(newest)
+            else "It has given no sign of life since.",
+            since=now if math.isinf(newest) else now - timedelta(seconds=newest),
             means="No file is taken, nothing is refreshed and no night is done; rows that grow old are shown in: "
             f"{every_dashboard(catalog)}",
             todo="`systemctl restart mv-pipeline@daemon`, or `mv-pipeline dev`; `journalctl -u mv-pipeline@daemon` "

@@ -7,9 +7,8 @@ in memory, nothing is written, and no view or staging line is read. `mv-pipeline
 import math
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
@@ -32,11 +31,12 @@ from mv_pipeline.database.connection import APPLICATION, Connection, Database, s
 from mv_pipeline.defs.checks import check_keys
 from mv_pipeline.intake.rejection import Code
 from mv_pipeline.intake.upload_log import missing_days
+from mv_pipeline.operations.daemon_health import heartbeat_ages
 from mv_pipeline.operations.dagster_private import newest_check_results
 from mv_pipeline.operations.logging import configure_logs, logger
 from mv_pipeline.refresh.counters import BUCKETS, REFRESH_FAILURES, REFRESH_SECONDS, read_counts
 from mv_pipeline.refresh.views import read_staleness
-from mv_pipeline.settings import HOST, load_settings
+from mv_pipeline.settings import HOST, TIME_ZONE, load_settings
 
 _FAMILIES = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily}
 
@@ -150,12 +150,8 @@ class MetricsCollector(Collector):
             for r in newest_check_results(instance, check_keys(self._catalog))
             if r.evaluation and r.event
         ]
-        heartbeats = instance.get_daemon_heartbeats()
-        ages = [
-            (name, time.time() - heartbeats[name].timestamp if name in heartbeats else math.inf)
-            for name in sorted(instance.get_required_daemon_types())
-        ]
-        return [*CHECKS.families(results), *DAEMONS.families(ages)]
+        ages = heartbeat_ages(instance, datetime.now(TIME_ZONE))
+        return [*CHECKS.families(results), *DAEMONS.families(ages.items())]
 
 
 def _parameters(catalog: Catalog) -> dict[str, Any]:

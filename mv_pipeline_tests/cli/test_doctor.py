@@ -1,10 +1,14 @@
 """`doctor` on Dagster: what somebody has switched off, and what to do."""
 
+import re
+import time
+
 import dagster as dg
 import pytest
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, ScheduleInstigatorData
+from dagster._daemon.types import DaemonHeartbeat
 
 from mv_pipeline.cli.doctor import examine
 from mv_pipeline.database.dagster_storage import prepare_dagster_home
@@ -63,3 +67,29 @@ def test_a_sensor_that_exists_no_more_is_forgotten(doctor):
     switch("gone", InstigatorType.SENSOR, InstigatorStatus.STOPPED)
 
     assert NOTHING in doctor("ok")
+
+
+HEARTBEATS = [(0, "ok"), (12, "ok"), (100, "ok"), (190, "warning"), (25 * 60, "warning"), (86_400, "warning")]
+
+
+@pytest.mark.parametrize(("age", "level"), HEARTBEATS)
+def test_the_daemon_is_alive_for_as_long_as_the_alerts_say_so(doctor, age, level):
+    """One threshold for doctor, alerts and Prometheus; the age of the last sign of life is said."""
+    beat(age)
+
+    (found,) = [sentence for sentence in doctor(level) if sentence.startswith("The daemon")]
+
+    assert ("is alive" in found) == (level == "ok")
+    shown = int(re.search(r"Its last sign of life is ([\d,]+) s old", found)[1].replace(",", ""))
+    assert age <= shown < age + 60
+
+
+def test_a_part_of_the_daemon_that_never_gave_a_sign_is_told(doctor):
+    assert [sentence for sentence in doctor("warning") if "never given a sign of life" in sentence]
+
+
+def beat(age):
+    """Let every part of the daemon have given its last sign of life so many seconds ago."""
+    with dg.DagsterInstance.get() as instance:
+        for name in instance.get_required_daemon_types():
+            instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - age, name, None, None))

@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from mv_pipeline.operations.daemon_health import DAEMON_GONE_S
 from mv_pipeline.operations.metrics import MetricsCollector
 from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.settings import PROJECT_ROOT, Settings
@@ -146,3 +147,15 @@ def test_alerts_fire_when_they_should_and_not_before():
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert {rule["alert"] for rule in alerts()} == set(re.findall(r'alertname="(\w+)"', RULE_TESTS.read_text()))
+
+
+def test_the_daemon_is_gone_for_prometheus_when_it_is_for_the_alerts():
+    rules = {
+        rule["alert"]: rule["expr"]
+        for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"]
+        for rule in group["rules"]
+    }
+
+    assert [expr for expr in rules.values() if "mv_daemon_heartbeat_age_seconds" in expr] == [
+        f"mv_daemon_heartbeat_age_seconds > {DAEMON_GONE_S:g}"
+    ]
