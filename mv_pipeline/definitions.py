@@ -18,11 +18,7 @@ def defs() -> dg.Definitions:
     catalog = load_catalog(load_settings().sql_dir, picture_names())
     return dg.Definitions(
         assets=[*assets.build_assets(catalog), build_retention_asset(apply_retention)],
-        asset_checks=[
-            *checks.build_checks(catalog),
-            *checks.build_proofs(catalog),
-            checks.build_definition_check(catalog),
-        ],
+        asset_checks=checks.build_checks(catalog),
         jobs=jobs.build_jobs(catalog),
         sensors=sensors.build_sensors(catalog, report_problems),
         schedules=[schedules.nightly_schedule, schedules.build_overview_schedule(catalog)],

@@ -5,7 +5,7 @@ import re
 import dagster as dg
 
 from mv_pipeline.catalog.relations import load_catalog
-from mv_pipeline.checks.rules import view_probes
+from mv_pipeline.checks.rules import view_checks
 from mv_pipeline.definitions import defs
 from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.settings import PROJECT_ROOT
@@ -25,8 +25,8 @@ def test_the_readmes_view_is_one_file_and_is_taken_up_everywhere(settings, datab
 
     assert result.changed == {"mart.mv_something": "create"}
     with database.connect() as connection:
-        for probe in view_probes(catalog, catalog.relations["mart.mv_something"]):
-            assert probe.look(connection).passed, probe.name
+        for check in view_checks(catalog, catalog.relations["mart.mv_something"]):
+            assert check.evaluate(connection).passed, check.name
     graph = defs().resolve_asset_graph()
     key = dg.AssetKey(["mart", "mv_something"])
     assert graph.get(key).parent_keys == {

@@ -34,7 +34,7 @@ class RelationError(OperatorError):
     """A SQL file can't be used; the message names the file and says what to change."""
 
 
-class Check(BaseModel):
+class HeaderCheck(BaseModel):
     """A check that a header states in SQL: it passes if the query returns no row."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -94,7 +94,7 @@ class Header(BaseModel):
     anomaly: Anomaly | None = None
     picture: str | None = Field(None, description="the picture on the view's page; a file of `pictures`")
     reads_lines: str | None = Field(None, description="why the view reads single lines instead of the rollup")
-    checks: dict[str, Check] = {}
+    checks: dict[str, HeaderCheck] = {}
 
     @property
     def comment(self) -> str:

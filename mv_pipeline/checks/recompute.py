@@ -1,6 +1,6 @@
 """The proof: rollup and views compared with a full recompute from the staging lines, and repaired where they differ.
 
-It reads everything, so it belongs to the nightly run and to whoever asks for it, never to an upload.
+It reads everything, so it belongs to the nightly run and to the command `proof`, never to an upload.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,9 @@ from psycopg import sql
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.sources import SOURCES
 from mv_pipeline.catalog.tables import ROLLUPS
-from mv_pipeline.database.connection import Connection, Database, identifier, one_row
+from mv_pipeline.checks.check import CheckResult, Metadata
+from mv_pipeline.database.connection import Connection, Database, identifier, one_row, scalar
+from mv_pipeline.migrate.state import read_decision
 from mv_pipeline.refresh.rollup import fresh_rows, log_days, update_rollup
 from mv_pipeline.refresh.views import last_refresh, refresh_view
 
@@ -32,20 +34,36 @@ class Difference:
     rows: int
     days: list[date]
 
-    def sentence(self, *, repaired: bool = True) -> str:
-        """What was found and expected, and what to do.
+
+@dataclass(frozen=True)
+class Proof:
+    """What differed before and after the repair, and why.
+
+    Args:
+        before, after: as in `Difference`.
+        cause: why it differed, and what to do about that; empty if nothing did.
+    """
+
+    before: Difference
+    after: Difference
+    cause: str = ""
+
+    def result(self, *, repaired: bool = True) -> CheckResult:
+        """The proof as a check's result; it fails if anything differed, repaired or not.
 
         Args:
-            repaired: whether the rows have been put right.
+            repaired: whether the repair was kept.
         """
-        said = f"{self.rows} rows found that differ from a full recompute, 0 expected"
-        if not self.rows:
-            return f"{said}."
-        more = " …" if len(self.days) > _SHOWN else ""
-        days = f" ({', '.join(map(str, self.days[:_SHOWN]))}{more})" if self.days else ""
-        done = "; they have been repaired" if repaired else ""
-        todo = "Find out" if repaired else "Run `mv-pipeline proof --repair`, and find out"
-        return f"{said}{days}{done}. {todo} what changed rows without a note: triggers switched off, or a dump loaded."
+        rows, left = self.before.rows, self.after.rows
+        metadata: Metadata = {"rows": rows, "rows_after": left, "days": len(self.before.days)}
+        message = f"{rows} rows found that differ from a full recompute, 0 expected"
+        if not rows:
+            return CheckResult(True, f"{message}.", metadata)
+        more = " …" if len(self.before.days) > _SHOWN else ""
+        days = f" ({', '.join(map(str, self.before.days[:_SHOWN]))}{more})" if self.before.days else ""
+        repair = "" if repaired or left else "Run `mv-pipeline proof --repair`. "
+        after = f"{left} differ after the repair" if repaired else f"{left} would differ after a repair"
+        return CheckResult(False, f"{message}{days}; {after}.", metadata, repair + self.cause)
 
 
 def compare_rollup(connection: Connection, csv_type: str) -> Difference:
@@ -57,86 +75,108 @@ def compare_rollup(connection: Connection, csv_type: str) -> Difference:
         )
         for source in sources
     )
-    standing = sql.SQL("SELECT source, ddate, line_count, slip_count, net_weight_kg, amount_yen FROM {}").format(
+    found = sql.SQL("SELECT source, ddate, line_count, slip_count, net_weight_kg, amount_yen FROM {}").format(
         identifier(sources[0].rollup)
     )
-    return _differ(connection, expected, standing, "ddate")
+    return _differ(connection, expected, found, "ddate")
 
 
 def compare_view(connection: Connection, view: Relation) -> Difference:
-    """Compare a materialized view with what its definition gives now, by symmetric EXCEPT ALL."""
+    """Compare a materialized view with what its definition gives now, by symmetric EXCEPT ALL.
+
+    That is the definition in the database: whether it is the file's is the business of the check `definition`.
+    """
+    definition = scalar(connection, "SELECT rtrim(pg_get_viewdef(%s::regclass), ';')", [view.name])
     day = view.header.key[0] if view.header.days else None
-    # A file may end in a comment, which goes on to the end of its line.
-    return _differ(connection, sql.SQL(f"{view.query}\n"), sql.SQL("TABLE {}").format(identifier(view.name)), day)
+    return _differ(connection, sql.SQL(definition), sql.SQL("TABLE {}").format(identifier(view.name)), day)
 
 
-def prove_rollup(connection: Connection, csv_type: str) -> Difference:
-    """Read waiting notes, compare, and recompute the days that differ, in the caller's transaction.
-
-    Returns:
-        What differed before the repair.
-    """
+def prove_rollup(connection: Connection, csv_type: str) -> Proof:
+    """Read the change log, compare, recompute the days that differ and compare again, in the caller's transaction."""
     update_rollup(connection, csv_type)
-    difference = compare_rollup(connection, csv_type)
-    if difference.rows:
-        log_days(connection, csv_type, difference.days)
-        update_rollup(connection, csv_type)
-    return difference
+    before = compare_rollup(connection, csv_type)
+    if not before.rows:
+        return Proof(before, before)
+    log_days(connection, csv_type, before.days)
+    update_rollup(connection, csv_type)
+    after = compare_rollup(connection, csv_type)
+    tables = [source.table for source in SOURCES if source.csv_type == csv_type]
+    return Proof(before, after, _cause(connection, ROLLUPS[csv_type].name, tables, after))
 
 
-def prove_view(connection: Connection, catalog: Catalog, view: Relation, run_id: str | None = None) -> Difference:
-    """Refresh a view that has news, compare, and refresh it if it differs; each in a transaction of its own.
-
-    Returns:
-        What differed before the repair.
-    """
+def prove_view(connection: Connection, catalog: Catalog, view: Relation) -> Proof:
+    """Refresh a stale view, compare, refresh it if it differs and compare again; each in its own transaction."""
     last = last_refresh(connection, catalog, view)
     if last is None or not last.fresh:
-        refresh_view(connection, view, run_id)
-    difference = compare_view(connection, view)
-    if difference.rows:
-        refresh_view(connection, view, run_id)
-    return difference
+        refresh_view(connection, view)
+    before = compare_view(connection, view)
+    if not before.rows:
+        return Proof(before, before)
+    refresh_view(connection, view)
+    after = compare_view(connection, view)
+    if after.rows and read_decision(connection, view).action == "swap":
+        drift = f"It isn't what its file says. Run `mv-pipeline diff {view.name}`, then `mv-pipeline migrate`."
+        return Proof(before, after, drift)
+    return Proof(before, after, _cause(connection, view.name, sorted(catalog.upstream(view.name)), after))
 
 
-def prove_all(database: Database, catalog: Catalog, *, repair: bool) -> Iterator[tuple[str, Difference]]:
-    """Prove every rollup, then every materialized view, as the night does.
+def _cause(connection: Connection, name: str, tables: list[str], after: Difference) -> str:
+    """Why rows differed: a repair that doesn't help, triggers that are disabled now, or changes of the past."""
+    if after.rows:
+        return (
+            f"A repair doesn't help: look for a trigger or rule that changes what is written to {name}, "
+            "and for a definition that gives other rows each time. Run `mv-pipeline proof` again after that is removed."
+        )
+    disabled = scalar(
+        connection,
+        "SELECT string_agg(DISTINCT tgrelid::regclass::text, ', ') FROM pg_trigger JOIN unnest(%s::text[]) AS name "
+        "ON tgrelid = to_regclass(name) WHERE NOT tgisinternal AND tgname LIKE 'mv_pipeline_note_%%' "
+        "AND tgenabled NOT IN ('O', 'A')",
+        [tables],
+    )
+    if disabled:
+        return f"Run `ALTER TABLE … ENABLE TRIGGER USER` on {disabled}, whose triggers are disabled."
+    return "Find what changed rows untracked: triggers that were disabled meanwhile, or a dump that was loaded."
+
+
+def prove_all(database: Database, catalog: Catalog, *, repair: bool) -> Iterator[tuple[str, Proof]]:
+    """Prove every rollup, then every materialized view, as the nightly run does.
 
     Args:
-        database: the plant's.
+        database: the warehouse database.
         catalog: the relations.
-        repair: keep what the proof does; else each one's work, reading notes and refreshing too, is taken back.
+        repair: keep what the proof does; else all of it is rolled back, reading the change log and refreshing too.
 
     Yields:
-        Each name, and what differed.
+        Each name, and its proof.
     """
     for csv_type, table in ROLLUPS.items():
         with (
             database.connect(f"prove {csv_type}") as connection,
             connection.transaction(force_rollback=not repair),
         ):
-            difference = prove_rollup(connection, csv_type)
-        yield table.name, difference
+            proof = prove_rollup(connection, csv_type)
+        yield table.name, proof
     for view in catalog.materialized_views:
         with (
             database.connect(f"prove {view.name}") as connection,
             # A repair's refreshes are transactions of their own.
             nullcontext() if repair else connection.transaction(force_rollback=True),
         ):
-            difference = prove_view(connection, catalog, view)
-        yield view.name, difference
+            proof = prove_view(connection, catalog, view)
+        yield view.name, proof
 
 
-def _differ(connection: Connection, expected: sql.Composable, standing: sql.Composable, day: str | None) -> Difference:
+def _differ(connection: Connection, expected: sql.Composable, found: sql.Composable, day: str | None) -> Difference:
     rows, days = one_row(
         connection,
         sql.SQL(
-            "WITH expected AS MATERIALIZED ({expected}), standing AS MATERIALIZED ({standing}), wrong AS ("
-            "(TABLE expected EXCEPT ALL TABLE standing) UNION ALL (TABLE standing EXCEPT ALL TABLE expected)) "
+            "WITH expected AS MATERIALIZED ({expected}), found AS MATERIALIZED ({found}), wrong AS ("
+            "(TABLE expected EXCEPT ALL TABLE found) UNION ALL (TABLE found EXCEPT ALL TABLE expected)) "
             "SELECT count(*), array_agg(DISTINCT {day} ORDER BY {day}) FILTER (WHERE {day} IS NOT NULL) FROM wrong"
         ).format(
             expected=expected,
-            standing=standing,
+            found=found,
             day=sql.SQL("NULL::date") if day is None else sql.Identifier(day),
         ),
     )

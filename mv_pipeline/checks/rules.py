@@ -1,110 +1,75 @@
-"""What has to hold of each table and view, and looking whether it does; made from the catalogue.
+"""What must hold of each table and view; made from the catalogue.
 
-A finding says what was found, what was expected and what to do. Nothing is repaired here, and nothing of Dagster is
-known: the asset checks and the command line look through the same probes.
+Nothing is repaired here but by the proof, and nothing of Dagster is known: asset checks and commands run these checks.
 """
 
+import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Literal
 
 from psycopg import sql
 
-from mv_pipeline.catalog.csv_kinds import KINDS, CsvList, FileKind
+from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CsvList, FileKind
 from mv_pipeline.catalog.relations import Anomaly, Balance, Catalog, Relation
 from mv_pipeline.catalog.sources import SOURCES
 from mv_pipeline.catalog.tables import ROLLUPS
-from mv_pipeline.checks import bloat
-from mv_pipeline.database.connection import Connection, identifier, one_row, scalar
+from mv_pipeline.checks.check import Check, CheckResult, first_of, sql_check
+from mv_pipeline.checks.recompute import prove_rollup, prove_view
+from mv_pipeline.database.connection import Connection, identifier
 from mv_pipeline.intake import cells
-from mv_pipeline.intake.upload_log import missing_days
+from mv_pipeline.intake.upload_log import MISSING_SINCE_DAYS, missing_days
 from mv_pipeline.migrate.state import read_decision
 from mv_pipeline.refresh.views import has_concurrent_index, last_refresh
 
 DEFINITION = "definition"
+PROOF = "full_recompute"
+UPLOAD_CALENDAR = "overview.upload_calendar"
 _SHOWN_HASH = 12
-_SHOWN = 10
 _UPLOADS = 20
 _UNUSUAL_Z = 3.0
 _LEAST_DAYS = 3
-_MISSING_SINCE_DAYS = 14
-_WRONG_SHOWN = 3
+# A view that changes wholly at each refresh needs twice its rows; autovacuum comes once a minute at the soonest.
+_BLOAT_TIMES = 4
+_BLOAT_FROM_BYTES = 10_000_000
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What a check found: whether it passed, a sentence, and the numbers behind it."""
-
-    passed: bool
-    message: str
-    metadata: dict[str, str | int | float]
-
-
-def _judge(passed: bool, said: str, todo: str, metadata: dict[str, str | int | float]) -> Finding:
-    """A finding; what to do is said only where it failed."""
-    return Finding(passed, said if passed else f"{said} {todo}", metadata)
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One check of one relation: its name, what it holds to be true, and how it looks."""
-
-    name: str
-    description: str
-    look: Callable[[Connection], Finding]
-    severity: Literal["ERROR", "WARN"] = "ERROR"
+@functools.cache
+def all_checks(catalog: Catalog) -> dict[str, list[Check]]:
+    """Every check by the name of the table or view that it is of; made once for a catalogue."""
+    checks: dict[str, list[Check]] = {
+        **{f"raw.{kind.name}": [_last_upload(kind)] for kind in KINDS},
+        **{f"stg.{kind.name}": _uploads(kind) for kind in KINDS},
+        **{table.name: [_change_log(csv_type), proof_of_rollup(csv_type)] for csv_type, table in ROLLUPS.items()},
+        UPLOAD_CALENDAR: [_missing_files(csv_list) for csv_list in LISTS if csv_list.daily],
+    }
+    for name, relation in catalog.relations.items():
+        checks[name] = [definition_check(relation)]
+        if relation.materialized:
+            checks[name] += [*view_checks(catalog, relation), proof_of_view(catalog, relation)]
+    return checks
 
 
-def view_probes(catalog: Catalog, view: Relation) -> list[Probe]:
-    """The checks of a materialized view: those that hold for all, and those that its header asks for."""
+def view_checks(catalog: Catalog, view: Relation) -> list[Check]:
+    """The quick checks of a materialized view: those that hold for all, and those that its header asks for."""
     header = view.header
-    probes = [
-        Probe("row_count", "The view has the rows that it must have, and is not empty.", _row_count(view)),
-        Probe("key_unique", f"({', '.join(header.key)}) is unique and never NULL.", _key_unique(view)),
-        Probe(
-            "up_to_date",
-            "Nothing upstream has changed since the last refresh, and the business date hasn't moved.",
-            _up_to_date(catalog, view),
-        ),
-        Probe(
-            "concurrent_index",
-            "A unique index fit for REFRESH CONCURRENTLY exists.",
-            _concurrent_index(view),
-        ),
-        Probe("bloat", "The view's file isn't far larger than its rows need.", _bloat(view), "WARN"),
+    return [
+        _row_count(view),
+        _key_unique(view),
+        _up_to_date(catalog, view),
+        _concurrent_index(view),
+        _bloat(view),
+        *([_newest_day(view)] if header.days else []),
+        *([_mass_balance(view, header.balance)] if header.balance else []),
+        *([_equals(view, header.equals)] if header.equals else []),
+        *([_yesterday_usual(view, header.anomaly)] if header.anomaly else []),
+        *(_no_rows(view, name, check.description, check.sql) for name, check in header.checks.items()),
     ]
-    if header.days:
-        probes.append(Probe("newest_day", "The newest day is the one it must be.", _newest_day(view)))
-    if header.balance:
-        probes.append(
-            Probe(
-                "mass_balance",
-                "On every day that changed within two days, the tons are those of the active staging lines.",
-                _mass_balance(view, header.balance),
-            )
-        )
-    if header.equals:
-        probes.append(Probe("equals_live_view", f"Holds the same rows as {header.equals}.", _equals(view)))
-    if header.anomaly:
-        probes.append(
-            Probe(
-                "yesterday_usual",
-                f"Yesterday's tons lie within {_UNUSUAL_Z:g} σ of the mean of the same ISO week and weekday before.",
-                _yesterday_usual(view, header.anomaly),
-                "WARN",
-            )
-        )
-    for name, check in header.checks.items():
-        probes.append(Probe(name, check.description, _no_rows(view, check.sql)))
-    return probes
 
 
-def definition_probe(relation: Relation) -> Probe:
+def definition_check(relation: Relation) -> Check:
     """The check that a view in the database is what its file says; it finds an edited file and a change by hand."""
 
-    def look(connection: Connection) -> Finding:
+    def run(connection: Connection) -> CheckResult:
         wanted = relation.definition_hash[:_SHOWN_HASH]
         row = connection.execute(
             "SELECT definition_hash FROM log.relation WHERE name = %s AND to_regclass(name) IS NOT NULL",
@@ -113,161 +78,188 @@ def definition_probe(relation: Relation) -> Probe:
         found = row[0][:_SHOWN_HASH] if row else "none"
         decision = read_decision(connection, relation)
         by_hand = decision.action == "swap" and found == wanted
-        return _judge(
+        return CheckResult(
             decision.action == "keep",
             f"Definition {found} found in the database, {wanted} of the file expected"
             f"{': ' + decision.reason if decision.reason else ''}.",
-            f"Look at `mv-pipeline diff {relation.name}`, then run `mv-pipeline migrate`.",
             {"found": found, "expected": wanted, "changed_by_hand": by_hand},
         )
 
-    return Probe(DEFINITION, "What the database holds is what the SQL file says.", look)
+    return Check(
+        DEFINITION,
+        "What the database holds is what the SQL file says.",
+        run,
+        f"Run `mv-pipeline diff {relation.name}`, then `mv-pipeline migrate`.",
+        nightly=True,
+    )
 
 
-def _row_count(view: Relation) -> Callable[[Connection], Finding]:
-    def look(connection: Connection) -> Finding:
-        found = scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(view.name)))
-        if not view.header.days:
-            return _judge(found > 0, f"{found} rows found, at least 1 expected.", _refresh(view), {"rows": found})
-        differing = connection.execute(
-            sql.SQL(
-                "SELECT ddate, count FROM (SELECT {day} AS ddate, count(*) FROM {view} GROUP BY 1) AS found "
-                "FULL JOIN ({expected}) AS expected USING (ddate) "
-                "WHERE expected.wanted IS NULL OR found.count IS DISTINCT FROM 1 ORDER BY ddate"
-            ).format(
-                day=sql.Identifier(view.header.key[0]),
-                view=identifier(view.name),
-                expected=_expected_days(view),
-            )
-        ).fetchall()
-        expected = scalar(connection, sql.SQL("SELECT count(*) FROM ({}) AS days").format(_expected_days(view)))
-        wrong = [f"{day}: {count or 0}" for day, count in differing]
-        return _judge(
-            not differing,
-            f"{found} rows found, {expected} expected: one per calendar day{_wrong(wrong)}.",
-            _refresh(view),
-            {"rows": found, "expected": expected, "wrong_days": ", ".join(wrong[:_SHOWN]) or "none"},
+def proof_of_rollup(csv_type: str) -> Check:
+    """The proof of a list's rollup, which repairs it."""
+
+    def run(connection: Connection) -> CheckResult:
+        with connection.transaction():
+            return prove_rollup(connection, csv_type).result()
+
+    return _proof(run)
+
+
+def proof_of_view(catalog: Catalog, view: Relation) -> Check:
+    """The proof of a materialized view, which repairs it."""
+
+    def run(connection: Connection) -> CheckResult:
+        return prove_view(connection, catalog, view).result()
+
+    return _proof(run)
+
+
+def _proof(run: Callable[[Connection], CheckResult]) -> Check:
+    description = "Every row is what a full recompute from the staging lines gives. Repairs what differs."
+    return Check(PROOF, description, run, "Run `mv-pipeline proof`.", nightly=True)
+
+
+def _compose(view: Relation, text: str, **more: sql.Composable) -> sql.Composed:
+    """A query on a view; `{day}` and `{key}` are its key."""
+    key = sql.SQL(", ").join(map(sql.Identifier, view.header.key))
+    until = "WHERE ddate < ref.business_date()" if view.header.days == "until_yesterday" else ""
+    days = sql.SQL(f"SELECT ddate, true AS wanted FROM ref.calendar_day {until}")
+    return sql.SQL(text).format(view=identifier(view.name), key=key, day=key, days=days, **more)
+
+
+def _refresh(view: Relation) -> str:
+    return f"Run `mv-pipeline refresh {view.name}`; if the check still fails, run `mv-pipeline doctor`."
+
+
+def _row_count(view: Relation) -> Check:
+    description = "The view has the rows that it must have, and is not empty."
+    if not view.header.days:
+        query = "SELECT count(*) > 0 AS passed, count(*) AS rows FROM {view}"
+        message = "{rows} rows found, at least 1 expected."
+        return sql_check("row_count", description, _compose(view, query), message, _refresh(view))
+    query = """
+        WITH found AS (SELECT {day} AS ddate, count(*) AS rows FROM {view} GROUP BY 1),
+        compared AS (
+            SELECT ddate, coalesce(rows, 0) AS rows, wanted, wanted IS TRUE AND rows IS NOT DISTINCT FROM 1 AS same
+            FROM found FULL JOIN ({days}) AS days USING (ddate)
         )
-
-    return look
-
-
-def _expected_days(view: Relation) -> sql.Composable:
-    if view.header.days == "until_yesterday":
-        return sql.SQL("SELECT ddate, true AS wanted FROM ref.calendar_day WHERE ddate < ref.business_date()")
-    return sql.SQL("SELECT ddate, true AS wanted FROM ref.calendar_day")
-
-
-def _key_unique(view: Relation) -> Callable[[Connection], Finding]:
-    columns = sql.SQL(", ").join(map(sql.Identifier, view.header.key))
-    nulls = sql.SQL(" OR ").join(sql.SQL("{} IS NULL").format(sql.Identifier(name)) for name in view.header.key)
-
-    def look(connection: Connection) -> Finding:
-        row = one_row(
-            connection,
-            sql.SQL(
-                "SELECT count(*) - count(DISTINCT ({columns})), count(*) FILTER (WHERE {nulls}) FROM {view}"
-            ).format(columns=columns, nulls=nulls, view=identifier(view.name)),
-        )
-        doubles, empty = row
-        return _judge(
-            not doubles and not empty,
-            f"{doubles} doubled and {empty} NULL keys found, 0 expected.",
-            f"Correct the SELECT of {view.name}, so that it gives one row for each ({', '.join(view.header.key)}), "
-            "then run `mv-pipeline migrate`.",
-            {"doubled": doubles, "null": empty},
-        )
-
-    return look
+        SELECT bool_and(same) AS passed, sum(rows)::bigint AS rows, count(wanted) AS expected,
+            ARRAY(SELECT coalesce(ddate::text, 'no day') || ': ' || rows FROM compared WHERE NOT same ORDER BY ddate)
+            AS wrong_days
+        FROM compared
+    """
+    return sql_check(
+        "row_count",
+        description,
+        _compose(view, query),
+        "{rows} rows found, {expected} expected: one per calendar day{wrong_days}.",
+        _refresh(view),
+    )
 
 
-def _up_to_date(catalog: Catalog, view: Relation) -> Callable[[Connection], Finding]:
-    def look(connection: Connection) -> Finding:
+def _key_unique(view: Relation) -> Check:
+    key = ", ".join(view.header.key)
+    query = """
+        SELECT doubled = 0 AND "null" = 0 AS passed, * FROM (
+            SELECT count(*) - count(DISTINCT ({key})) AS doubled, count(*) FILTER (WHERE num_nulls({key}) > 0) AS "null"
+            FROM {view}
+        ) AS keys
+    """
+    return sql_check(
+        "key_unique",
+        f"({key}) is unique and never NULL.",
+        _compose(view, query),
+        "{doubled} duplicate and {null} NULL keys found, 0 expected.",
+        f"Correct the SELECT of {view.name} so that it gives one row for each ({key}), then run `mv-pipeline migrate`.",
+    )
+
+
+def _up_to_date(catalog: Catalog, view: Relation) -> Check:
+    def run(connection: Connection) -> CheckResult:
         last = last_refresh(connection, catalog, view)
         if last is None:
-            return _judge(False, "0 refreshes found, at least 1 expected.", "Run `mv-pipeline migrate`.", {})
+            return CheckResult(False, "0 refreshes found, at least 1 expected.", {}, "Run `mv-pipeline migrate`.")
         reasons = [
             *(f"{name} changed" for name in last.news),
             *(["the business date moved"] if last.date_moved else []),
             *(["the database was restored on another server"] if last.restored else []),
         ]
-        return _judge(
+        return CheckResult(
             last.fresh,
             f"{len(reasons)} changes found since the last refresh at {last.at:%Y-%m-%d %H:%M:%S} (Asia/Tokyo), "
             f"0 expected{': ' if reasons else ''}{', '.join(reasons)}.",
-            _refresh(view),
             {"last_refresh": last.at.isoformat(), "seconds": last.seconds, "news": ", ".join(reasons) or "none"},
         )
 
-    return look
+    return Check(
+        "up_to_date",
+        "Nothing upstream has changed since the last refresh, and the business date hasn't moved.",
+        run,
+        _refresh(view),
+    )
 
 
-def _concurrent_index(view: Relation) -> Callable[[Connection], Finding]:
-    def look(connection: Connection) -> Finding:
+def _concurrent_index(view: Relation) -> Check:
+    def run(connection: Connection) -> CheckResult:
         passed = has_concurrent_index(connection, view)
-        return _judge(
-            passed,
-            f"{'At least 1' if passed else 0} fitting index found, at least 1 expected.",
-            f"Run `CREATE UNIQUE INDEX ON {view.name} ({', '.join(view.header.key)})` as the view's owner.",
-            {},
+        return CheckResult(passed, f"{'At least 1' if passed else 0} compatible index found, at least 1 expected.", {})
+
+    return Check(
+        "concurrent_index",
+        "A unique index that REFRESH CONCURRENTLY can use exists.",
+        run,
+        f"Run `CREATE UNIQUE INDEX ON {view.name} ({', '.join(view.header.key)})` as the view's owner.",
+    )
+
+
+def _bloat(view: Relation) -> Check:
+    # A row as a value has the same header as in the file; it begins at a multiple of 8 and has a pointer of 4 bytes.
+    # A page of 8192 bytes has a header of 24. REFRESH … CONCURRENTLY leaves dead rows until a vacuum.
+    query = """
+        WITH measured AS (
+            SELECT count(*) AS rows, sum((pg_column_size(v.*) + 7) / 8 * 8 + 4) AS bytes FROM {view} AS v
+        ),
+        sizes AS (
+            SELECT rows, pg_relation_size(%(view)s::regclass) AS bytes,
+                (ceil(coalesce(measured.bytes, 0) / 8168.0) * 8192)::bigint AS bytes_needed,
+                coalesce(pg_stat_get_dead_tuples(%(view)s::regclass), 0) AS dead_rows
+            FROM measured
         )
-
-    return look
-
-
-def _bloat(view: Relation) -> Callable[[Connection], Finding]:
-    def look(connection: Connection) -> Finding:
-        found = bloat.measure(connection, view)
-        advice = (
-            " Find the old transaction that keeps dead rows, or switch autovacuum on (docs/retention.md); then run "
-            f"`VACUUM FULL {view.name}`, for which readers wait."
-            if found.too_much
-            else ""
-        )
-        return Finding(
-            not found.too_much,
-            f"{found.found_bytes / 1e6:,.1f} MB found for {found.rows:,} rows that need "
-            f"{found.needed_bytes / 1e6:,.1f} MB; at most {found.allowed_bytes / 1e6:,.1f} MB expected.{advice}",
-            {
-                "bytes": found.found_bytes,
-                "bytes_needed": found.needed_bytes,
-                "bytes_allowed": found.allowed_bytes,
-                "dead_rows": found.dead_rows,
-            },
-        )
-
-    return look
+        SELECT bytes <= bytes_allowed AS passed, sizes.*, bytes_allowed
+        FROM sizes CROSS JOIN LATERAL greatest(%(times)s * bytes_needed, %(least)s) AS bytes_allowed
+    """
+    return sql_check(
+        "bloat",
+        "The view's file isn't far larger than its rows need.",
+        _compose(view, query),
+        "{bytes:,} bytes found for {rows:,} rows that need {bytes_needed:,}; at most {bytes_allowed:,} expected.",
+        "Find the old transaction that keeps dead rows, or enable autovacuum (docs/retention.md); then run "
+        f"`VACUUM FULL {view.name}`, for which readers wait.",
+        severity="WARN",
+        params={"view": view.name, "times": _BLOAT_TIMES, "least": _BLOAT_FROM_BYTES},
+    )
 
 
-def _newest_day(view: Relation) -> Callable[[Connection], Finding]:
-    def look(connection: Connection) -> Finding:
-        row = one_row(
-            connection,
-            sql.SQL("SELECT (SELECT max({}) FROM {}), (SELECT max(ddate) FROM ({}) AS days)").format(
-                sql.Identifier(view.header.key[0]), identifier(view.name), _expected_days(view)
-            ),
-        )
-        newest, expected = row
-        return _judge(
-            newest == expected,
-            f"{newest or 'No day'} found as the newest day, {expected} expected.",
-            _refresh(view),
-            {"newest_day": str(newest), "expected": str(expected)},
-        )
-
-    return look
+def _newest_day(view: Relation) -> Check:
+    query = """
+        SELECT newest IS NOT DISTINCT FROM expected AS passed, coalesce(newest::text, 'No day') AS newest_day, expected
+        FROM (SELECT max({day}) AS newest FROM {view}) AS view,
+            (SELECT max(ddate) AS expected FROM ({days}) AS d) AS days
+    """
+    return sql_check(
+        "newest_day",
+        "The newest day is the one it must be.",
+        _compose(view, query),
+        "{newest_day} found as the newest day, {expected} expected.",
+        _refresh(view),
+    )
 
 
-def _mass_balance(view: Relation, balance: Balance) -> Callable[[Connection], Finding]:
-    recent = sql.SQL(
-        "SELECT array_agg(DISTINCT ddate) FROM {} WHERE changed_at > now() - interval '2 days' "
-        "AND ddate < ref.business_date()"
-    ).format(identifier(ROLLUPS[balance.csv_type].name))
+def _mass_balance(view: Relation, balance: Balance) -> Check:
     # Summed from the staging lines themselves, not from the rollup: that is what the check is for.
     lines = sql.SQL(" UNION ALL ").join(
         sql.SQL(
             "SELECT {day} AS ddate, {priority} AS priority, sum({weight}) AS kg FROM {active} "
-            "WHERE {day} = ANY (%(days)s) GROUP BY {day}"
+            "WHERE {day} = ANY (ARRAY(SELECT ddate FROM recent)) GROUP BY {day}"
         ).format(
             day=sql.Identifier(source.day),
             priority=sql.Literal(source.priority),
@@ -277,87 +269,79 @@ def _mass_balance(view: Relation, balance: Balance) -> Callable[[Connection], Fi
         for source in SOURCES
         if source.csv_type == balance.csv_type
     )
-    query = sql.SQL(
-        "WITH counted AS (SELECT DISTINCT ON (ddate) ddate, kg FROM ({lines}) AS lines ORDER BY ddate, priority), "
-        "compared AS (SELECT ddate, v.found, coalesce(round(c.kg / 1000, 3), 0) AS expected "
-        "FROM unnest(%(days)s::date[]) AS days (ddate) LEFT JOIN counted AS c USING (ddate) "
-        "LEFT JOIN (SELECT {day} AS ddate, {tons} AS found FROM {view}) AS v USING (ddate)) "
-        "SELECT count(*), coalesce(sum(found), 0), coalesce(sum(expected), 0), "
-        "array_agg(ddate::text || ': ' || coalesce(found::text, 'none') || ' / ' || expected ORDER BY ddate) "
-        "FILTER (WHERE found IS DISTINCT FROM expected) FROM compared"
-    ).format(
-        lines=lines,
-        tons=sql.Identifier(balance.tons),
-        day=sql.Identifier(view.header.key[0]),
-        view=identifier(view.name),
+    query = """
+        WITH recent AS MATERIALIZED (
+            SELECT DISTINCT ddate FROM {rollup}
+            WHERE changed_at > now() - interval '2 days' AND ddate < ref.business_date()
+        ),
+        counted AS (SELECT DISTINCT ON (ddate) ddate, kg FROM ({lines}) AS lines ORDER BY ddate, priority),
+        compared AS (
+            SELECT ddate, v.tons AS found, coalesce(round(kg / 1000, 3), 0) AS expected
+            FROM recent LEFT JOIN counted USING (ddate)
+            LEFT JOIN (SELECT {day} AS ddate, {tons} AS tons FROM {view}) AS v USING (ddate)
+        ),
+        wrong AS (SELECT * FROM compared WHERE found IS DISTINCT FROM expected)
+        SELECT NOT EXISTS (SELECT FROM wrong) AS passed, count(*) AS days,
+            coalesce(sum(found), 0) AS found, coalesce(sum(expected), 0) AS expected,
+            ARRAY(SELECT ddate || ': ' || coalesce(found::text, 'none') || ' / ' || expected FROM wrong ORDER BY ddate)
+            AS wrong_days
+        FROM compared
+    """
+    return sql_check(
+        "mass_balance",
+        "On every day that changed within two days, the tons are those of the active staging lines.",
+        _compose(
+            view,
+            query,
+            rollup=identifier(ROLLUPS[balance.csv_type].name),
+            lines=lines,
+            tons=sql.Identifier(balance.tons),
+        ),
+        "{found} tons found on the {days} days that changed lately, {expected} expected{wrong_days}.",
+        "Run `mv-pipeline refresh --full`; if the check still fails, run `mv-pipeline doctor`.",
     )
 
-    def look(connection: Connection) -> Finding:
-        changed = scalar(connection, recent) or []
-        row = one_row(connection, query, {"days": changed})
-        days, found, expected, wrong = row
-        return _judge(
-            not wrong,
-            f"{found} tons found on the {days} days that changed lately, {expected} expected{_wrong(wrong or [])}.",
-            "Run `mv-pipeline refresh --full`; if it stays so, run `mv-pipeline doctor`.",
-            {
-                "days": days,
-                "found": str(found),
-                "expected": str(expected),
-                "wrong_days": "; ".join((wrong or [])[:_SHOWN]) or "none",
-            },
-        )
 
-    return look
+def _equals(view: Relation, other: str) -> Check:
+    query = """
+        SELECT count(*) = 0 AS passed, count(*) AS differing
+        FROM ((TABLE {view} EXCEPT ALL TABLE {other}) UNION ALL (TABLE {other} EXCEPT ALL TABLE {view})) AS wrong
+    """
+    return sql_check(
+        "equals_live_view",
+        f"Holds the same rows as {other}.",
+        _compose(view, query, other=identifier(other)),
+        f"{{differing}} rows found that differ from {other}, 0 expected.",
+        _refresh(view),
+    )
 
 
-def _equals(view: Relation) -> Callable[[Connection], Finding]:
-    query = sql.SQL(
-        "SELECT count(*) FROM ((TABLE {a} EXCEPT ALL TABLE {b}) UNION ALL (TABLE {b} EXCEPT ALL TABLE {a})) AS wrong"
-    ).format(a=identifier(view.name), b=identifier(str(view.header.equals)))
-
-    def look(connection: Connection) -> Finding:
-        differing = scalar(connection, query)
-        return _judge(
-            not differing,
-            f"{differing} rows found that differ from {view.header.equals}, 0 expected.",
-            _refresh(view),
-            {"differing": differing},
-        )
-
-    return look
-
-
-def _yesterday_usual(view: Relation, anomaly: Anomaly) -> Callable[[Connection], Finding]:
-    query = sql.SQL(
-        "SELECT ddate, {tons}, ave, sigma, n, quality FROM {days} JOIN {view} USING ({key}) "
-        "WHERE ddate = ref.business_date() - 1 AND ({where})"
-    ).format(
+def _yesterday_usual(view: Relation, anomaly: Anomaly) -> Check:
+    query = _compose(
+        view,
+        "SELECT ddate, {tons}, ave, sigma, n, quality FROM {of_days} JOIN {view} USING ({key}) "
+        "WHERE ddate = ref.business_date() - 1 AND ({where})",
         tons=sql.Identifier(anomaly.tons),
-        days=identifier(anomaly.days),
-        view=identifier(view.name),
-        key=sql.SQL(", ").join(map(sql.Identifier, view.header.key)),
+        of_days=identifier(anomaly.days),
         where=sql.SQL(anomaly.where),  # the header's own SQL
     )
 
-    def look(connection: Connection) -> Finding:
+    def run(connection: Connection) -> CheckResult:
         row = connection.execute(query).fetchone()
         if row is None:
-            return Finding(True, "Yesterday isn't one of the profile's days, or nothing has come for it yet.", {})
+            return CheckResult(True, "Yesterday isn't one of the profile's days, or nothing has come for it yet.", {})
         ddate, tons, mean, sigma, count, quality = row
         # Yesterday itself is among the profile's few days; with it no z could ever exceed (n - 1) / √n.
-        others = without(float(tons), float(mean), float(sigma or 0), count)
+        others = leave_one_out(float(tons), float(mean), float(sigma or 0), count)
         if quality == "LOW_SAMPLE" or others is None:
-            return Finding(True, f"{count} days of this ISO week and weekday are too few to judge {ddate}.", {})
+            return CheckResult(True, f"{count} days of this ISO week and weekday are too few to judge {ddate}.", {})
         expected, deviation = others
-        distance = abs(float(tons) - expected)
-        passed = distance <= _UNUSUAL_Z * deviation
-        z = (float(tons) - expected) / deviation if deviation else None
-        return _judge(
-            passed,
+        distance = float(tons) - expected
+        z = distance / deviation if deviation else None
+        return CheckResult(
+            abs(distance) <= _UNUSUAL_Z * deviation,
             f"{ddate}: {float(tons):,.1f} tons found, {expected:,.1f} ± {deviation:,.1f} expected from {count - 1} "
             f"days before{'' if z is None else f', z = {z:+.1f}'}.",
-            "Look at the day's uploads (`mv-pipeline calendar`), whether a list has come in part or twice.",
             {
                 "found": float(tons),
                 "expected": expected,
@@ -367,10 +351,16 @@ def _yesterday_usual(view: Relation, anomaly: Anomaly) -> Callable[[Connection],
             },
         )
 
-    return look
+    return Check(
+        "yesterday_usual",
+        f"Yesterday's tons lie within {_UNUSUAL_Z:g} σ of the mean of the same ISO week and weekday before.",
+        run,
+        "Inspect the day's uploads (`mv-pipeline calendar`): has a list come in part or twice?",
+        "WARN",
+    )
 
 
-def without(value: float, mean: float, sigma: float, count: int) -> tuple[float, float] | None:
+def leave_one_out(value: float, mean: float, sigma: float, count: int) -> tuple[float, float] | None:
     """Mean and sample standard deviation of a sample after one of its values is taken out; None: too few are left.
 
     Args:
@@ -387,162 +377,153 @@ def without(value: float, mean: float, sigma: float, count: int) -> tuple[float,
     return (count * mean - value) / rest, math.sqrt(max(squares, 0) / (rest - 1))
 
 
-def _no_rows(view: Relation, query: str) -> Callable[[Connection], Finding]:
-    def look(connection: Connection) -> Finding:
-        cursor = connection.execute(sql.SQL(query))  # the header's own SQL
-        rows = cursor.fetchmany(_SHOWN)
-        offending = [f"({', '.join(map(str, row))})" for row in rows]
-        return _judge(
-            not rows,
-            f"{cursor.rowcount} offending rows found, 0 expected{_wrong(offending)}.",
-            _refresh(view),
-            {"offending": "; ".join(offending) or "none"},
-        )
-
-    return look
-
-
-def last_upload_probe(kind: FileKind) -> Probe:
-    """Whether a kind's newest file was loaded; if not, why, and where to put the corrected one."""
-
-    def look(connection: Connection) -> Finding:
-        row = connection.execute(
-            "SELECT id, file_name, processing_status = 'success', row_count, coalesce(error_message, ''), "
-            "coalesce((metadata->>'problems')::int, 1) FROM log.upload_file "
-            "WHERE file_type = %s AND csv_type = %s ORDER BY id DESC LIMIT 1",
-            [kind.version.upper(), kind.list.csv_type],
-        ).fetchone()
-        if row is None:
-            return Finding(True, "No file has come yet.", {})
-        upload_id, name, passed, rows, reason, problems = row
-        return _judge(
-            passed,
-            f"「{name}」を取り込みました。 {rows} lines of {name} found, 0 problems."
-            if passed
-            else f"「{name}」は拒否されました（問題{problems}件）：{reason}",
-            f"ファイルを直して inbox/{kind.name}/ に置き直してください。 "
-            f"{problems} problems found in {name}, 0 expected. Correct the file and drop it again.",
-            {"upload_file_id": upload_id},
-        )
-
-    return Probe("last_upload_accepted", "The newest file was loaded.", look, "WARN")
-
-
-def upload_probes(kind: FileKind) -> list[Probe]:
-    """Whether file, raw and stg hold the same lines, kg and yen, for each of a kind's newest uploads."""
-    raw, stg = sql.Identifier("raw", kind.name), sql.Identifier("stg", kind.name)
-
-    def sums(column: str) -> tuple[sql.Composable, sql.Composable]:
-        name = sql.Identifier(column)
-        typed = next(c.type for c in kind.columns if c.name == column)
-        return (
-            sql.SQL("coalesce(sum({}), 0)").format(cells.value(cells.trimmed(name), typed)),
-            sql.SQL("coalesce(sum({}), 0)").format(name),
-        )
-
-    (raw_kg, stg_kg), (raw_yen, stg_yen) = sums("net_weight"), sums("amount")
-    query = sql.SQL(
-        "SELECT u.id, (metadata->>'lines')::bigint - (metadata->>'blank_lines')::bigint "
-        "- (metadata->>'total_lines')::bigint, r.n, s.n, (metadata->>'net_weight_kg')::numeric, r.kg, s.kg, "
-        "(metadata->>'amount_yen')::numeric, r.yen, s.yen FROM log.upload_file AS u "
-        "CROSS JOIN LATERAL (SELECT count(*) AS n, {raw_kg} AS kg, {raw_yen} AS yen FROM {raw} "
-        "WHERE upload_file_id = u.id) AS r "
-        "CROSS JOIN LATERAL (SELECT count(*) AS n, {stg_kg} AS kg, {stg_yen} AS yen FROM {stg} "
-        "WHERE upload_file_id = u.id) AS s "
-        "WHERE file_type = %s AND csv_type = %s AND processing_status = 'success' AND metadata ? 'lines' "
-        "ORDER BY u.id DESC LIMIT %s"
-    ).format(raw_kg=raw_kg, raw_yen=raw_yen, stg_kg=stg_kg, stg_yen=stg_yen, raw=raw, stg=stg)
-    params = [kind.version.upper(), kind.list.csv_type, _UPLOADS]
-
-    def compare(columns: dict[str, slice]) -> Callable[[Connection], Finding]:
-        def look(connection: Connection) -> Finding:
-            uploads = connection.execute(query, params).fetchall()
-            wrong = [
-                f"upload {upload[0]}: {what} file {values[0]}, raw {values[1]}, stg {values[2]}"
-                for upload in uploads
-                for what, part in columns.items()
-                if len(set(values := upload[part])) != 1
-            ]
-            newest = ", ".join(f"{what} {uploads[0][part][0]}" for what, part in columns.items()) if uploads else "none"
-            return _judge(
-                not wrong,
-                f"{len(wrong)} differences between file, raw and stg found in the {len(uploads)} newest uploads, "
-                f"0 expected{_wrong(wrong)}.",
-                f"Drop these files again into inbox/{kind.name}/, and ask who changed the tables by hand.",
-                {"wrong": "; ".join(wrong[:_SHOWN]) or "none", "newest": newest},
-            )
-
-        return look
-
-    return [
-        Probe(
-            "rows_as_in_file",
-            "Rows in stg and raw = lines of the file − reported blank and total lines, for each of the newest uploads.",
-            compare({"rows": slice(1, 4)}),
-        ),
-        Probe(
-            "mass_balance",
-            "Σ kg and Σ yen of the file = raw = stg, for each of the newest uploads.",
-            compare({"kg": slice(4, 7), "yen": slice(7, 10)}),
-        ),
-    ]
-
-
-def notes_probe(csv_type: str) -> Probe:
-    """Whether a list's rollup has read every change note."""
-    tables = [source.table for source in SOURCES if source.csv_type == csv_type]
-
-    def look(connection: Connection) -> Finding:
-        row = one_row(
-            connection, "SELECT count(*), min(noted_at) FROM log.change_note WHERE relation = ANY (%s)", [tables]
-        )
-        waiting, since = row
-        return _judge(
-            not waiting,
-            f"{waiting} change notes found waiting{f' since {since:%Y-%m-%d %H:%M:%S}' if since else ''}, 0 expected.",
-            f"Run `mv-pipeline refresh --csv-type {csv_type}`.",
-            {"waiting": waiting},
-        )
-
-    return Probe("notes_read", "No change waits to be rolled up.", look, "WARN")
-
-
-def missing_file_probe(csv_list: CsvList, due_hour: int) -> Probe:
-    """Whether a file has come for each of the last business days by the next morning.
-
-    Args:
-        csv_list: the list.
-        due_hour: the hour of the next day (Asia/Tokyo) at which a day's file has to be there.
-    """
-
-    def look(connection: Connection) -> Finding:
-        today, hour = one_row(connection, "SELECT ref.business_date(), extract(hour FROM localtime)::int")
-        last = today - timedelta(days=1 if hour >= due_hour else 2)
-        missing = missing_days(connection, csv_list.csv_type, last - timedelta(days=_MISSING_SINCE_DAYS - 1), last)
-        folders = " か ".join(f"inbox/{kind.name}" for kind in KINDS if kind.list == csv_list)
-        return _judge(
-            not missing,
-            f"{len(missing)} of the business days up to {last} found without a {csv_list.csv_type} file, 0 expected"
-            f"{': ' + ', '.join(map(str, missing)) if missing else ''}.",
-            f"{csv_list.title}のCSVを {folders} に置いてください。 Export the list for these days and drop it; "
-            "if the plant was closed, say so in ref.calendar_exception.",
-            {"missing": len(missing), "days": ", ".join(map(str, missing)) or "none"},
-        )
-
-    return Probe(
-        f"{csv_list.csv_type}_files_complete",
-        f"Each business day of the last {_MISSING_SINCE_DAYS} has a {csv_list.csv_type} file by {due_hour}:00 the next "
-        "morning.",
-        look,
-        "WARN",
+def _no_rows(view: Relation, name: str, description: str, query: str) -> Check:
+    # The header's own SQL may end in a semicolon, or in a comment, which goes on to the end of its line.
+    rows = sql.SQL(query.strip().rstrip(";") + "\n")
+    return sql_check(
+        name,
+        description,
+        sql.SQL(
+            "SELECT count(*) = 0 AS passed, count(*) AS rows, coalesce(array_agg(wrong::text), ARRAY[]::text[]) "
+            "AS offending FROM ({}) AS wrong"
+        ).format(rows),
+        "{rows} offending rows found, 0 expected{offending}.",
+        _refresh(view),
     )
 
 
-def _refresh(view: Relation) -> str:
-    return f"Run `mv-pipeline refresh {view.name}`; if it stays so, run `mv-pipeline doctor`."
+def _last_upload(kind: FileKind) -> Check:
+    """Whether a kind's newest file was loaded; if not, why, and where to put the corrected one."""
+    query = """
+        SELECT processing_status = 'success' AS passed, id AS upload_file_id,
+            CASE WHEN processing_status = 'success'
+                THEN format('「%%s」を取り込みました。 %%s lines of %%s found, 0 problems',
+                    file_name, row_count, file_name)
+                ELSE format('「%%s」を取り込めませんでした（問題%%s件）：%%s %%s problems found in %%s, 0 expected',
+                    file_name, problems, error_message, problems, file_name)
+            END AS said
+        FROM log.upload_file, coalesce((metadata->>'problems')::int, 1) AS problems
+        WHERE file_type = %(version)s AND csv_type = %(csv_type)s ORDER BY id DESC LIMIT 1
+    """
+    return sql_check(
+        "last_upload_accepted",
+        "The newest file was loaded.",
+        sql.SQL(query),
+        "{said}.",
+        f"ファイルを直して inbox/{kind.name}/ に置き直してください。 Correct the file and drop it again.",
+        severity="WARN",
+        params={"version": kind.version.upper(), "csv_type": kind.list.csv_type},
+        no_row="No file has come yet.",
+    )
 
 
-def _wrong(places: list[str]) -> str:
-    """The first places where something is wrong, as the end of a sentence."""
-    more = " …" if len(places) > _WRONG_SHOWN else ""
-    return f"; {'; '.join(places[:_WRONG_SHOWN])}{more}" if places else ""
+def _uploads(kind: FileKind) -> list[Check]:
+    """Whether file, raw and stg hold the same lines, kg and yen, for each of a kind's newest uploads."""
+    types = {column.name: column.type for column in kind.columns}
+
+    def raw_sum(column: str) -> sql.Composable:
+        value = cells.value(cells.trimmed(sql.Identifier(column)), types[column])
+        return sql.SQL("coalesce(sum({}), 0)").format(value)
+
+    query = """
+        WITH upload AS (
+            SELECT id, metadata FROM log.upload_file
+            WHERE file_type = %(version)s AND csv_type = %(csv_type)s AND processing_status = 'success'
+                AND metadata ? 'lines' ORDER BY id DESC LIMIT %(uploads)s
+        ),
+        compared AS (
+            SELECT id, what, file, raw, stg, file = raw AND raw = stg AS same FROM upload
+            CROSS JOIN LATERAL (
+                SELECT count(*)::numeric AS n, {raw_kg} AS kg, {raw_yen} AS yen
+                FROM {raw} WHERE upload_file_id = upload.id
+            ) AS r
+            CROSS JOIN LATERAL (
+                SELECT count(*)::numeric AS n, coalesce(sum(net_weight), 0) AS kg, coalesce(sum(amount), 0) AS yen
+                FROM {stg} WHERE upload_file_id = upload.id
+            ) AS s
+            CROSS JOIN LATERAL (VALUES
+                ('rows', (metadata->>'lines')::numeric - (metadata->>'blank_lines')::numeric
+                    - (metadata->>'total_lines')::numeric, r.n, s.n),
+                ('kg', (metadata->>'net_weight_kg')::numeric, r.kg, s.kg),
+                ('yen', (metadata->>'amount_yen')::numeric, r.yen, s.yen)
+            ) AS sums (what, file, raw, stg)
+            WHERE what = ANY (%(what)s)
+        )
+        SELECT count(*) FILTER (WHERE same IS NOT TRUE) = 0 AS passed,
+            count(*) FILTER (WHERE same IS NOT TRUE) AS differences, count(DISTINCT id) AS uploads,
+            ARRAY(SELECT format('upload %%s: %%s file %%s, raw %%s, stg %%s', id, what, file, raw, stg)
+                FROM compared WHERE same IS NOT TRUE ORDER BY id DESC, what) AS wrong,
+            ARRAY(SELECT what || ' ' || file FROM compared WHERE id = (SELECT max(id) FROM upload)) AS newest
+        FROM compared
+    """
+    composed = sql.SQL(query).format(
+        raw=sql.Identifier("raw", kind.name),
+        stg=sql.Identifier("stg", kind.name),
+        raw_kg=raw_sum("net_weight"),
+        raw_yen=raw_sum("amount"),
+    )
+    texts = {
+        "rows_as_in_file": (
+            "Rows in stg and raw = lines of the file − reported blank and total lines, for each of the newest uploads.",
+            ["rows"],
+        ),
+        "mass_balance": ("Σ kg and Σ yen of the file = raw = stg, for each of the newest uploads.", ["kg", "yen"]),
+    }
+    return [
+        sql_check(
+            name,
+            description,
+            composed,
+            "{differences} differences between file, raw and stg found in the {uploads} newest uploads, "
+            "0 expected{wrong}.",
+            f"Drop these files again into inbox/{kind.name}/, and ask who changed the tables by hand.",
+            params={
+                "version": kind.version.upper(),
+                "csv_type": kind.list.csv_type,
+                "uploads": _UPLOADS,
+                "what": what,
+            },
+        )
+        for name, (description, what) in texts.items()
+    ]
+
+
+def _change_log(csv_type: str) -> Check:
+    """Whether a list's rollup has read the whole change log."""
+    query = """
+        SELECT count(*) = 0 AS passed, count(*) AS waiting,
+            coalesce(to_char(min(noted_at), 'YYYY-MM-DD HH24:MI:SS'), 'none') AS oldest
+        FROM log.change_note WHERE relation = ANY (%(tables)s)
+    """
+    return sql_check(
+        "notes_read",
+        "No change waits to be rolled up.",
+        sql.SQL(query),
+        "{waiting} change log rows found waiting (the oldest: {oldest}), 0 expected.",
+        f"Run `mv-pipeline refresh --csv-type {csv_type}`.",
+        severity="WARN",
+        params={"tables": [source.table for source in SOURCES if source.csv_type == csv_type]},
+    )
+
+
+def _missing_files(csv_list: CsvList) -> Check:
+    """Whether a file has come for each of the last business days by the next morning."""
+    folders = " か ".join(f"inbox/{kind.name}" for kind in KINDS if kind.list == csv_list)
+
+    def run(connection: Connection) -> CheckResult:
+        missing = [str(day) for day in missing_days(connection).get(csv_list.csv_type, [])]
+        return CheckResult(
+            not missing,
+            f"{len(missing)} of the business days that are due found without a {csv_list.csv_type} file, 0 expected"
+            f"{first_of(missing)}.",
+            {"missing": len(missing), "days": ", ".join(missing) or "none"},
+        )
+
+    return Check(
+        f"{csv_list.csv_type}_files_complete",
+        f"Each business day of the last {MISSING_SINCE_DAYS} has a {csv_list.csv_type} file by the next morning.",
+        run,
+        f"{csv_list.title}のCSVを {folders} に置いてください。 Export the list for these days and drop it; "
+        "if the plant was closed, enter the days in ref.calendar_exception.",
+        "WARN",
+    )

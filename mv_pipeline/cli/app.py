@@ -267,11 +267,19 @@ def proof_command(
 
     with migrated_session() as (_, catalog):
         found = prove(catalog, repair=repair)
-    records = [{"name": name, "rows": found[name].rows, "days": list(map(str, found[name].days))} for name in found]
+    records = [
+        {
+            "name": name,
+            "rows": proof.before.rows,
+            "days": list(map(str, proof.before.days)),
+            "rows_after": proof.after.rows,
+        }
+        for name, proof in found.items()
+    ]
     print_records(records, as_json, "Rows that differ from a full recompute")
-    different = {name: difference for name, difference in found.items() if difference.rows}
-    for name, difference in {} if as_json else different.items():
-        errors.print(f"{name}: {difference.sentence(repaired=repair)}")
+    different = {name: proof for name, proof in found.items() if proof.before.rows}
+    for name, proof in {} if as_json else different.items():
+        errors.print(f"{name}: {proof.result(repaired=repair).text}")
     if different:
         raise typer.Exit(1)
 

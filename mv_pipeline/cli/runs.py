@@ -17,13 +17,14 @@ from rich.progress import Progress
 from mv_pipeline.catalog.csv_kinds import FileKind, find_kind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS
-from mv_pipeline.checks.recompute import Difference, prove_all
+from mv_pipeline.checks.recompute import Proof, prove_all
+from mv_pipeline.checks.rules import PROOF, all_checks
 from mv_pipeline.cli.session import CommandError, errors, read_catalog
 from mv_pipeline.database.connection import Connection, Database, scalar
 from mv_pipeline.definitions import defs
 from mv_pipeline.defs.assets.describe import asset_key
 from mv_pipeline.defs.assets.intake import intake_step_name
-from mv_pipeline.defs.checks import PROOF, quick_check_keys
+from mv_pipeline.defs.checks import asset_check_result, quick_check_keys
 from mv_pipeline.defs.jobs import INGEST, REFRESH_ALL, REFRESH_CHANGED, downstream_keys, intake_keys, refresh_config
 from mv_pipeline.defs.sensors import ingest_request
 from mv_pipeline.intake.inbox import hidden, printable_name, reserve
@@ -163,25 +164,27 @@ def backfill(catalog: Catalog, kind: FileKind, first: date, last: date) -> dict[
     return {}
 
 
-def prove(catalog: Catalog, *, repair: bool) -> dict[str, Difference]:
+def prove(catalog: Catalog, *, repair: bool) -> dict[str, Proof]:
     """Prove every rollup and materialized view, as the nightly run does, and record each result at its check.
 
     Returns:
-        What differed, by name.
+        Each proof, by name.
     """
     found = {}
     with dg.DagsterInstance.get() as instance, errors.status("Proving …") as status:
-        for name, difference in prove_all(Database(), catalog, repair=repair):
-            found[name] = difference
+        for name, proof in prove_all(Database(), catalog, repair=repair):
+            found[name] = proof
             status.update(f"Proving: {name} done …")
+            (check,) = (check for check in all_checks(catalog)[name] if check.name == PROOF)
+            shown = asset_check_result(asset_key(name), check, proof.result(repaired=repair))
             instance.report_runless_asset_event(
                 dg.AssetCheckEvaluation(
                     asset_key=asset_key(name),
-                    check_name=PROOF,
-                    passed=not difference.rows,
-                    severity=dg.AssetCheckSeverity.ERROR,
-                    description=difference.sentence(repaired=repair),
-                    metadata={"rows": difference.rows, "days": len(difference.days)},
+                    check_name=check.name,
+                    passed=shown.passed,
+                    severity=shown.severity,
+                    description=shown.description,
+                    metadata=shown.metadata,
                 )
             )
     return found

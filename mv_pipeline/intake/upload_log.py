@@ -4,19 +4,22 @@ Reads the log and the staging tables; how a file is loaded stands in `intake`. N
 """
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
 from psycopg import sql
+from psycopg.rows import class_row
 
-from mv_pipeline.catalog.csv_kinds import KINDS, FileKind
-from mv_pipeline.database.connection import Connection, identifier
-from mv_pipeline.settings import TIME_ZONE
+from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, FileKind
+from mv_pipeline.database.connection import Connection, identifier, scalar
+from mv_pipeline.settings import TIME_ZONE, load_settings
 
 # The log's own words (spec: Staging) are fewer: a file whose rows were there already is logged as a success.
 State = Literal["loaded", "duplicate", "rejected", "unfinished"]
-DayStatus = Literal["loaded", "covered", "missing", "closed", "awaited"]
+DayStatus = Literal["loaded", "covered", "missing", "closed", "awaited", "none"]
+
+MISSING_SINCE_DAYS = 14
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ class UploadDay:
         day_type: NORMAL, RESERVATION or CLOSED.
         is_business: whether slips are expected.
         kind: the CSV kind.
-        status: `loaded`; else `covered` (another source of the list has the day), `missing` (a business day that is
-            over and that no source of the list has), `closed`, or `awaited` (not over yet).
+        status: `loaded`; else `covered` (another source of the list has the day), `missing` (see
+            `missing_days`), `closed`, `awaited` (not due yet), or `none` (no line, and none had to come).
         uploads: the numbers of the uploads whose rows are active; rows written by hand have none.
         lines: active rows.
         net_weight_kg: their weight (kg).
@@ -70,7 +73,7 @@ class UploadDay:
     is_business: bool
     kind: str
     status: DayStatus
-    uploads: tuple[int, ...]
+    uploads: list[int]
     lines: int
     net_weight_kg: Decimal
 
@@ -86,31 +89,28 @@ def read_uploads(
         kind: only this kind's; None: all.
         rejected: only those that were rejected.
     """
-    rows = connection.execute(
-        "SELECT id, uploaded_at, file_type, csv_type, file_name, "
-        "CASE WHEN processing_status = 'failed' THEN 'rejected' "
-        "WHEN processing_status <> 'success' THEN 'unfinished' WHEN metadata ? 'duplicate_of' THEN 'duplicate' "
-        "ELSE 'loaded' END, coalesce(row_count, 0), (metadata->>'net_weight_kg')::float, metadata->>'first_day', "
-        "metadata->>'last_day', uploaded_by, coalesce(error_message, "
-        "'the same content is active as upload ' || (metadata->>'duplicate_of')) FROM log.upload_file "
-        "WHERE (%(version)s::text IS NULL OR (file_type, csv_type) = (%(version)s, %(csv_type)s)) "
-        "AND (NOT %(rejected)s OR processing_status = 'failed') ORDER BY id DESC LIMIT %(limit)s",
-        {
-            "version": kind.version.upper() if kind else None,
-            "csv_type": kind.list.csv_type if kind else None,
-            "rejected": rejected,
-            "limit": limit,
-        },
-    ).fetchall()
-    return [
-        UploadedFile(
-            number,
-            at.astimezone(TIME_ZONE).isoformat(timespec="seconds"),
-            f"shogun_{version.lower()}_{csv_type}",
-            *rest,
+    return (
+        connection.cursor(row_factory=class_row(UploadedFile))
+        .execute(
+            "SELECT id, to_char(uploaded_at AT TIME ZONE 'Asia/Tokyo', 'YYYY-MM-DD\"T\"HH24:MI:SS+09:00') "
+            "AS uploaded_at, 'shogun_' || lower(file_type) || '_' || csv_type AS kind, file_name, "
+            "CASE WHEN processing_status = 'failed' THEN 'rejected' WHEN processing_status <> 'success' "
+            "THEN 'unfinished' WHEN metadata ? 'duplicate_of' THEN 'duplicate' ELSE 'loaded' END AS state, "
+            "coalesce(row_count, 0) AS lines, (metadata->>'net_weight_kg')::float AS net_weight_kg, "
+            "metadata->>'first_day' AS first_day, metadata->>'last_day' AS last_day, uploaded_by, "
+            "coalesce(error_message, 'the same content is active as upload ' || (metadata->>'duplicate_of')) AS reason "
+            "FROM log.upload_file "
+            "WHERE (%(version)s::text IS NULL OR (file_type, csv_type) = (%(version)s, %(csv_type)s)) "
+            "AND (NOT %(rejected)s OR processing_status = 'failed') ORDER BY id DESC LIMIT %(limit)s",
+            {
+                "version": kind.version.upper() if kind else None,
+                "csv_type": kind.list.csv_type if kind else None,
+                "rejected": rejected,
+                "limit": limit,
+            },
         )
-        for number, at, version, csv_type, *rest in rows
-    ]
+        .fetchall()
+    )
 
 
 def read_calendar(connection: Connection, first: date, last: date) -> list[UploadDay]:
@@ -128,35 +128,66 @@ def read_calendar(connection: Connection, first: date, last: date) -> list[Uploa
         sql.SQL("({}, {}, {})").format(sql.Literal(kind.name), sql.Literal(kind.list.csv_type), sql.Literal(position))
         for position, kind in enumerate(KINDS)
     )
-    rows = connection.execute(
-        sql.SQL(
-            "WITH kinds (kind, csv_type, position) AS (VALUES {kinds}), active AS ({active}), "
-            # What has only just been loaded may not be rolled up yet, and king stands in the rollup alone.
-            "covered AS (SELECT csv_type, ddate FROM mart.rollup_daily WHERE line_count > 0 "
-            "UNION SELECT csv_type, ddate FROM active JOIN kinds USING (kind)) "
-            "SELECT c.ddate, c.day_type, c.is_business, k.kind, CASE WHEN a.lines > 0 THEN 'loaded' "
-            "WHEN (k.csv_type, c.ddate) IN (SELECT csv_type, ddate FROM covered) THEN 'covered' "
-            "WHEN NOT c.is_business THEN 'closed' WHEN c.ddate < ref.business_date() THEN 'missing' "
-            "ELSE 'awaited' END, "
-            "coalesce(a.uploads, '{{}}'), coalesce(a.lines, 0), coalesce(a.kg, 0) "
-            "FROM ref.v_calendar_classified AS c CROSS JOIN kinds AS k "
-            "LEFT JOIN active AS a ON a.kind = k.kind AND a.ddate = c.ddate "
-            "WHERE c.ddate BETWEEN %(first)s AND %(last)s ORDER BY c.ddate, k.position"
-        ).format(active=active, kinds=kinds),
-        {"first": first, "last": last},
-    ).fetchall()
-    return [
-        UploadDay(ddate, day_type, is_business, kind, status, tuple(uploads), lines, kg)
-        for ddate, day_type, is_business, kind, status, uploads, lines, kg in rows
-    ]
+    missing = [(csv_type, day) for csv_type, days in missing_days(connection, since=first).items() for day in days]
+    query = sql.SQL(
+        "WITH kinds (kind, csv_type, position) AS (VALUES {kinds}), active AS ({active}), "
+        # What has only just been loaded may not be rolled up yet, and king exists in the rollup alone.
+        "covered AS (SELECT csv_type, ddate FROM mart.rollup_daily WHERE line_count > 0 "
+        "UNION SELECT csv_type, ddate FROM active JOIN kinds USING (kind)), "
+        "missing AS (SELECT * FROM unnest(%(lists)s::text[], %(days)s::date[]) AS missing (csv_type, ddate)) "
+        "SELECT c.ddate, c.day_type, c.is_business, k.kind, CASE WHEN a.lines > 0 THEN 'loaded' "
+        "WHEN (k.csv_type, c.ddate) IN (SELECT csv_type, ddate FROM covered) THEN 'covered' "
+        "WHEN NOT c.is_business THEN 'closed' "
+        "WHEN (k.csv_type, c.ddate) IN (SELECT csv_type, ddate FROM missing) THEN 'missing' "
+        "WHEN c.ddate > %(due)s THEN 'awaited' ELSE 'none' END AS status, "
+        "coalesce(a.uploads, '{{}}') AS uploads, coalesce(a.lines, 0) AS lines, coalesce(a.kg, 0) AS net_weight_kg "
+        "FROM ref.v_calendar_classified AS c CROSS JOIN kinds AS k "
+        "LEFT JOIN active AS a ON a.kind = k.kind AND a.ddate = c.ddate "
+        "WHERE c.ddate BETWEEN %(first)s AND %(last)s ORDER BY c.ddate, k.position"
+    ).format(active=active, kinds=kinds)
+    params = {
+        "first": first,
+        "last": last,
+        "due": newest_due_day(connection),
+        "lists": [csv_type for csv_type, _ in missing],
+        "days": [day for _, day in missing],
+    }
+    return connection.cursor(row_factory=class_row(UploadDay)).execute(query, params).fetchall()
 
 
-def missing_days(connection: Connection, csv_type: str, first: date, last: date) -> list[date]:
-    """The business days from `first` to `last`, both included, on which no source of a list has a row."""
+def missing_days(
+    connection: Connection, since: date | None = None, now: datetime | None = None
+) -> dict[str, list[date]]:
+    """The business days without a line whose files are due, of each list that has ever had a line.
+
+    A day is due at `files_due_hour` of the next day. A list counts from its first line on. Where not every business
+    day has lines (`CsvList.daily`), a later line says that a day had none: only days after the newest line are missing.
+
+    Args:
+        connection: to the warehouse database.
+        since: the first day to judge; None: the last MISSING_SINCE_DAYS that are due.
+        now: aware; None: the clock's.
+    """
+    due = newest_due_day(connection, now)
     rows = connection.execute(
-        "SELECT ddate FROM ref.v_calendar_classified AS c WHERE is_business AND ddate BETWEEN %s AND %s "
-        "AND NOT EXISTS (SELECT FROM mart.rollup_daily AS r WHERE r.csv_type = %s AND r.ddate = c.ddate "
-        "AND r.line_count > 0) ORDER BY ddate",
-        [first, last, csv_type],
-    ).fetchall()
-    return [day for (day,) in rows]
+        "WITH lines AS (SELECT DISTINCT csv_type, ddate FROM mart.rollup_daily WHERE line_count > 0), "
+        "used AS (SELECT csv_type, min(ddate) AS first, max(ddate) FILTER (WHERE ddate <= ref.business_date()) "
+        "AS newest FROM lines GROUP BY csv_type) "
+        "SELECT csv_type, array_remove(array_agg(ddate ORDER BY ddate), NULL) FROM used LEFT JOIN ("
+        "SELECT ddate FROM ref.v_calendar_classified WHERE is_business AND ddate BETWEEN %(since)s AND %(due)s"
+        ") AS business ON ddate > CASE WHEN csv_type = ANY (%(daily)s) THEN first ELSE newest END "
+        "AND (csv_type, ddate) NOT IN (SELECT csv_type, ddate FROM lines) GROUP BY csv_type",
+        {
+            "since": since or due - timedelta(days=MISSING_SINCE_DAYS - 1),
+            "due": due,
+            "daily": [csv_list.csv_type for csv_list in LISTS if csv_list.daily],
+        },
+    )
+    return dict(rows.fetchall())
+
+
+def newest_due_day(connection: Connection, now: datetime | None = None) -> date:
+    """The newest day whose files have to be there: yesterday, or the day before until `files_due_hour`."""
+    waits = (now or datetime.now(TIME_ZONE)).astimezone(TIME_ZONE).hour < load_settings().files_due_hour
+    today: date = scalar(connection, "SELECT ref.business_date()")
+    return today - timedelta(days=1 + waits)

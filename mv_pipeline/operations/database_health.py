@@ -5,13 +5,12 @@ Nothing of Dagster is known here, and nothing is written.
 
 from datetime import datetime, time, timedelta
 
-from psycopg import sql
-
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, FileKind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS
-from mv_pipeline.database.connection import APPLICATION, Connection, identifier, one_row
+from mv_pipeline.database.connection import APPLICATION, Connection
 from mv_pipeline.intake.rejection import MESSAGES, Code
+from mv_pipeline.intake.upload_log import missing_days
 from mv_pipeline.operations.problem import Condition, Kind, level_of, shown_in
 from mv_pipeline.settings import TIME_ZONE, Settings
 
@@ -34,7 +33,7 @@ def look_at_plant(connection: Connection, catalog: Catalog, settings: Settings, 
     return [
         *rejected_files(connection, catalog, settings),
         *failed_views(connection, catalog, settings),
-        *missing_days(connection, catalog, settings, now),
+        *lists_without_lines(connection, catalog, settings, now),
         *slow_refreshes(connection, catalog, settings),
     ]
 
@@ -117,22 +116,13 @@ def failed_views(connection: Connection, catalog: Catalog, settings: Settings) -
     ]
 
 
-def missing_days(connection: Connection, catalog: Catalog, settings: Settings, now: datetime) -> list[Condition]:
-    """The lists whose newest business days have no line although they are due; a list without any line isn't used."""
-    due = time(settings.files_due_hour)
-    waits = now.astimezone(TIME_ZONE).time() < due
+def lists_without_lines(connection: Connection, catalog: Catalog, settings: Settings, now: datetime) -> list[Condition]:
+    """The lists with business days without a line whose files are due."""
+    missing = missing_days(connection, now=now)
     found = []
     for csv_list in LISTS:
         rollup = ROLLUPS[csv_list.csv_type].name
-        newest, days = one_row(
-            connection,
-            sql.SQL(
-                "WITH lines AS (SELECT max(ddate) AS newest FROM {} WHERE line_count > 0 "
-                "AND ddate < ref.business_date()) SELECT newest, ARRAY(SELECT ddate FROM ref.v_calendar_classified "
-                "WHERE is_business AND ddate > newest AND ddate < ref.business_date() - %s ORDER BY ddate) FROM lines"
-            ).format(identifier(rollup)),
-            [int(waits)],
-        )
+        days = missing.get(csv_list.csv_type)
         if not days:
             continue
         shown = ", ".join(map(str, days[:_SHOWN_DAYS])) + (" …" if len(days) > _SHOWN_DAYS else "")
@@ -144,8 +134,9 @@ def missing_days(connection: Connection, catalog: Catalog, settings: Settings, n
                 audience="office",
                 title=f"{csv_list.title}のデータがありません（{len(days)}営業日） "
                 f"No {csv_list.csv_type} lines for {len(days)} business days",
-                happened=f"最新の日 newest day: {newest}; データのない営業日 missing: {shown}",
-                since=datetime.combine(days[0] + timedelta(days=1), due, TIME_ZONE),
+                happened=f"データのない営業日 missing: {shown}",
+                since=datetime.combine(days[0] + timedelta(days=1), time(), TIME_ZONE)
+                + timedelta(hours=settings.files_due_hour),
                 means=f"次の表示は古いままです。 These are older than they should be: {shown_in(catalog, rollup)}",
                 todo=f"将軍から{csv_list.title}のCSVを出力し、inbox/shogun_flash_{csv_list.csv_type}/ または "
                 f"inbox/shogun_final_{csv_list.csv_type}/ に置いてください。"

@@ -8,7 +8,7 @@ import math
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
@@ -27,7 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.catalog.relations import Catalog, load_catalog
 from mv_pipeline.catalog.sources import SOURCES
-from mv_pipeline.database.connection import APPLICATION, Connection, Database, scalar
+from mv_pipeline.database.connection import APPLICATION, Connection, Database
 from mv_pipeline.defs.checks import check_keys
 from mv_pipeline.intake.rejection import Code
 from mv_pipeline.intake.upload_log import missing_days
@@ -68,7 +68,7 @@ class Group(BaseModel):
 
 
 STALE = Group(labels=("view",), metrics={"mv_view_stale": ("gauge", "1 if a refresh now would find something new.")})
-BEHIND_TEXT = "Business days after a list's newest day with lines and before the business date."
+BEHIND_TEXT = "Business days of the last two weeks that have no line although their files are due."
 BEHIND = Group(labels=("list",), metrics={"mv_business_days_behind": ("gauge", BEHIND_TEXT)})
 CHECKS = Group(
     labels=("asset", "check", "severity"),
@@ -172,11 +172,7 @@ def _parameters(catalog: Catalog) -> dict[str, Any]:
 
 
 def _business_days_behind(connection: Connection) -> list[tuple[str, int]]:
-    today, day = scalar(connection, "SELECT ref.business_date()"), timedelta(days=1)
-    newest = connection.execute(
-        "SELECT csv_type, max(ddate) FROM mart.rollup_daily WHERE ddate <= %s GROUP BY 1", [today]
-    )
-    return [(name, len(missing_days(connection, name, last + day, today - day))) for name, last in newest]
+    return [(name, len(days)) for name, days in missing_days(connection).items()]
 
 
 def _refresh_durations(connection: Connection, views: list[str]) -> Metric:

@@ -6,7 +6,7 @@ from datetime import datetime
 from psycopg import sql
 
 from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.checks.rules import view_probes
+from mv_pipeline.checks.rules import view_checks
 from mv_pipeline.database.connection import Connection, identifier, one_row
 from mv_pipeline.refresh.views import last_refresh
 from mv_pipeline.settings import TIME_ZONE
@@ -53,7 +53,7 @@ def _read_view(connection: Connection, catalog: Catalog, view: Relation) -> View
     )
     rows, newest, size = row
     last = last_refresh(connection, catalog, view)
-    findings = {probe.name: probe.look(connection) for probe in view_probes(catalog, view)}
+    results = {check.name: check.evaluate(connection) for check in view_checks(catalog, view)}
     return ViewStatus(
         name=view.name,
         rows=rows,
@@ -61,8 +61,8 @@ def _read_view(connection: Connection, catalog: Catalog, view: Relation) -> View
         newest_day=newest,
         last_refresh=_tokyo(last.at) if last else None,
         seconds=last.seconds if last else None,
-        checks_passed=[name for name, finding in findings.items() if finding.passed],
-        checks_failed={name: finding.message for name, finding in findings.items() if not finding.passed},
+        checks_passed=[name for name, result in results.items() if result.passed],
+        checks_failed={name: result.text for name, result in results.items() if not result.passed},
     )
 
 

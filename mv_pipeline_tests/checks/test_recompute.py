@@ -4,8 +4,9 @@ from datetime import date
 
 import pytest
 
-from mv_pipeline.checks.recompute import Difference, compare_rollup, compare_view, prove_rollup, prove_view
-from mv_pipeline.migrate.migrate import migrate
+from mv_pipeline.catalog.relations import Relation
+from mv_pipeline.checks.recompute import Difference, Proof, compare_rollup, compare_view, prove_rollup, prove_view
+from mv_pipeline.checks.rules import definition_check
 from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import refresh_view
 from mv_pipeline_tests.migrate.test_state import edited
@@ -13,6 +14,7 @@ from mv_pipeline_tests.migrate.test_state import edited
 RECEIVE = "mart.mv_receive_daily"
 D1, D2 = date(2025, 12, 1), date(2025, 12, 2)
 NONE = Difference(0, [])
+NOTHING = Proof(NONE, NONE)
 
 
 @pytest.fixture
@@ -53,15 +55,18 @@ def test_nothing_differs_when_all_is_well(plant, catalog):
 def test_an_unnoticed_change_is_found_by_its_days_and_repaired(plant, statement, rows, days):
     unnoticed(plant, statement)
 
-    assert prove_rollup(plant, "receive") == Difference(rows, days)
-    assert prove_rollup(plant, "receive") == NONE
+    proof = prove_rollup(plant, "receive")
+
+    assert (proof.before, proof.after) == (Difference(rows, days), NONE)
+    assert "; 0 differ after the repair. Find what changed rows untracked" in proof.result().text
+    assert prove_rollup(plant, "receive") == NOTHING
 
 
 def test_a_repair_is_news_to_the_views(plant, catalog):
     unnoticed(plant, "UPDATE stg.shogun_final_receive SET net_weight = 5000 WHERE receive_no = 1")
     prove_rollup(plant, "receive")
 
-    assert prove_view(plant, catalog, catalog.relations[RECEIVE]) == NONE
+    assert prove_view(plant, catalog, catalog.relations[RECEIVE]) == NOTHING
     found = plant.execute("SELECT receive_net_ton FROM mart.mv_receive_daily WHERE ddate = '2025-12-01'").fetchone()
     assert found == (5,)
 
@@ -72,20 +77,78 @@ def test_a_view_that_was_changed_behind_our_back_is_found_and_repaired(plant, ca
     plant.execute("UPDATE mart.rollup_daily_receive SET net_weight_kg = 9000 WHERE ddate = '2025-12-02'")
     plant.execute("ALTER TABLE mart.rollup_daily_receive ENABLE TRIGGER USER")
 
-    assert prove_view(plant, catalog, view) == Difference(2, [D2])
+    proof = prove_view(plant, catalog, view)
+    assert (proof.before, proof.after) == (Difference(2, [D2]), NONE)
     assert compare_view(plant, view) == NONE
 
 
 def test_waiting_notes_are_no_difference(plant, catalog):
     plant.execute("DELETE FROM stg.shogun_final_receive WHERE receive_no = 1")
 
-    assert prove_rollup(plant, "receive") == NONE
-    assert prove_view(plant, catalog, catalog.relations[RECEIVE]) == NONE
+    assert prove_rollup(plant, "receive") == NOTHING
+    assert prove_view(plant, catalog, catalog.relations[RECEIVE]) == NOTHING
 
 
-def test_a_file_that_ends_in_a_comment_is_proved_too(database, connection, catalog):
+def test_a_file_edited_and_not_migrated_is_no_difference_of_data_but_definition_drift(plant, catalog):
     view = catalog.relations[RECEIVE]
-    commented = edited(catalog, RECEIVE, f"{view.query} AND true  -- up to yesterday")
+    drifted = edited(catalog, RECEIVE, f"{view.query} AND false  -- nothing at all")
 
-    assert migrate(database, commented).changed[RECEIVE] == "swap"
-    assert compare_view(connection, commented.relations[RECEIVE]).rows == 0
+    assert prove_view(plant, drifted, drifted.relations[RECEIVE]) == NOTHING
+    result = definition_check(drifted.relations[RECEIVE]).evaluate(plant)
+    assert not result.passed
+    assert result.remedy == f"Run `mv-pipeline diff {RECEIVE}`, then `mv-pipeline migrate`."
+
+
+def test_triggers_that_are_disabled_are_named_as_the_cause(plant):
+    plant.execute("ALTER TABLE stg.shogun_final_receive DISABLE TRIGGER USER")
+    plant.execute("UPDATE stg.shogun_final_receive SET net_weight = 5 WHERE receive_no = 1")
+
+    result = prove_rollup(plant, "receive").result()
+
+    assert result.message == (
+        "2 rows found that differ from a full recompute, 0 expected (2025-12-01); 0 differ after the repair."
+    )
+    assert "ENABLE TRIGGER USER` on stg.shogun_final_receive, whose triggers are disabled." in result.remedy
+
+
+def test_rows_changed_by_hand_in_the_rollup_are_repaired(plant):
+    plant.execute("UPDATE mart.rollup_daily_receive SET net_weight_kg = 9000 WHERE ddate = '2025-12-02'")
+
+    proof = prove_rollup(plant, "receive")
+
+    assert (proof.before, proof.after) == (Difference(2, [D2]), NONE)
+
+
+def test_a_repair_of_a_rollup_that_does_not_help_is_not_called_one(plant):
+    plant.execute("""
+        CREATE FUNCTION pg_temp.spoil() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN NEW.net_weight_kg := NEW.net_weight_kg + 1; RETURN NEW; END'
+    """)
+    plant.execute(
+        "CREATE TRIGGER spoil BEFORE INSERT OR UPDATE ON mart.rollup_daily_receive "
+        "FOR EACH ROW EXECUTE FUNCTION pg_temp.spoil()"
+    )
+    unnoticed(plant, "UPDATE stg.shogun_final_receive SET net_weight = 5 WHERE receive_no = 1")
+
+    result = prove_rollup(plant, "receive").result()
+
+    assert (result.passed, result.metadata["rows"], result.metadata["rows_after"]) == (False, 2, 2)
+    assert "; 2 differ after the repair." in result.message
+    assert "look for a trigger or rule that changes what is written to mart.rollup_daily_receive" in result.remedy
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_a_view_whose_rows_differ_each_time_is_told_from_one_that_drifted(plant, catalog, by_hand):
+    query = "SELECT DATE '2025-12-01' AS ddate, random() AS receive_net_ton"
+    plant.execute(f"DROP MATERIALIZED VIEW {RECEIVE} CASCADE")
+    plant.execute(f"CREATE MATERIALIZED VIEW {RECEIVE} AS {query}")
+    plant.execute(f"CREATE UNIQUE INDEX ON {RECEIVE} (ddate)")
+    file = catalog.relations[RECEIVE]
+    header = file.header.model_copy(update={"indexes": ()})
+    relation = Relation(RECEIVE, header, file.query if by_hand else query)
+
+    result = prove_view(plant, catalog, relation).result()
+
+    assert (result.passed, result.metadata["rows"], result.metadata["rows_after"]) == (False, 2, 2)
+    assert ("mv-pipeline migrate" in result.remedy) is by_hand
+    assert ("gives other rows each time" in result.remedy) is not by_hand

@@ -6,8 +6,8 @@ import dagster as dg
 import pytest
 
 from mv_pipeline.catalog.csv_kinds import find_kind
-from mv_pipeline.catalog.relations import Check, Relation
-from mv_pipeline.checks.rules import definition_probe, view_probes, without
+from mv_pipeline.catalog.relations import HeaderCheck, Relation
+from mv_pipeline.checks.rules import definition_check, leave_one_out, view_checks
 from mv_pipeline.defs.checks import build_checks
 from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.refresh.rollup import update_rollup
@@ -37,7 +37,7 @@ def look(database, catalog, instance):
 
     def run(name):
         key = dg.AssetKey(name.split("."))
-        (checks,) = [found for found in build_checks(catalog) if next(iter(found.check_keys)).asset_key == key]
+        (checks,) = [step for step in build_checks(catalog) if step.op.name == f"{key.to_python_identifier()}__checks"]
         result = dg.materialize(
             [checks], selection=dg.AssetSelection.checks(checks), resources={"database": database}, instance=instance
         )
@@ -107,7 +107,7 @@ def test_a_message_says_what_was_found_what_was_expected_and_what_to_do(loaded, 
 
     assert (
         "1 rows found, 1805 expected: one per calendar day; 2021-01-01: 0; 2021-01-02: 0; 2021-01-03: 0 …. "
-        f"Run `mv-pipeline refresh {RECEIVE}`; if it stays so" in evaluations["row_count"].description
+        f"Run `mv-pipeline refresh {RECEIVE}`; if the check still fails" in evaluations["row_count"].description
     )
     assert evaluations["mass_balance"].metadata["wrong_days"].value == "2025-12-01: 0.0 / 1.000"
 
@@ -128,15 +128,17 @@ def test_a_new_day_makes_a_view_out_of_date(loaded, look):
 
 def test_a_check_of_the_header_fails_with_the_offending_rows(connection, catalog):
     view = catalog.relations["mart.mv_inbound_kpi_daily"]
-    check = Check(description="試験", sql="SELECT ddate FROM mart.mv_inbound_kpi_daily WHERE ddate >= '2025-12-09'")
-    odd = Relation(view.name, view.header.model_copy(update={"checks": {"odd": check}}), view.query)
+    header_check = HeaderCheck(
+        description="試験", sql="SELECT ddate FROM mart.mv_inbound_kpi_daily WHERE ddate >= '2025-12-09'"
+    )
+    odd = Relation(view.name, view.header.model_copy(update={"checks": {"odd": header_check}}), view.query)
 
-    (probe,) = [probe for probe in view_probes(catalog, odd) if probe.name == "odd"]
-    finding = probe.look(connection)
+    (check,) = [check for check in view_checks(catalog, odd) if check.name == "odd"]
+    result = check.evaluate(connection)
 
-    assert not finding.passed
-    assert finding.message.startswith("2 offending rows found, 0 expected; (2025-12-09); (2025-12-10).")
-    assert "2025-12-10" in finding.metadata["offending"]
+    assert not result.passed
+    assert result.message.startswith("2 offending rows found, 0 expected; (2025-12-09); (2025-12-10).")
+    assert "2025-12-10" in result.metadata["offending"]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_a_waiting_note_warns(loaded, look):
     evaluation = look("mart.rollup_daily_receive")["notes_read"]
 
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert evaluation.description.startswith("1 change notes found waiting since")
+    assert evaluation.description.startswith("1 change log rows found waiting (the oldest: ")
 
 
 def test_a_rejected_file_warns_until_a_good_one_comes(settings, loaded, look):
@@ -242,13 +244,13 @@ def test_a_profile_of_too_few_days_stays_silent(connection, wednesdays, look, cl
 def test_a_value_is_taken_out_of_mean_and_deviation(sample):
     value, *others = sample
 
-    found = without(value, statistics.mean(sample), statistics.stdev(sample), len(sample))
+    found = leave_one_out(value, statistics.mean(sample), statistics.stdev(sample), len(sample))
 
     assert found == pytest.approx((statistics.mean(others), statistics.stdev(others)))
 
 
 def test_too_few_values_are_left():
-    assert without(1, 1, 0, 3) is None
+    assert leave_one_out(1, 1, 0, 3) is None
 
 
 CALENDAR = "overview.upload_calendar"
@@ -277,18 +279,18 @@ def test_a_business_day_without_a_receive_file_warns_once_it_is_due(monkeypatch,
 
     assert (evaluation.passed, evaluation.severity) == (not missing, dg.AssetCheckSeverity.WARN)
     assert evaluation.metadata["missing"].value == missing
-    assert evaluation.description.startswith(f"{missing} of the business days up to 2025-12-")
+    assert evaluation.description.startswith(f"{missing} of the business days that are due")
     assert ("inbox/shogun_flash_receive" in evaluation.description) is bool(missing)
 
 
 def test_a_view_that_somebody_changed_by_hand_is_found(connection, catalog):
     name = "mart.v_receive_daily"
-    probe = definition_probe(catalog.relations[name])
-    before = probe.look(connection)
+    check = definition_check(catalog.relations[name])
+    before = check.evaluate(connection)
 
     connection.execute(f"CREATE OR REPLACE VIEW {name} AS {catalog.relations[name].query} WHERE y < 2023")
 
-    after = probe.look(connection)
+    after = check.evaluate(connection)
     assert (before.passed, after.passed) == (True, False)
     assert "expected: somebody has changed it in the database by hand. " in after.message
     assert after.metadata["found"] == after.metadata["expected"]
@@ -297,5 +299,5 @@ def test_a_view_that_somebody_changed_by_hand_is_found(connection, catalog):
 
 def test_every_view_is_what_its_file_says(connection, catalog):
     assert [
-        name for name, view in catalog.relations.items() if not definition_probe(view).look(connection).passed
+        name for name, view in catalog.relations.items() if not definition_check(view).evaluate(connection).passed
     ] == []

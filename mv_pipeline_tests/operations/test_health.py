@@ -57,7 +57,8 @@ def test_the_message_about_a_rejected_file_names_its_own_report(connection, sett
 def no_day_is_missing(connection, csv_type):
     connection.execute(
         f"INSERT INTO mart.rollup_daily_{csv_type} (csv_type, ddate, source, priority, line_count, slip_count, "
-        "net_weight_kg, amount_yen) VALUES (%s, ref.business_date() - 1, 'shogun_final', 1, 1, 1, 1, 1)",
+        "net_weight_kg, amount_yen) SELECT %s, ref.business_date() - n, 'king', 3, 1, 1, 1, 1 "
+        "FROM generate_series(1, 14) AS n",
         [csv_type],
     )
 
@@ -135,7 +136,9 @@ def test_a_missing_day(plant, receiver, connection, settings):
         take(connection, settings, [line(KIND, slip_date=day)], name=f"{day[-2:]}.csv")
         update_rollup(connection, "receive")
 
-    message = tells_once(plant, receiver, lambda: load("2025/12/08"), lambda: load("2025/12/10"))
+    message = tells_once(
+        plant, receiver, lambda: load("2025/12/08"), lambda: [load(day) for day in ("2025/12/09", "2025/12/10")]
+    )
 
     assert (message["type"], message["title"]) == (
         "failure",

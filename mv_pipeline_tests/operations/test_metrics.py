@@ -181,7 +181,8 @@ def test_a_moved_business_date_shows_as_a_lag(collector, connection):
 # Newest days
 
 
-def test_the_newest_day_is_told_by_source_and_days_to_come_do_not_count(collector, connection):
+def test_the_newest_day_is_told_by_source_and_days_to_come_do_not_count(collector, connection, monkeypatch):
+    monkeypatch.setenv("MV_PIPELINE_FILES_DUE_HOUR", "0")
     # 2025-12-11 is a Thursday; the Sunday before is a business day (reservations), the second Sunday is not.
     for day in ("2025-12-04", "2025-12-25"):
         connection.execute(ADD_LINE, [day])
@@ -191,11 +192,13 @@ def test_the_newest_day_is_told_by_source_and_days_to_come_do_not_count(collecto
     found = collect(collector)
 
     assert found.by("source", "mv_newest_day_age_days", list="receive") == {"shogun_final": 7, "shogun_flash": 3}
-    assert found.by("list", "mv_business_days_behind") == {"receive": 2}
+    # The 5th to 7th, the 9th and the 10th.
+    assert found.by("list", "mv_business_days_behind") == {"receive": 5}
     assert found.by("source", "mv_newest_day_age_days", list="yard") == {}
 
 
-def test_a_closed_day_is_none_that_is_missing(collector, connection):
+def test_a_closed_day_is_none_that_is_missing(collector, connection, monkeypatch):
+    monkeypatch.setenv("MV_PIPELINE_FILES_DUE_HOUR", "0")
     connection.execute(ADD_LINE, ["2025-12-09"])
     update_rollup(connection, "receive")
     assert collect(collector).by("list", "mv_business_days_behind") == {"receive": 1}

@@ -7,7 +7,7 @@ import dagster as dg
 import psycopg
 import pytest
 
-from mv_pipeline.checks.rules import view_probes
+from mv_pipeline.checks.rules import view_checks
 from mv_pipeline.database.connection import Database
 from mv_pipeline.database.embedded import POSTGRES_BIN_PATH, running_server
 from mv_pipeline.definitions import defs
@@ -60,11 +60,11 @@ def test_before_anybody_has_done_anything_no_view_counts_as_fresh(restored, cata
     with restored.connect() as connection:
         assert read_staleness(connection, catalog).views == names(catalog)
         view = catalog.relations[RECEIVE]
-        (probe,) = [probe for probe in view_probes(catalog, view) if probe.name == "up_to_date"]
-        finding = probe.look(connection)
+        (check,) = [check for check in view_checks(catalog, view) if check.name == "up_to_date"]
+        result = check.evaluate(connection)
 
-    assert not finding.passed
-    assert "the database was restored on another server" in finding.message
+    assert not result.passed
+    assert "the database was restored on another server" in result.message
 
 
 def test_it_is_noticed_once_and_everything_is_computed_anew(restored, catalog):

@@ -24,7 +24,6 @@ GROUP_DASHBOARDS = "dashboards"
 GROUP_OVERVIEW = "overview"
 GROUP_RETENTION = "housekeeping"
 
-UPLOAD_CALENDAR = "overview.upload_calendar"
 VIEW_PAGES = "overview.view_pages"
 RETENTION = "housekeeping.retention"
 RETENTION_CHECK = "nothing_too_old"

@@ -12,11 +12,11 @@ from psycopg import sql
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CsvList
 from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.checks.rules import UPLOAD_CALENDAR
 from mv_pipeline.database.connection import Connection, Database, identifier, one_row, scalar
 from mv_pipeline.defs.assets.describe import (
     GROUP_OVERVIEW,
     OWNER,
-    UPLOAD_CALENDAR,
     VIEW_PAGES,
     asset_key,
     asset_keys,

@@ -1,0 +1,114 @@
+"""A check: what must hold, how that is examined and what to do if it doesn't; most are one SQL query and a sentence."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from typing import Any, Literal
+
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from mv_pipeline.database.connection import Connection
+
+Severity = Literal["ERROR", "WARN"]
+Metadata = dict[str, str | int | float]
+
+# In a message, and in the figures behind it.
+_SHOWN = 3
+_KEPT = 10
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check found.
+
+    Args:
+        passed: whether it holds.
+        message: what was found and what was expected.
+        metadata: the figures behind the message.
+        remedy: what to do; empty: the check's own remedy, or none is needed.
+    """
+
+    passed: bool
+    message: str
+    metadata: Metadata
+    remedy: str = ""
+
+    @property
+    def text(self) -> str:
+        """The message, and the remedy if there is one."""
+        return f"{self.message} {self.remedy}".rstrip()
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of one table or view.
+
+    Args:
+        name: unique for what is checked.
+        description: what must hold.
+        run: examines it; `evaluate` adds the remedy.
+        remedy: what to do if it fails; every reader of a failed check is told this and no other.
+        severity: only an ERROR is an alert.
+        nightly: it reads everything, so no upload waits for it.
+    """
+
+    name: str
+    description: str
+    run: Callable[[Connection], CheckResult]
+    remedy: str
+    severity: Severity = "ERROR"
+    nightly: bool = False
+
+    def evaluate(self, connection: Connection) -> CheckResult:
+        """Run the check; a result that failed has a remedy, one that passed has none."""
+        result = self.run(connection)
+        return replace(result, remedy="" if result.passed else result.remedy or self.remedy)
+
+
+def sql_check(
+    name: str,
+    description: str,
+    query: sql.SQL | sql.Composed,
+    message: str,
+    remedy: str,
+    *,
+    severity: Severity = "ERROR",
+    params: dict[str, Any] | None = None,
+    no_row: str = "",
+) -> Check:
+    """Make a check of a query.
+
+    Args:
+        name: as in `Check`.
+        description: as in `Check`.
+        query: gives one row: `passed`, and the figures, whose names are those in the message and the metadata.
+        message: a format string; a figure that is an array shows its first elements, none if it is empty.
+        remedy: as in `Check`.
+        severity: as in `Check`.
+        params: the query's.
+        no_row: the message if the query gives no row, which passes.
+    """
+
+    def run(connection: Connection) -> CheckResult:
+        figures = connection.cursor(row_factory=dict_row).execute(query, params).fetchone()
+        if figures is None:
+            return CheckResult(True, no_row, {})
+        passed = bool(figures.pop("passed"))
+        shown = {key: first_of(value) if isinstance(value, list) else value for key, value in figures.items()}
+        return CheckResult(passed, message.format(**shown), {key: _plain(value) for key, value in figures.items()})
+
+    return Check(name, description, run, remedy, severity)
+
+
+def first_of(places: list[str]) -> str:
+    """The first places where something is wrong, as the end of a sentence; nothing if there are none."""
+    more = " …" if len(places) > _SHOWN else ""
+    return f"; {'; '.join(places[:_SHOWN])}{more}" if places else ""
+
+
+def _plain(value: object) -> str | int | float:
+    if isinstance(value, list):
+        return "; ".join(map(str, value[:_KEPT])) or "none"
+    return str(value) if isinstance(value, date | Decimal) else value  # type: ignore[return-value]
