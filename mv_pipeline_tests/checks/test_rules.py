@@ -292,7 +292,7 @@ def test_a_view_that_somebody_changed_by_hand_is_found(connection, catalog):
 
     after = check.evaluate(connection)
     assert (before.passed, after.passed) == (True, False)
-    assert "expected: somebody has changed it in the database by hand. " in after.message
+    assert "expected: somebody has changed it in the database by hand. " in after.text
     assert after.metadata["found"] == after.metadata["expected"]
     assert (before.metadata["changed_by_hand"], after.metadata["changed_by_hand"]) == (False, True)
 
