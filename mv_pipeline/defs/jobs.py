@@ -3,7 +3,6 @@
 from collections.abc import Container
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from mv_pipeline.catalog.csv_kinds import KINDS, FileKind
 from mv_pipeline.catalog.relations import Catalog
@@ -51,14 +50,14 @@ def refresh_config(
     }
 
 
-def build_jobs(catalog: Catalog) -> list[UnresolvedAssetJobDefinition]:
+def build_jobs(catalog: Catalog) -> dg.Definitions:
     """Make the jobs: ingest, refresh_all, refresh_changed, nightly, overview."""
     intake = [key for kind in KINDS for key in intake_keys(kind)]
     derived = [asset_key(name) for name in (*(table.name for table in ROLLUPS.values()), *catalog.relations)]
     kept_up = [
         asset_key(table.name) for table in TABLES if table.maintained_by == "pipeline" and table not in ROLLUPS.values()
     ]
-    return [
+    jobs = [
         dg.define_asset_job(
             INGEST,
             selection=_with_quick_checks(
@@ -91,6 +90,8 @@ def build_jobs(catalog: Catalog) -> list[UnresolvedAssetJobDefinition]:
             description="Renews what people look at; no upload waits for it.",
         ),
     ]
+    # A list of them would need the name of a private type.
+    return dg.Definitions(jobs=jobs)
 
 
 def _with_quick_checks(catalog: Catalog, keys: list[dg.AssetKey]) -> dg.AssetSelection:

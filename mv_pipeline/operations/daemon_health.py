@@ -8,10 +8,15 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import dagster as dg
-from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick, ScheduleInstigatorData, TickStatus
-from dagster._utils.schedules import reverse_cron_string_iterator
 
 from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.operations.dagster_private import (
+    InstigatorState,
+    InstigatorTick,
+    ScheduleInstigatorData,
+    TickStatus,
+    reverse_cron_string_iterator,
+)
 from mv_pipeline.operations.problem import Condition, Kind, every_dashboard, shown_in
 from mv_pipeline.operations.run_health import failed_checks, failed_runs, newest_evaluations
 from mv_pipeline.settings import TIME_ZONE, Settings

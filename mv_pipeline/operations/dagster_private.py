@@ -1,15 +1,41 @@
-"""The only use of Dagster's private modules; each function says which public way is missing."""
+"""The only use of Dagster's private modules; what is here says which public way is missing."""
 
 from collections.abc import Iterator, Sequence
 
 import dagster as dg
 import sqlalchemy as sa
+
+# The name of the job behind an asset's page: runs of it are known by nothing else.
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
+
+# Whether a sensor or schedule is on, and what its ticks said: the public instance gives both, but not their types.
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorTick, ScheduleInstigatorData, TickStatus
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES as COMPLETED,
 )
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
+
+# The newest runs of each job in one query: publicly that is a query for each job.
+from dagster._core.storage.dagster_run import JobBucket
 from dagster._core.storage.event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
+
+# When a schedule was last due, by the rules by which the daemon itself evaluates it.
+from dagster._utils.schedules import reverse_cron_string_iterator
+
+__all__ = [
+    "IMPLICIT_ASSET_JOB_NAME",
+    "AssetCheckExecutionRecord",
+    "InstigatorState",
+    "InstigatorTick",
+    "JobBucket",
+    "ScheduleInstigatorData",
+    "TickStatus",
+    "delete_check_results",
+    "newest_check_results",
+    "reverse_cron_string_iterator",
+    "runs_with_newest_events",
+]
 
 _SHOWN_IN_THE_UI = (
     dg.DagsterEventType.ASSET_MATERIALIZATION,

@@ -11,12 +11,12 @@ from datetime import datetime
 from mv_pipeline.database.connection import Connection, scalar, session_lock_if_free
 from mv_pipeline.operations.incidents import (
     Incident,
-    compare,
     note_told,
     note_told_of_end,
+    plan_changes,
     read_open,
     read_untold,
-    record,
+    save_changes,
 )
 from mv_pipeline.operations.messages import Message, news, resolved
 from mv_pipeline.operations.notify import Receiver, receivers, send
@@ -72,16 +72,16 @@ def take_look(
     with session_lock_if_free(connection, "alerts") as mine:
         if not mine:
             return Look(read_open(connection))
-        difference = compare(read_open(connection), conditions, looked_at, now)
-        record(connection, difference, now)
-        for condition in (*difference.new, *difference.changed):
+        changes = plan_changes(read_open(connection), conditions, looked_at, now)
+        save_changes(connection, changes, now)
+        for condition in (*changes.new, *changes.changed):
             _LOG.log(
                 logging.ERROR if condition.level == "failure" else logging.WARNING,
                 "%s\n%s",
                 condition.title,
                 condition.message,
             )
-        for incident in difference.over:
+        for incident in changes.over:
             _LOG.info("Resolved: %s", incident.title)
         sent, failed = _tell(connection, settings, now)
         return Look(read_open(connection), sent, failed)

@@ -12,10 +12,10 @@ from psycopg.rows import class_row
 from mv_pipeline.database.connection import Connection
 from mv_pipeline.operations.problem import Audience, Condition, Kind, Level
 
-CALM = timedelta(minutes=2)
+COOLDOWN = timedelta(minutes=2)
 # After an outage the first look may come before the first tick, a single tick may fail, and the sensors start a failed
 # run's successor by themselves: these have to last.
-PATIENCE: dict[str, timedelta] = dict.fromkeys(
+GRACE: dict[str, timedelta] = dict.fromkeys(
     (Kind.TICK_FAILED, Kind.TICKS_STOPPED, Kind.RUN_FAILED), timedelta(minutes=1)
 )
 _TOLD_FOR = timedelta(days=7)
@@ -49,11 +49,11 @@ class Incident:
     @property
     def is_sure(self) -> bool:
         """True if it has lasted for as long as its kind has to."""
-        return self.last_seen_at - self.first_seen_at >= PATIENCE.get(self.kind, timedelta())
+        return self.last_seen_at - self.first_seen_at >= GRACE.get(self.kind, timedelta())
 
 
 @dataclass(frozen=True)
-class Difference:
+class IncidentChanges:
     """What a look changes.
 
     Args:
@@ -69,9 +69,9 @@ class Difference:
     over: list[Incident]
 
 
-def compare(
+def plan_changes(
     standing: Iterable[Incident], conditions: Sequence[Condition], looked_at: Collection[str], now: datetime
-) -> Difference:
+) -> IncidentChanges:
     """Compare what holds now with the open incidents.
 
     Args:
@@ -83,14 +83,14 @@ def compare(
     by_key = {incident.key: incident for incident in standing}
     held = {condition.key for condition in conditions}
     known = [condition for condition in conditions if condition.key in by_key]
-    return Difference(
+    return IncidentChanges(
         new=[condition for condition in conditions if condition.key not in by_key],
         known=[condition for condition in known if condition.state == by_key[condition.key].state],
         changed=[condition for condition in known if condition.state != by_key[condition.key].state],
         over=[
             incident
             for incident in by_key.values()
-            if incident.key not in held and incident.kind in looked_at and now - incident.last_seen_at >= CALM
+            if incident.key not in held and incident.kind in looked_at and now - incident.last_seen_at >= COOLDOWN
         ],
     )
 
@@ -114,34 +114,31 @@ def _read(connection: Connection, where: str, params: list[object]) -> list[Inci
     ).fetchall()
 
 
-def record(connection: Connection, difference: Difference, now: datetime) -> None:
+def save_changes(connection: Connection, changes: IncidentChanges, now: datetime) -> None:
     """Write what a look has changed, in one transaction.
 
     Args:
         connection: in autocommit mode.
-        difference: as `compare` gave it.
+        changes: as `plan_changes` gave it.
         now: aware.
     """
     with connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO log.incident (key, kind, level, audience, state, title, message, opened_at, first_seen_at, "
             "last_seen_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            [
-                (c.key, c.kind, c.level, c.audience, c.state, c.title, c.message, c.since, now, now)
-                for c in difference.new
-            ],
+            [(c.key, c.kind, c.level, c.audience, c.state, c.title, c.message, c.since, now, now) for c in changes.new],
         )
         cursor.executemany(
             "UPDATE log.incident SET state = %s, level = %s, title = %s, message = %s, opened_at = %s, told = '{}', "
             "notified_at = NULL WHERE key = %s AND closed_at IS NULL",
-            [(c.state, c.level, c.title, c.message, c.since, c.key) for c in difference.changed],
+            [(c.state, c.level, c.title, c.message, c.since, c.key) for c in changes.changed],
         )
         cursor.execute(
             "UPDATE log.incident SET last_seen_at = %s WHERE key = ANY (%s) AND closed_at IS NULL",
-            [now, [condition.key for condition in (*difference.known, *difference.changed)]],
+            [now, [condition.key for condition in (*changes.known, *changes.changed)]],
         )
         cursor.execute(
-            "UPDATE log.incident SET closed_at = %s WHERE id = ANY (%s)", [now, [over.id for over in difference.over]]
+            "UPDATE log.incident SET closed_at = %s WHERE id = ANY (%s)", [now, [over.id for over in changes.over]]
         )
 
 

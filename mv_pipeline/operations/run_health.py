@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import dagster as dg
-from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
-from dagster._core.storage.asset_check_execution_record import (
-    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
-    AssetCheckExecutionRecord,
-)
-from dagster._core.storage.dagster_run import JobBucket
 
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.checks.rules import DEFINITION
 from mv_pipeline.defs.assets.describe import GROUP_OVERVIEW
 from mv_pipeline.defs.assets.failures import LOGGED
 from mv_pipeline.defs.checks import check_keys
+from mv_pipeline.operations.dagster_private import (
+    IMPLICIT_ASSET_JOB_NAME,
+    AssetCheckExecutionRecord,
+    JobBucket,
+    newest_check_results,
+)
 from mv_pipeline.operations.problem import Condition, Kind, highest_level, level_of, shown_in
 from mv_pipeline.settings import TIME_ZONE, Settings
 
@@ -32,19 +31,7 @@ _RUNS = 20
 
 def newest_evaluations(instance: dg.DagsterInstance, catalog: Catalog) -> Evaluations:
     """The newest evaluation of each check that has one."""
-    storage = instance.event_log_storage
-    found = {}
-    for key, newest in storage.get_latest_asset_check_execution_by_key(check_keys(catalog)).items():
-        if newest.status in COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES:
-            found[key] = newest
-            continue
-        # One that is planned in a run under way says nothing yet.
-        before = storage.get_asset_check_execution_history(
-            key, limit=1, status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
-        )
-        if before:
-            found[key] = before[0]
-    return found
+    return {record.key: record for record in newest_check_results(instance, check_keys(catalog))}
 
 
 def failed_checks(evaluations: Evaluations, catalog: Catalog, settings: Settings) -> list[Condition]:
@@ -55,26 +42,22 @@ def failed_checks(evaluations: Evaluations, catalog: Catalog, settings: Settings
         if evaluation is None or evaluation.passed or evaluation.severity is not dg.AssetCheckSeverity.ERROR:
             continue
         name = ".".join(key.asset_key.path)
+        # An evaluation by an earlier version has its remedy in the description only.
+        remedy = str(evaluation.metadata["remedy"].value) if "remedy" in evaluation.metadata else ""
         found.append(
             Condition(
                 kind=Kind.CHECK_FAILED,
                 subject=f"{name}:{key.name}",
                 level=level_of(catalog, name),
                 title=f"The check {key.name} of {name} failed",
-                happened=evaluation.description or "",
+                happened=(evaluation.description or "").removesuffix(remedy).rstrip(),
                 since=_time(_evaluated_at(record)),
                 means=f"Wrong or old numbers may be shown in: {shown_in(catalog, name)}",
-                todo=f"`mv-pipeline {_command(key, name, catalog)}`; the check's text says more",
+                todo=remedy or "The check's text says it.",
                 link=_run_page(settings, record.run_id),
             )
         )
     return found
-
-
-def _command(key: dg.AssetCheckKey, name: str, catalog: Catalog) -> str:
-    if key.name == DEFINITION:
-        return f"diff {name}"
-    return f"refresh {name}" if name in catalog.relations else "doctor"
 
 
 def _evaluated_at(record: AssetCheckExecutionRecord) -> float:

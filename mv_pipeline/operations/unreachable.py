@@ -14,7 +14,7 @@ from mv_pipeline.operations.problem import Condition, Kind, every_dashboard
 from mv_pipeline.settings import Settings
 
 # A restart of the server is no trouble.
-_PATIENCE = timedelta(seconds=45)
+_GRACE = timedelta(seconds=45)
 
 
 def away(subject: str, reason: str, since: datetime, catalog: Catalog, settings: Settings) -> Condition:
@@ -52,7 +52,7 @@ def database_is_away(settings: Settings, catalog: Catalog, reason: str, now: dat
         now: aware.
     """
     since, told = _read(settings) or (now, [])
-    if now - since >= _PATIENCE:
+    if now - since >= _GRACE:
         incident = _incident(away("plant", reason, since, catalog, settings), now)
         told += [
             receiver.name

@@ -10,7 +10,7 @@ from dagster._core.scheduler.instigation import TickStatus
 from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.database.connection import session_lock
 from mv_pipeline.operations.database_health import rejected_files
-from mv_pipeline.operations.incidents import CALM
+from mv_pipeline.operations.incidents import COOLDOWN
 from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import log_failure, refresh_view
 from mv_pipeline.settings import TIME_ZONE
@@ -407,7 +407,7 @@ def test_trouble_that_comes_and_goes_is_one_incident(plant, receiver, connection
         log_failure(connection, relation, "x")
         plant.look()
         refresh_view(connection, relation)
-        plant.wait(seconds=CALM.total_seconds() / 2)
+        plant.wait(seconds=COOLDOWN.total_seconds() / 2)
         plant.look()
 
     assert [level for level, _ in receiver.take()] == ["failure"]
