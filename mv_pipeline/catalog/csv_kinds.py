@@ -2,7 +2,7 @@
 
 A kind is one entry of `KINDS`. Its raw and stg tables, its active view, its triggers, its place in the
 rollup, its assets and its inbox folder all follow from that entry; nothing else has to be edited.
-How a cell of a type is read stands in `intake.cells`; what a table looks like in `schema.staging`.
+How a cell of a type is read is in `intake.cells`; what a table looks like, in `migrate.tables`.
 """
 
 from dataclasses import dataclass
@@ -12,15 +12,6 @@ from mv_pipeline.settings import OperatorError
 
 CellType = Literal["date", "integer", "numeric", "text", "code", "time"]
 Version = Literal["flash", "final"]
-
-PG_TYPES: dict[CellType, str] = {
-    "date": "date",
-    "integer": "integer",
-    "numeric": "numeric",
-    "text": "text",
-    "code": "text",
-    "time": "time",
-}
 
 
 @dataclass(frozen=True)
@@ -32,7 +23,7 @@ class Column:
         name: the column in raw and stg.
         type: how a cell is read (spec: csv_columns.csv, csv_value_type).
         required: a file without this header is rejected.
-        key: part of what tells one line of a file from another.
+        key: part of what identifies a line of a file.
     """
 
     header: str
@@ -44,7 +35,7 @@ class Column:
     @property
     def pg_type(self) -> str:
         """The column's PostgreSQL type in stg."""
-        return PG_TYPES[self.type]
+        return "text" if self.type == "code" else self.type
 
 
 @dataclass(frozen=True)
@@ -57,7 +48,7 @@ class CsvList:
         slip_number: the column that numbers slips; distinct values are counted per day.
         columns: in the order of the stg table.
         daily: a file is expected for every business day.
-        raw_last: columns that stand at the end of the raw table, after all others.
+        raw_last: columns at the end of the raw table, after all others.
         raw_unused_after: a column of the raw table and the unused columns that follow it there.
     """
 
@@ -241,7 +232,7 @@ def find_kind(name: str) -> FileKind:
     """Return the kind of that name.
 
     Raises:
-        UnknownKindError: there is no such kind; the message lists those there are.
+        UnknownKindError: there is no such kind; the message lists the kinds that exist.
     """
     for kind in KINDS:
         if kind.name == name:

@@ -1,111 +1,40 @@
-"""The views and materialized views: one SQL file each, read into a `Relation`.
+"""The views and materialized views: one SQL file each, and how they depend on each other.
 
-A file is a header (YAML in the first comment) and a SELECT. Its name is `<schema>/<name>.sql`; a name that
-begins with `mv_` is a materialized view. What it depends on is read from its SQL. The views of active rows
-and of counted sources are made from the CSV kinds in the same form. Nothing here opens a connection.
+The name of a file is `<schema>/<name>.sql`; a name that begins with `mv_` is a materialized view. What it depends on is
+read from its SQL. The views of active rows and of counted sources are made from the CSV kinds in the same form.
 """
 
 import graphlib
 import hashlib
-import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import sqlglot
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
-from sqlglot.optimizer.scope import traverse_scope
 
 from mv_pipeline.catalog.csv_kinds import KINDS, FileKind
-from mv_pipeline.catalog.dashboards import Dashboard, read_dashboards
-from mv_pipeline.catalog.sources import SOURCES
-from mv_pipeline.catalog.tables import ROLLUPS, TABLES
+from mv_pipeline.catalog.sql_file import (
+    DASHBOARDS,
+    Dashboard,
+    Header,
+    Rule,
+    SqlFile,
+    Violation,
+    instead_of,
+    parse_query,
+    read_dashboards,
+    tables_read,
+)
+from mv_pipeline.catalog.tables import ROLLUPS, SOURCES, TABLES
 from mv_pipeline.settings import OperatorError
 
 RelationKind = Literal["view", "materialized view"]
 
 
-class RelationError(OperatorError):
-    """A SQL file can't be used; the message names the file and says what to change."""
-
-
-class HeaderCheck(BaseModel):
-    """A check that a header states in SQL: it passes if the query returns no row."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    description: str
-    sql: str
-
-
-class Balance(BaseModel):
-    """Which column of a daily view holds the tons of which list, to be weighed against the staging tables."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    csv_type: str
-    tons: str
-
-
-class Anomaly(BaseModel):
-    """Which days a profile's means and deviations were made of, so that yesterday can be held against them.
-
-    The profile has the columns ave, sigma, n and quality; the days have ddate and the columns of its key.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    days: str
-    tons: str
-    where: str
-
-
-def _owner(value: str) -> str:
-    # The graph refuses to load with any other owner.
-    if not re.fullmatch(r"team:\S+|[\w.%+-]+@[\w.-]+\.[A-Za-z]{2,7}", value, re.ASCII):
-        raise ValueError("a team, as in team:data-platform, or a mail address is needed")
-    return value
-
-
-class Header(BaseModel):
-    """What a SQL file says of its relation.
-
-    All but `description`, `description_en` and `owner` are for materialized views.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    description: str
-    description_en: str
-    owner: Annotated[str, AfterValidator(_owner)]
-    key: tuple[str, ...] = ()
-    indexes: tuple[tuple[str, ...], ...] = ()
-    criticality: Literal["critical", "optional"] | None = None
-    days: Literal["calendar", "until_yesterday"] | None = Field(
-        None, description="the view has exactly one row for each of these days; its key is the day"
-    )
-    equals: str | None = Field(None, description="a relation with the same columns that must hold the same rows")
-    balance: Balance | None = None
-    anomaly: Anomaly | None = None
-    picture: str | None = Field(None, description="the picture on the view's page; a file of `pictures`")
-    reads_lines: str | None = Field(None, description="why the view reads single lines instead of the rollup")
-    checks: dict[str, HeaderCheck] = {}
-
-    @property
-    def comment(self) -> str:
-        """The relation's comment in the database."""
-        return f"{self.description}\n{self.description_en}"
-
-    @model_validator(mode="after")
-    def _days_need_a_day(self) -> "Header":
-        if (self.days or self.balance) and len(self.key) != 1:
-            raise ValueError("`days` and `balance` need a key of one column, the day")
-        return self
+class CatalogError(OperatorError):
+    """The SQL files can't be used; the message says in a line for each violation what to change."""
 
 
 @dataclass(frozen=True)
@@ -144,30 +73,17 @@ class Relation:
         """True for a materialized view."""
         return self.kind == "materialized view"
 
-    @cached_property
+    @property
     def tree(self) -> exp.Query:
-        """The SELECT, parsed.
-
-        Raises:
-            RelationError: it can't be read, or is no SELECT.
-        """
-        try:
-            tree = sqlglot.parse_one(self.query, dialect="postgres")
-        except SqlglotError as error:
-            raise RelationError(f"{self.name}: the SQL can't be read: {error}") from None
-        if not isinstance(tree, exp.Query):
-            raise RelationError(f"{self.name}: one SELECT is needed after the header.")
+        """The SELECT, parsed."""
+        tree = parse_query(self.query)
+        assert tree is not None, f"{self.name} is made of one SELECT"
         return tree
 
     @cached_property
     def dependencies(self) -> frozenset[str]:
         """The relations that the SELECT reads, as `schema.name`; its own CTEs are not among them."""
-        sources = {source for scope in traverse_scope(self.tree) for source in scope.sources.values()}
-        tables = [source for source in sources if isinstance(source, exp.Table) and source.name]
-        for table in tables:
-            if not table.db:
-                raise RelationError(f"{self.name}: write “{table.name}” with its schema, as in mart.{table.name}.")
-        return frozenset(f"{table.db}.{table.name}" for table in tables)
+        return frozenset(f"{table.db}.{table.name}" for table in tables_read(self.tree))
 
     @property
     def reads_business_date(self) -> bool:
@@ -182,65 +98,18 @@ class Relation:
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def split_file(text: str) -> tuple[str | None, str]:
-    """Take a SQL file's text apart: the header's YAML, or None if the file doesn't begin with one, and the rest."""
-    comment, closed, query = text.lstrip().partition("*/")
-    if not comment.startswith("/*") or not closed:
-        return None, text
-    return comment.removeprefix("/*"), query
-
-
-def read_relation(path: Path, pictures: Collection[str] | None = None) -> Relation:
-    """Read one SQL file.
-
-    Raises:
-        RelationError: the header or the SELECT can't be used.
-    """
-    name = f"{path.parent.name}.{path.stem}"
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise RelationError(f"{name}: {path} isn't encoded in UTF-8; save it again as UTF-8.") from None
-    comment, query = split_file(text)
-    if comment is None:
-        raise RelationError(f"{name}: {path} has to begin with a header, /* … */.")
-    try:
-        header = Header.model_validate(yaml.safe_load(comment) or {})
-    except yaml.YAMLError as error:
-        raise RelationError(f"{name}: the header is no YAML: {error}") from None
-    except ValidationError as error:
-        reasons = "; ".join(
-            f"{'.'.join(map(str, issue['loc'])) or 'header'}: {issue['msg']}" for issue in error.errors()
-        )
-        raise RelationError(f"{name}: the header can't be used: {reasons}") from None
-    line = text[: len(text) - len(query.lstrip())].count("\n") + 1
-    relation = Relation(name, header, query.strip().rstrip(";"), line)
-    if relation.materialized and not (header.key and header.criticality):
-        raise RelationError(f"{name}: a materialized view's header states its `key` and its `criticality`.")
-    if header.picture and pictures is not None and header.picture not in pictures:
-        raise RelationError(f"{name}: there is no picture “{header.picture}”. The pictures are: {', '.join(pictures)}.")
-    return relation
-
-
 def active_view(kind: FileKind) -> Relation:
     """The view of a kind's rows that are not deleted (spec: Staging, `stg.v_active_<kind>`)."""
-    columns = ", ".join(
-        [
-            "id",
-            *(c.name for c in kind.columns),
-            "upload_file_id",
-            "source_row_no",
-            "is_deleted",
-            "deleted_at",
-            "created_at",
-        ]
-    )
+    columns = ", ".join(column.name for column in kind.columns)
     header = Header(
         description=f"{kind.title}の有効な行（論理削除されていない行）。",
         description_en=f"The rows of stg.{kind.name} that are not deleted.",
         owner="team:data-platform",
     )
-    query = f"SELECT {columns} FROM stg.{kind.name} WHERE NOT is_deleted"
+    query = (
+        f"SELECT id, {columns}, upload_file_id, source_row_no, is_deleted, deleted_at, created_at "
+        f"FROM stg.{kind.name} WHERE NOT is_deleted"
+    )
     return Relation(f"stg.v_active_{kind.name}", header, query)
 
 
@@ -260,58 +129,22 @@ def source_view(csv_type: str) -> Relation:
 
 
 class Catalog:
-    """All relations, each behind what it reads; so are `materialized_views` and `views`.
+    """All relations, each after what it reads; so are `materialized_views` and `views`.
 
     Args:
-        relations: every view and materialized view.
+        relations: every view and materialized view; what they read exists, and none reads itself.
         dashboards: what reads them, by name.
-
-    Raises:
-        RelationError: something that is read doesn't exist, or relations read each other in a circle.
     """
 
     def __init__(self, relations: Iterable[Relation], dashboards: Mapping[str, Dashboard] | None = None) -> None:
         self.dashboards = dashboards or {}
-        by_name: dict[str, Relation] = {}
-        for relation in relations:
-            if by_name.setdefault(relation.name, relation) is not relation:
-                raise RelationError(f"{relation.name} is made from the CSV kinds; give the file another name.")
-        tables = table_names()
-        for relation in by_name.values():
-            header = relation.header
-            named = (header.equals, header.anomaly.days if header.anomaly else None)
-            unknown = {*relation.dependencies, *filter(None, named)} - by_name.keys() - tables
-            if unknown:
-                raise RelationError(f"{relation.name} refers to what doesn't exist: {', '.join(sorted(unknown))}.")
-        for name, dashboard in self.dashboards.items():
-            unknown = {*dashboard.reads} - by_name.keys() - tables
-            if unknown:
-                raise RelationError(f"The dashboard {name} reads what doesn't exist: {', '.join(sorted(unknown))}.")
-        self._inputs: dict[str, frozenset[str]] = {
-            **{table.name: _rollup_inputs(csv_type) for csv_type, table in ROLLUPS.items()},
-            **{name: relation.dependencies for name, relation in sorted(by_name.items())},
-        }
-        try:
-            order = list(graphlib.TopologicalSorter(self._inputs).static_order())
-        except graphlib.CycleError as error:
-            raise RelationError(f"Relations read each other in a circle: {' → '.join(error.args[1])}.") from None
-        self.relations: dict[str, Relation] = {name: by_name[name] for name in order if name in by_name}
+        by_name = {relation.name: relation for relation in relations}
+        self._inputs = _inputs({name: relation.dependencies for name, relation in by_name.items()})
+        # Worked out once: asked for often, and walking the graph each time grows with its square.
+        self._upstream = _upstream(self._inputs)
+        self.relations: dict[str, Relation] = {name: by_name[name] for name in self._upstream if name in by_name}
         self.materialized_views = [relation for relation in self.relations.values() if relation.materialized]
         self.views = [relation for relation in self.relations.values() if not relation.materialized]
-        # Each once, behind what it reads: asked for often, and walking the graph each time grows with its square.
-        self._upstream: dict[str, frozenset[str]] = {}
-        for name in order:
-            direct = self.inputs(name)
-            self._upstream[name] = direct.union(*(self._upstream[other] for other in direct))
-
-        all_optional = {view.name for view in self.materialized_views if view.header.criticality == "optional"}
-        for relation in self.materialized_views:
-            optional = self.upstream(relation.name) & all_optional
-            if relation.header.criticality == "critical" and optional:
-                raise RelationError(
-                    f"{relation.name} is critical but reads {', '.join(sorted(optional))}, which is optional: "
-                    "when that fails, this isn't refreshed and no run fails. Make both critical, or both optional."
-                )
 
     def inputs(self, name: str) -> frozenset[str]:
         """What a relation or a rollup table reads directly; nothing for any other table."""
@@ -333,35 +166,149 @@ class Catalog:
         )
 
 
+def _inputs(reads: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+    """What each relation and rollup table reads directly, in an order that is the same for the same files."""
+    rolled_up = {
+        table.name: frozenset(source.active for source in SOURCES if source.csv_type == csv_type)
+        for csv_type, table in ROLLUPS.items()
+    }
+    return {**rolled_up, **dict(sorted(reads.items()))}
+
+
+def _upstream(inputs: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+    """Everything that each relation and table reads, directly or through others; each after what it reads.
+
+    Raises:
+        graphlib.CycleError: relations read each other in a circle.
+    """
+    found: dict[str, frozenset[str]] = {}
+    for name in graphlib.TopologicalSorter(inputs).static_order():
+        direct = inputs.get(name, frozenset())
+        found[name] = direct.union(*(found[other] for other in direct))
+    return found
+
+
+class SqlFolder:
+    """Every SQL file of a folder as far as it can be read, and what is wrong with them.
+
+    Args:
+        sql_dir: the folder with one folder for each schema.
+        pictures: the pictures that a header may name; None: any.
+
+    Attributes:
+        files: by the relation's name.
+        known: what a view may read: the files' relations, those that are made from the CSV kinds, and the tables.
+        others: what is wrong with files other than those.
+        inputs: what each relation and rollup table reads directly.
+        upstream: everything that each of them reads, each after what it reads; empty if there is a circle.
+
+    Raises:
+        CatalogError: the folder has no SQL file.
+    """
+
+    def __init__(self, sql_dir: Path, pictures: Collection[str] | None = None) -> None:
+        self.sql_dir = sql_dir
+        self.files = {file.name: file for file in (SqlFile(path, pictures) for path in sorted(sql_dir.glob("*/*.sql")))}
+        if not any(sql_dir.rglob("*.sql")):
+            raise CatalogError(f"There is no SQL file below {sql_dir}; MV_PIPELINE_SQL_DIR names the folder.")
+        self.known = {*self.files, *(relation.name for relation in made_relations()), *table_names()}
+        made = {relation.name: relation.dependencies for relation in made_relations()}
+        self.inputs = _inputs({**made, **{name: file.reads for name, file in self.files.items()}})
+        self.upstream: dict[str, frozenset[str]] = {}
+        self.dashboards, self.others = read_dashboards(sql_dir)
+        for file in self.files.values():
+            self._check_references(file)
+        self._check_lineage()
+        self._check_dashboards()
+
+    @property
+    def violations(self) -> list[Violation]:
+        """What is wrong with files, by file and line; each once."""
+        found = set(self.others).union(*(file.violations for file in self.files.values()))
+        return sorted(found, key=lambda one: (one.path, one.line or 0, one.rule, one.message))
+
+    def _check_references(self, file: SqlFile) -> None:
+        for message, fix in taken_name(file.name):
+            file.add(None, Rule.FILE_NAME, message, fix)
+        for table in file.tables:
+            name = f"{table.db}.{table.name}" if table.db else table.name
+            if not table.db:
+                alike = [known for known in sorted(self.known) if known.endswith(f".{name}")] or [f"mart.{name}"]
+                fix = f"Write {' or '.join(alike)}."
+                file.add(file.query_line(table), Rule.SCHEMA, f"“{name}” has no schema.", fix)
+            elif name not in self.known:
+                fix = instead_of(name, self.known)
+                file.add(file.query_line(table), Rule.UNKNOWN_RELATION, f"There is no {name}.", fix)
+        header = file.header
+        for field, named in (("equals", header.equals), ("anomaly", header.anomaly and header.anomaly.days)):
+            if named and named not in self.known:
+                message, fix = f"`{field}` names {named}, which doesn't exist.", instead_of(named, self.known)
+                file.add(file.line_of(field), Rule.UNKNOWN_RELATION, message, fix)
+
+    def _check_lineage(self) -> None:
+        try:
+            self.upstream = _upstream(self.inputs)
+        except graphlib.CycleError as error:
+            circle = error.args[1]
+            file = next(self.files[name] for name in circle if name in self.files)
+            message = f"Relations read each other in a circle: {' → '.join(circle)}."
+            fix = "Let one of them read what the other is made of."
+            file.add(None, Rule.CIRCLE, message, fix)
+            return
+        optional = {
+            name for name, file in self.files.items() if file.materialized and file.header.criticality == "optional"
+        }
+        for file in (file for file in self.files.values() if file.header.criticality == "critical"):
+            for name in sorted(self.upstream[file.name] & optional):
+                first = next(
+                    other for other in sorted(self.inputs[file.name]) if name in (other, *self.upstream[other])
+                )
+                through = "" if first == name else f" through {first}"
+                message = (
+                    f"A critical view reads {name}{through}, which is optional: when that can't be refreshed, "
+                    "this view isn't either, and no run fails."
+                )
+                fix = "Make both critical, or both optional."
+                file.add(file.line_of("criticality"), Rule.CRITICALITY, message, fix)
+
+    def _check_dashboards(self) -> None:
+        for name, dashboard in self.dashboards.items():
+            for relation in dashboard.reads:
+                if relation not in self.known:
+                    message = f"The dashboard “{name}” reads {relation}, which doesn't exist."
+                    fix, path = instead_of(relation, self.known), self.sql_dir / DASHBOARDS
+                    self.others.append(Violation(path, None, Rule.DASHBOARD, message, fix))
+
+
+def load_catalog(sql_dir: Path, pictures: Collection[str] | None = None) -> Catalog:
+    """Read every SQL file below the folder, and make the views that follow from the CSV kinds.
+
+    Args:
+        sql_dir: the folder with one folder for each schema.
+        pictures: the pictures that a header may name; None: any.
+
+    Raises:
+        CatalogError: files can't be used; every violation of every file is in it.
+    """
+    folder = SqlFolder(sql_dir, pictures)
+    if folder.violations:
+        raise CatalogError(f"The SQL files in {sql_dir} can't be used:", tuple(map(str, folder.violations)))
+    relations = [Relation(file.name, file.header, file.query, file.line) for file in folder.files.values()]
+    return Catalog([*relations, *made_relations()], folder.dashboards)
+
+
+def taken_name(name: str) -> Iterator[tuple[str, str]]:
+    """Say that a view of this name is made from the CSV kinds, and what to do."""
+    if name in {relation.name for relation in made_relations()}:
+        yield f"{name} is made from the CSV kinds already.", "Choose another name."
+
+
 def table_names() -> set[str]:
     """The names of all tables that a view may read."""
     return {f"{layer}.{kind.name}" for layer in ("raw", "stg") for kind in KINDS} | {table.name for table in TABLES}
 
 
-def made_relations() -> list[Relation]:
+@cache
+def made_relations() -> tuple[Relation, ...]:
     """The views that have no file: they are made from the CSV kinds."""
-    return [*(active_view(kind) for kind in KINDS), *(source_view(csv_type) for csv_type in ROLLUPS)]
-
-
-def _rollup_inputs(csv_type: str) -> frozenset[str]:
-    return frozenset(source.active for source in SOURCES if source.csv_type == csv_type)
-
-
-def load_catalog(sql_dir: Path, pictures: Collection[str] | None = None) -> Catalog:
-    """Read every SQL file below the folder, and make the views of active rows from the CSV kinds.
-
-    Args:
-        sql_dir: a folder a schema.
-        pictures: the names that a header may give as `picture`; None: any.
-
-    Raises:
-        RelationError: a file can't be used.
-        DashboardError: the file of dashboards can't be used.
-    """
-    files = sorted(sql_dir.glob("*/*.sql"))
-    if not files:
-        raise RelationError(f"There is no SQL file below {sql_dir}; MV_PIPELINE_SQL_DIR names the folder.")
-    return Catalog(
-        [*(read_relation(path, pictures) for path in files), *made_relations()],
-        read_dashboards(sql_dir),
-    )
+    return (*(active_view(kind) for kind in KINDS), *(source_view(csv_type) for csv_type in ROLLUPS))

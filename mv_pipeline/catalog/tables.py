@@ -1,12 +1,12 @@
-"""The tables beside the CSV kinds' own: what people, other software or the pipeline keep in them.
+"""The tables other than the CSV kinds' own, as the graph shows them, and the sources that are rolled up.
 
-Their columns are made by the Alembic revisions in `schema.revisions`; here stands only what the graph shows.
+The tables' columns are made by the Alembic revisions in `migrate.revisions`.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-from mv_pipeline.catalog.csv_kinds import LISTS
+from mv_pipeline.catalog.csv_kinds import KINDS, LISTS
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,13 @@ HOLIDAYS = Table(
     "Japanese public holidays over the calendar's span; kept up every night.",
 )
 CLOSURES = Table(
-    "ref.closure_periods",
-    "people",
-    "会社の休業期間（両端を含む）。",
-    "Company shutdowns, both ends included.",
+    "ref.closure_periods", "people", "会社の休業期間（両端を含む）。", "Company shutdowns, both ends included."
 )
 CLOSURE_DAYS = Table(
     "ref.closure_membership",
     "pipeline",
     "休業期間を1日ずつに展開した表。",
-    "The closure periods spelled out, one row per closed day.",
+    "The closure periods expanded, one row per closed day.",
 )
 KING = Table(
     "stg.receive_king_final",
@@ -84,16 +81,61 @@ TABLES: tuple[Table, ...] = (
         "特定の日の営業区分の上書き。",
         "Overrides of one day: FORCE_CLOSED, FORCE_OPEN or FORCE_RESERVATION.",
     ),
-    Table(
-        "mart.daily_target_plan",
-        "people",
-        "日別の搬入計画（トン）。",
-        "The plan: target tons per day.",
+    Table("mart.daily_target_plan", "people", "日別の搬入計画（トン）。", "The plan: target tons per day."),
+    Table("kpi.monthly_targets", "people", "月次目標。", "Monthly targets by metric and segment."),
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source of a list's rows; how it is rolled up is in `refresh.rollup`.
+
+    Args:
+        csv_type: the list.
+        source: the value that `source_system` columns show.
+        priority: of several sources with rows on a day the lowest number counts.
+        table: the tracked table that holds the rows.
+        active: the view of the rows that count.
+        day, slip, weight_kg, amount_yen: the view's columns.
+    """
+
+    csv_type: str
+    source: str
+    priority: int
+    table: str
+    active: str
+    day: str
+    slip: str
+    weight_kg: str = "net_weight"
+    amount_yen: str = "amount"
+
+    @property
+    def rollup(self) -> str:
+        """The rollup table that holds the source's days."""
+        return ROLLUPS[self.csv_type].name
+
+
+SOURCES: tuple[Source, ...] = (
+    *(
+        Source(
+            kind.list.csv_type,
+            kind.source,
+            kind.priority,
+            table=f"stg.{kind.name}",
+            active=f"stg.v_active_{kind.name}",
+            day="slip_date",
+            slip=kind.list.slip_number,
+        )
+        for kind in KINDS
     ),
-    Table(
-        "kpi.monthly_targets",
-        "people",
-        "月次目標。",
-        "Monthly targets by metric and segment.",
+    Source(
+        "receive",
+        "king",
+        3,
+        table=KING.name,
+        active="stg.v_king_receive_clean",
+        day="invoice_d",
+        slip="invoice_no",
+        weight_kg="net_weight_detail",
     ),
 )

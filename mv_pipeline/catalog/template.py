@@ -1,13 +1,10 @@
-"""Writes the file that a new view starts from: valid as it stands, with comments that say what to put where.
-
-What a file may hold, `relations` says; whether it holds together, `lint`.
-"""
+"""Writes the template of a new view's file: valid as it is, with comments that say what to put where."""
 
 from pathlib import Path
 from typing import Literal
 
-from mv_pipeline.catalog.lint.headers import LONGEST_NAME, NAME_PATTERN, VIEW_SCHEMAS
-from mv_pipeline.catalog.relations import made_relations
+from mv_pipeline.catalog.relations import taken_name
+from mv_pipeline.catalog.sql_file import name_violations
 from mv_pipeline.settings import OperatorError
 
 NewKind = Literal["mv", "view"]
@@ -49,38 +46,28 @@ FROM mart.mv_receive_daily  -- every relation with its schema; what is read here
 """
 
 
-class StartingFileError(OperatorError):
+class TemplateError(OperatorError):
     """The file can't be written; the message says why and what to do."""
 
 
-def write_starting_file(sql_dir: Path, kind: NewKind, name: str) -> Path:
+def write_template(sql_dir: Path, kind: NewKind, name: str) -> Path:
     """Write a new view's file into the SQL folder.
 
     Args:
-        sql_dir: the folder with one SQL file per view.
+        sql_dir: the folder with one folder for each schema.
         kind: `mv` for a materialized view, `view` for a plain one.
         name: schema and name, as in mart.mv_receive_by_item.
 
-    Returns:
-        The path of the file.
-
     Raises:
-        StartingFileError: the name can't be used, or there is a file of that name.
+        TemplateError: the name can't be used, or there is a file of that name.
     """
-    schema, _, table = name.partition(".")
-    prefix, word = ("mv_", "A materialized view") if kind == "mv" else ("v_", "A plain view")
-    if schema not in VIEW_SCHEMAS or not NAME_PATTERN.fullmatch(table) or not table.startswith(prefix):
-        raise StartingFileError(
-            f"“{name}” is no name for it. {word} is named as in mart.{prefix}receive_by_item: one of the schemas "
-            f"{', '.join(VIEW_SCHEMAS)}, then {prefix}, small letters, digits and underscores."
-        )
-    if len(table) > LONGEST_NAME:
-        raise StartingFileError(f"“{table}” has {len(table)} letters; use {LONGEST_NAME} at most.")
-    if name in {relation.name for relation in made_relations()}:
-        raise StartingFileError(f"{name} is made from the CSV kinds already. Choose another name.")
-    path = sql_dir / schema / f"{table}.sql"
+    for message, fix in (*name_violations(name), *taken_name(name)):
+        raise TemplateError(f"{message} {fix}")
+    if name.partition(".mv_")[1] != (".mv_" if kind == "mv" else ""):
+        raise TemplateError(f"“{name}” is no name for it: mv_… is a materialized view, v_… is a plain view.")
+    path = sql_dir / f"{name.replace('.', '/')}.sql"
     if path.exists():
-        raise StartingFileError(f"{path} is there already. Choose another name, or edit it.")
+        raise TemplateError(f"{path} exists already. Choose another name, or edit it.")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_MATERIALIZED if kind == "mv" else _PLAIN, encoding="utf-8")
     return path

@@ -11,8 +11,7 @@ from datetime import date
 from psycopg import sql
 
 from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.catalog.sources import SOURCES
-from mv_pipeline.catalog.tables import ROLLUPS
+from mv_pipeline.catalog.tables import ROLLUPS, SOURCES
 from mv_pipeline.checks.check import CheckResult, Metadata
 from mv_pipeline.database.connection import Connection, Database, identifier, one_row, scalar
 from mv_pipeline.migrate.state import read_decision

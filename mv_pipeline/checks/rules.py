@@ -10,9 +10,9 @@ from collections.abc import Callable
 from psycopg import sql
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CsvList, FileKind
-from mv_pipeline.catalog.relations import Anomaly, Balance, Catalog, Relation
-from mv_pipeline.catalog.sources import SOURCES
-from mv_pipeline.catalog.tables import ROLLUPS
+from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.catalog.sql_file import Anomaly, Balance
+from mv_pipeline.catalog.tables import ROLLUPS, SOURCES
 from mv_pipeline.checks.check import Check, CheckResult, first_of, sql_check
 from mv_pipeline.checks.recompute import prove_rollup, prove_view
 from mv_pipeline.database.connection import Connection, identifier

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, find_kind
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.catalog.template import NewKind, write_starting_file
+from mv_pipeline.catalog.template import NewKind, write_template
 from mv_pipeline.cli.services import Service, check_migrated, serve
 from mv_pipeline.cli.session import (
     CommandError,
@@ -217,30 +217,28 @@ def status_command(as_json: Json = False) -> None:
 @app.command("lint")
 def lint_command(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Only these SQL files' findings; without them all.")
+        list[Path] | None, typer.Argument(help="Only these SQL files' violations; without files, all.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what is wrong with the SQL files, one finding a line. Exit code 1 if something is; no database is needed."""
+    """Print the violations in the SQL files, one a line. Exit code 1 if there are any; no database is needed."""
     from mv_pipeline.catalog.lint import lint
 
     sql_dir, here = load_settings().sql_dir, Path.cwd()
-    if not any(sql_dir.rglob("*.sql")):
-        raise CommandError(f"There is no SQL file below {sql_dir}; MV_PIPELINE_SQL_DIR names the folder.")
     for path in files or []:
         if not path.is_file() or not path.resolve().is_relative_to(sql_dir.resolve()):
             raise CommandError(f"{path} is no file below {sql_dir}; MV_PIPELINE_SQL_DIR names the folder.")
     wanted = {path.resolve() for path in files or []}
-    found = [finding for finding in lint(sql_dir, picture_names()) if not wanted or finding.path.resolve() in wanted]
+    found = [v for v in lint(sql_dir, picture_names()) if not wanted or v.path.resolve() in wanted]
     # So that an editor finds it.
-    found = [replace(f, path=f.path.relative_to(here)) if f.path.is_relative_to(here) else f for f in found]
+    found = [replace(v, path=v.path.relative_to(here)) if v.path.is_relative_to(here) else v for v in found]
     if as_json:
         print_json(
-            [{"file": f.path, "line": f.line, "rule": f.rule, "wrong": f.wrong, "instead": f.instead} for f in found]
+            [{"file": v.path, "line": v.line, "rule": v.rule, "wrong": v.message, "instead": v.fix} for v in found]
         )
     else:
-        for finding in found:
-            console.print(str(finding))
+        for violation in found:
+            console.print(str(violation))
     if found:
         raise typer.Exit(1)
     if not as_json:
@@ -253,7 +251,7 @@ def new_command(
     name: Annotated[str, typer.Argument(help="Schema and name, as in mart.mv_receive_by_item.")],
 ) -> None:
     """Write a template SQL file for a new view; it is valid as it is."""
-    path = write_starting_file(load_settings().sql_dir, kind, name)
+    path = write_template(load_settings().sql_dir, kind, name)
     console.print(f"{path}\nEdit it, then `mv-pipeline lint` and `mv-pipeline migrate`.")
 
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.catalog.sources import SOURCES
-from mv_pipeline.catalog.tables import ROLLUPS
+from mv_pipeline.catalog.tables import ROLLUPS, SOURCES
 from mv_pipeline.database.connection import (
     MINIMUM_SERVER_VERSION,
     Connection,

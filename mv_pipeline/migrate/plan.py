@@ -11,8 +11,7 @@ import psycopg
 import sqlalchemy.exc
 
 from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.catalog.sources import SOURCES
-from mv_pipeline.catalog.tables import ROLLUPS
+from mv_pipeline.catalog.tables import ROLLUPS, SOURCES
 from mv_pipeline.database.connection import Connection, Database, limit_waits, scalar
 from mv_pipeline.migrate import privileges, revise, roles, tables
 from mv_pipeline.migrate.adopt import compatibility, obsolete

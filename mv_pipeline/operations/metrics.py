@@ -26,7 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.catalog.relations import Catalog, load_catalog
-from mv_pipeline.catalog.sources import SOURCES
+from mv_pipeline.catalog.tables import SOURCES
 from mv_pipeline.database.connection import APPLICATION, Connection, Database
 from mv_pipeline.defs.checks import check_keys
 from mv_pipeline.intake.rejection import Code

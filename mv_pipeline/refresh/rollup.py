@@ -9,7 +9,7 @@ from datetime import date
 from psycopg import sql
 
 from mv_pipeline.catalog.csv_kinds import KINDS
-from mv_pipeline.catalog.sources import SOURCES, Source
+from mv_pipeline.catalog.tables import SOURCES, Source
 from mv_pipeline.database.connection import Connection, identifier, lock_for_transaction, scalar
 
 _EXPANDED = {f"stg.{kind.name}" for kind in KINDS}

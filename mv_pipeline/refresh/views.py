@@ -10,7 +10,7 @@ from datetime import date, datetime
 from psycopg import sql
 
 from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.catalog.sources import SOURCES
+from mv_pipeline.catalog.tables import SOURCES
 from mv_pipeline.database.connection import Connection, identifier, is_locked, limit_waits, one_row, scalar
 from mv_pipeline.refresh.counters import REFRESH_FAILURES, REFRESH_SECONDS, count
 

@@ -1,10 +1,9 @@
-"""The lint: every fault of every SQL file, with the line, what is wrong and the way out."""
+"""The lint: every violation in every SQL file, with its line, its message and its fix."""
 
 import pytest
 
-from mv_pipeline.catalog.dashboards import DashboardError
 from mv_pipeline.catalog.lint import Rule, lint
-from mv_pipeline.catalog.relations import RelationError, load_catalog
+from mv_pipeline.catalog.relations import CatalogError, load_catalog
 from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.settings import PROJECT_ROOT
 
@@ -20,11 +19,12 @@ criticality: optional
 PLAIN = HEADER.replace("key: [ddate]\ncriticality: optional\n", "")
 QUERY = "SELECT ddate, y\nFROM ref.calendar_day\n"
 SOUND = HEADER + QUERY
+PICTURES = picture_names()
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Write SQL files by name, and read them as findings."""
+    """Write SQL files by name, and give the folder."""
 
     def write(files):
         for name, text in files.items():
@@ -36,8 +36,16 @@ def folder(tmp_path):
     return write
 
 
+def read(sql_dir):
+    return lint(sql_dir, PICTURES)
+
+
+def load(sql_dir):
+    return load_catalog(sql_dir, PICTURES)
+
+
 def rules(found):
-    return [(finding.line, finding.rule) for finding in found]
+    return [(violation.line, violation.rule) for violation in found]
 
 
 def changed(old, new, text=SOUND):
@@ -45,11 +53,11 @@ def changed(old, new, text=SOUND):
     return text.replace(old, new)
 
 
-def test_the_projects_own_files_have_no_fault():
-    assert lint(PROJECT_ROOT / "sql", picture_names()) == []
+def test_the_projects_own_files_have_no_violation():
+    assert read(PROJECT_ROOT / "sql") == []
 
 
-# What stands in mart/mv_x.sql, the line and rule of the one finding, and what wrong and instead say.
+# The text of mart/mv_x.sql, the line and rule of its one violation, and a part of its message and of its fix.
 REFUSED = [
     (QUERY, 1, Rule.HEADER, "doesn't begin with a header", "mv-pipeline new"),
     (SOUND.encode("cp932"), None, Rule.HEADER, "isn't encoded in UTF-8", "Save it again"),
@@ -57,14 +65,21 @@ REFUSED = [
     (changed("description: 試験\n", ""), 1, Rule.FIELD, "`description` is missing", "Write `description: …`"),
     (changed("owner:", "equal: a\nowner:"), 4, Rule.FIELD, "no field `equal`", "Write `equals`."),
     (changed("team:data-platform", "platform"), 4, Rule.FIELD, "`owner` can't be used: a team", "adding-a-view.md"),
-    (changed("key: [ddate]\n", ""), 1, Rule.KEY, "has to have a key", "Write `key: [column, …]`"),
-    (changed("key: [ddate]", "key: []"), 5, Rule.KEY, "has to have a key", "Write `key: [column, …]`"),
+    (changed("key: [ddate]\n", ""), 1, Rule.KEY, "needs a key", "Write `key: [column, …]`"),
+    (changed("key: [ddate]", "key: []"), 5, Rule.KEY, "needs a key", "Write `key: [column, …]`"),
     (changed("criticality: optional\n", ""), 1, Rule.CRITICALITY, "is missing", "criticality: optional"),
-    (changed(": optional", ": vital"), 6, Rule.CRITICALITY, "`criticality: vital` is unknown", "critical or optional"),
-    (changed("key: [ddate]", "key: [ddate, y]\ndays: calendar"), 1, Rule.FIELD, "need a key of one column", "adding-a"),
+    (changed(": optional", ": vital"), 6, Rule.CRITICALITY, "should be 'critical' or 'optional'", "adding-a-view"),
+    (changed("key: [ddate]", "key: [ddate, y]\ndays: calendar"), 6, Rule.FIELD, "needs a key of one column", "ddate"),
     (changed("key:", "picture: sunset\nkey:"), 5, Rule.PICTURE, "no picture “sunset”", "receive_tons"),
     (changed("key:", "equals: mart.v_gone\nkey:"), 5, Rule.UNKNOWN_RELATION, "`equals` names mart.v_gone", ""),
-    (changed("ddate, y\n", "ddate y z\n"), 8, Rule.QUERY, "The SQL can't be read", "psql"),
+    (
+        changed("key:", "anomaly: {days: mart.v_gone, tons: t, where: 'true'}\nkey:"),
+        5,
+        Rule.UNKNOWN_RELATION,
+        "`anomaly` names mart.v_gone",
+        "",
+    ),
+    (changed("ddate, y\n", "ddate y z\n"), 8, Rule.QUERY, "The SQL can't be parsed", "psql"),
     (HEADER + "DROP TABLE mart.a", 8, Rule.QUERY, "isn't one SELECT", "single SELECT"),
     (SOUND + "; " + QUERY, 8, Rule.QUERY, "isn't one SELECT", "single SELECT"),
     (changed("ref.calendar_day", "calendar_day"), 9, Rule.SCHEMA, "has no schema", "Write ref.calendar_day."),
@@ -73,7 +88,7 @@ REFUSED = [
 ]
 # The same, but the catalogue takes it: it would show in the data, or never.
 FOUND = [
-    (changed("owner:", "owner: team:x\nowner:"), 5, Rule.FIELD, "`owner` stands there twice", "Keep one"),
+    (changed("owner:", "owner: team:x\nowner:"), 5, Rule.FIELD, "`owner` is written twice", "Keep one"),
     (changed("[ddate]", "[day]"), 5, Rule.KEY, "“day” isn't in the SELECT", "Its columns are ddate, y."),
     (changed("[ddate]", "[ddate, ddate]"), 5, Rule.KEY, "names a column twice", "Name it once."),
     (changed("key:", "indexes: [[y], [m]]\nkey:"), 5, Rule.INDEX, "“m” isn't in the SELECT", "Its columns are"),
@@ -85,19 +100,25 @@ FOUND = [
         changed("y\nFROM", "nullif(y, 1) AS y,\n now() AS t\nFROM"),
         9,
         Rule.CLOCK,
-        "now is a clock",
+        "now is another clock",
         "ref.business_date()",
     ),
-    (changed("y\nFROM", "y\n, 'today'::date AS t\nFROM"), 9, Rule.CLOCK, "'today' is read once", "ref.business_date()"),
-    (changed("y\nFROM", "y, age(ddate) AS t\nFROM"), 8, Rule.CLOCK, "age is a clock", "ref.business_date()"),
+    (
+        changed("y\nFROM", "y\n, 'today'::date AS t\nFROM"),
+        9,
+        Rule.CLOCK,
+        "'today' is evaluated once",
+        "ref.business_date()",
+    ),
+    (changed("y\nFROM", "y, age(ddate) AS t\nFROM"), 8, Rule.CLOCK, "age is another clock", "ref.business_date()"),
     (changed("y\nFROM", "y,\n\nrandom() AS t\nFROM"), 10, Rule.VOLATILE, "random gives another value", "Leave it out"),
     (changed("_day\n", "_day TABLESAMPLE BERNOULLI (1)\n"), 9, Rule.VOLATILE, "TABLESAMPLE gives", "Leave it out"),
-    (changed("ddate, y", "ddate, now() AS n"), 8, Rule.CLOCK, "now is a clock", "changed_at of its source"),
+    (changed("ddate, y", "ddate, now() AS n"), 8, Rule.CLOCK, "now is another clock", "changed_at of its source"),
     (
         changed("key:", "reads_lines: for fun\nkey:"),
         5,
         Rule.LINES,
-        "`reads_lines` stands there, but no lines are read",
+        "`reads_lines` is written, but no lines are read",
         "Leave it out",
     ),
     (
@@ -111,39 +132,42 @@ FOUND = [
         changed("key:", "balance: {csv_type: yard, tons: t}\nkey:"),
         5,
         Rule.FIELD,
-        "“t”, which isn't in the SELECT",
+        "`balance`'s column “t” isn't in the SELECT",
         "Its columns are",
     ),
     (
         changed("key:", "checks: {a: {description: a, sql: SELECT (}}\nkey:"),
         5,
         Rule.QUERY,
-        "The SQL of the check `a` can't be read",
+        "The SQL of the check `a` can't be parsed",
         "psql",
     ),
 ]
 
 
-@pytest.mark.parametrize(("text", "line", "rule", "wrong", "instead"), [*REFUSED, *FOUND])
-def test_a_fault_is_told_with_its_line_and_the_way_out(folder, text, line, rule, wrong, instead):
-    (finding,) = lint(folder({"mart/mv_x": text}), picture_names())
+@pytest.mark.parametrize(("text", "line", "rule", "message", "fix"), [*REFUSED, *FOUND])
+def test_a_violation_has_its_line_message_and_fix(folder, text, line, rule, message, fix):
+    (violation,) = read(folder({"mart/mv_x": text}))
 
-    assert (finding.line, finding.rule) == (line, rule)
-    assert wrong in finding.wrong
-    assert instead in finding.instead
-    assert "\n" not in str(finding)
-    assert str(finding).startswith(f"{finding.path}{f':{line}' if line else ''}: {rule}: ")
-
-
-@pytest.mark.parametrize(("text", "line", "rule", "wrong", "instead"), REFUSED)
-def test_what_cant_work_is_refused_by_the_catalogue_too(folder, text, line, rule, wrong, instead):
-    with pytest.raises(RelationError):
-        load_catalog(folder({"mart/mv_x": text}), picture_names())
+    assert (violation.line, violation.rule) == (line, rule)
+    assert message in violation.message
+    assert fix in violation.fix
+    assert "\n" not in str(violation)
+    assert str(violation).startswith(f"{violation.path}{f':{line}' if line else ''}: {rule}: ")
 
 
-@pytest.mark.parametrize(("text", "line", "rule", "wrong", "instead"), FOUND)
-def test_what_the_catalogue_takes_is_found_all_the_same(folder, text, line, rule, wrong, instead):
-    load_catalog(folder({"mart/mv_x": text}))
+@pytest.mark.parametrize(("text", "line", "rule", "message", "fix"), REFUSED)
+def test_what_cant_work_is_refused_by_the_catalogue_too(folder, text, line, rule, message, fix):
+    sql_dir = folder({"mart/mv_x": text})
+
+    with pytest.raises(CatalogError) as caught:
+        load(sql_dir)
+    assert caught.value.problems == tuple(map(str, read(sql_dir)))
+
+
+@pytest.mark.parametrize(("text", "line", "rule", "message", "fix"), FOUND)
+def test_what_the_catalogue_takes_is_a_violation_all_the_same(folder, text, line, rule, message, fix):
+    load(folder({"mart/mv_x": text}))
 
 
 @pytest.mark.parametrize(
@@ -169,16 +193,16 @@ def test_what_the_catalogue_takes_is_found_all_the_same(folder, text, line, rule
 def test_every_clock_is_found_wherever_it_stands(folder, clock, place):
     query = place if place.startswith("SELECT") else f"SELECT ddate FROM ref.calendar_day WHERE {place}"
 
-    found = lint(folder({"ref/v_x": PLAIN + query.format(clock)}), picture_names())
+    found = read(folder({"ref/v_x": PLAIN + query.format(clock)}))
 
     assert rules(found) == [(6, Rule.CLOCK)]
 
 
 @pytest.mark.parametrize("call", ["random()", "gen_random_uuid()", "nextval('stg.ids')", "uuidv7()", "current_user"])
 def test_every_volatile_function_is_found(folder, call):
-    (finding,) = lint(folder({"ref/v_x": f"{PLAIN}SELECT ddate, {call} AS t FROM ref.calendar_day"}), picture_names())
+    (violation,) = read(folder({"ref/v_x": f"{PLAIN}SELECT ddate, {call} AS t FROM ref.calendar_day"}))
 
-    assert finding.rule == Rule.VOLATILE
+    assert violation.rule == Rule.VOLATILE
 
 
 @pytest.mark.parametrize(
@@ -193,43 +217,43 @@ def test_every_volatile_function_is_found(folder, call):
     ],
 )
 def test_what_is_right_is_left_alone(folder, query):
-    assert lint(folder({"mart/mv_x": HEADER + query, "mart/v_y": PLAIN + query}), picture_names()) == []
+    assert read(folder({"mart/mv_x": HEADER + query, "mart/v_y": PLAIN + query})) == []
 
 
 @pytest.mark.parametrize(
-    ("name", "wrong"),
+    ("name", "message"),
     [
-        ("mart/receive", "says neither materialized view nor view"),
-        ("mart/mv_Receive", "says neither"),
+        ("mart/receive", "is no name of a view"),
+        ("mart/mv_Receive", "is no name of a view"),
         ("log/v_receive", "“log” is no schema that holds views"),
         ("mart/mv_" + "a" * 60, "has 63 letters"),
-        ("mart/old/v_receive", "lies in no schema's folder"),
-        ("v_receive", "lies in no schema's folder"),
+        ("mart/old/v_receive", "is in no schema's folder"),
+        ("v_receive", "is in no schema's folder"),
         ("mart/v_receive_source", "is made from the CSV kinds already"),
     ],
 )
-def test_a_name_that_cant_be_is_told(folder, name, wrong):
+def test_a_name_that_cant_be_used_is_a_violation(folder, name, message):
     text = SOUND if "mv_" in name else PLAIN + QUERY
 
-    (finding,) = lint(folder({name: text}), picture_names())
+    (violation,) = read(folder({name: text}))
 
-    assert (finding.rule, finding.line) == (Rule.FILE_NAME, None)
-    assert wrong in finding.wrong
+    assert (violation.rule, violation.line) == (Rule.FILE_NAME, None)
+    assert message in violation.message
 
 
 def test_a_file_that_hides_a_made_view_is_refused(folder):
-    with pytest.raises(RelationError, match=r"mart\.v_receive_source is made from the CSV kinds"):
-        load_catalog(folder({"mart/v_receive_source": PLAIN + QUERY}))
+    with pytest.raises(CatalogError, match=r"mart\.v_receive_source is made from the CSV kinds"):
+        load(folder({"mart/v_receive_source": PLAIN + QUERY}))
 
 
-def test_a_field_that_says_nothing_of_a_plain_view_is_told(folder):
-    found = lint(folder({"mart/v_x": SOUND}), picture_names())
+def test_a_field_without_effect_on_a_plain_view_is_a_violation(folder):
+    found = read(folder({"mart/v_x": SOUND}))
 
     assert rules(found) == [(5, Rule.FIELD), (6, Rule.FIELD)]
 
 
-def test_all_faults_of_all_files_are_told_in_order(folder):
-    found = lint(
+def test_all_violations_of_all_files_are_found_in_order(folder):
+    found = read(
         folder(
             {
                 "mart/mv_a": changed("optional", "vital").replace("ddate, y", "now() AS n"),
@@ -237,11 +261,10 @@ def test_all_faults_of_all_files_are_told_in_order(folder):
                 "ref/v_c": PLAIN
                 + "SELECT ddate FROM mart.mv_a JOIN mart.mv_b USING (ddate) JOIN mart.v_d USING (ddate)",
             }
-        ),
-        picture_names(),
+        )
     )
 
-    assert [(finding.path.stem, finding.line, finding.rule) for finding in found] == [
+    assert [(violation.path.stem, violation.line, violation.rule) for violation in found] == [
         ("mv_a", 5, Rule.KEY),
         ("mv_a", 6, Rule.CRITICALITY),
         ("mv_a", 8, Rule.CLOCK),
@@ -254,22 +277,22 @@ LINES = "SELECT id, slip_date FROM stg.v_active_shogun_final_receive"
 BY_DAY = HEADER + "SELECT slip_date AS ddate FROM {} WHERE slip_date IS NOT NULL GROUP BY slip_date"
 
 
-def test_a_materialized_view_that_reads_lines_is_told_where_it_does(folder):
+def test_a_materialized_view_that_reads_lines_is_a_violation_where_it_does(folder):
     files = {"mart/v_lines": PLAIN + LINES, "mart/mv_x": BY_DAY.format("mart.v_lines")}
-    (through,) = lint(folder(files), picture_names())
-    (direct,) = lint(folder({**files, "mart/mv_x": BY_DAY.format("\nraw.shogun_final_yard")}), picture_names())
+    (through,) = read(folder(files))
+    (direct,) = read(folder({**files, "mart/mv_x": BY_DAY.format("\nraw.shogun_final_yard")}))
 
     assert (through.path.stem, through.line, through.rule) == ("mv_x", 8, Rule.LINES)
-    assert "every line of stg.shogun_final_receive, by way of mart.v_lines," in through.wrong
-    assert "mart.v_<list>_source" in through.instead
+    assert "every line of stg.shogun_final_receive, through mart.v_lines," in through.message
+    assert "mart.v_<list>_source" in through.fix
     assert (direct.line, direct.rule) == (9, Rule.LINES)
-    assert "every line of raw.shogun_final_yard," in direct.wrong
+    assert "every line of raw.shogun_final_yard," in direct.message
 
 
 def test_a_view_may_read_lines_that_says_why(folder):
     text = BY_DAY.format("mart.v_lines").replace("key:", "reads_lines: the rollup knows no customers\nkey:")
 
-    assert lint(folder({"mart/v_lines": PLAIN + LINES, "mart/mv_x": text}), picture_names()) == []
+    assert read(folder({"mart/v_lines": PLAIN + LINES, "mart/mv_x": text})) == []
 
 
 def test_reading_another_materialized_view_or_the_rollup_is_reading_no_lines(folder):
@@ -277,10 +300,25 @@ def test_reading_another_materialized_view_or_the_rollup_is_reading_no_lines(fol
     above = HEADER + "SELECT ddate FROM mart.mv_lines"
     rollup = HEADER + "SELECT ddate FROM mart.v_receive_source"
 
-    assert lint(folder({"mart/mv_lines": lines, "mart/mv_a": above, "mart/mv_b": rollup}), picture_names()) == []
+    assert read(folder({"mart/mv_lines": lines, "mart/mv_a": above, "mart/mv_b": rollup})) == []
 
 
-def test_a_critical_view_over_an_optional_one_is_told(folder):
+def test_relations_that_read_each_other_are_one_violation(folder):
+    files = {
+        "mart/mv_a": SOUND.replace("ref.calendar_day", "mart.mv_b"),
+        "mart/mv_b": SOUND.replace("ref.calendar_day", "mart.mv_a"),
+    }
+    files["stg/v_king_receive_clean"] = PLAIN + "SELECT ddate FROM mart.v_receive_source"
+
+    (violation,) = read(folder({name: files[name] for name in ("mart/mv_a", "mart/mv_b")}))
+    (through_the_rollup,) = read(folder({"mart/mv_a": SOUND, "mart/mv_b": SOUND, **dict([files.popitem()])}))
+
+    assert (violation.rule, through_the_rollup.rule) == (Rule.CIRCLE, Rule.CIRCLE)
+    assert "mart.mv_a" in violation.message
+    assert "mart.rollup_daily_receive" in through_the_rollup.message
+
+
+def test_a_critical_view_that_reads_an_optional_one_is_a_violation(folder):
     critical = changed("optional", "critical")
     files = {
         "mart/mv_a": SOUND,
@@ -289,37 +327,60 @@ def test_a_critical_view_over_an_optional_one_is_told(folder):
         "mart/mv_d": critical.replace("ddate, y", "ddate").replace("ref.calendar_day", "mart.v_b"),
     }
 
-    direct, through = lint(folder(files), picture_names())
+    direct, through = read(folder(files))
 
     assert (direct.path.stem, direct.line, direct.rule) == ("mv_c", 6, Rule.CRITICALITY)
-    assert "reads mart.mv_a, which is optional" in direct.wrong
-    assert "reads mart.mv_a, by way of mart.v_b" in through.wrong
-    with pytest.raises(RelationError):
-        load_catalog(folder(files))
+    assert "reads mart.mv_a, which is optional" in direct.message
+    assert "reads mart.mv_a through mart.v_b" in through.message
+    with pytest.raises(CatalogError):
+        load(folder(files))
 
 
 @pytest.mark.parametrize(
-    ("text", "wrong"),
+    ("text", "message"),
     [
         ("card: {title: t, description: d, description_en: e, owner: team:x, reads: [mart.mv_y]}", "reads mart.mv_y"),
         ("card: {title: t}", "can't be used"),
         ("card: [", "no YAML"),
     ],
 )
-def test_a_fault_of_the_dashboards_file_is_told(folder, text, wrong):
+def test_a_violation_in_the_dashboards_file_is_found(folder, text, message):
     sql_dir = folder({"mart/mv_x": SOUND})
     (sql_dir / "dashboards.yaml").write_text(text, encoding="utf-8")
 
-    (finding,) = lint(sql_dir, picture_names())
+    (violation,) = read(sql_dir)
 
-    assert (finding.path.name, finding.rule) == ("dashboards.yaml", Rule.DASHBOARD)
-    assert wrong in finding.wrong
-    with pytest.raises((RelationError, DashboardError)):
-        load_catalog(sql_dir)
+    assert (violation.path.name, violation.rule) == ("dashboards.yaml", Rule.DASHBOARD)
+    assert message in violation.message
+    with pytest.raises(CatalogError):
+        load(sql_dir)
 
 
-def test_a_byte_order_mark_is_no_fault(folder):
+def test_a_byte_order_mark_is_no_violation(folder):
     sql_dir = folder({"mart/mv_x": b"\xef\xbb\xbf" + SOUND.encode()})
 
-    assert lint(sql_dir, picture_names()) == []
-    assert "mart.mv_x" in load_catalog(sql_dir).relations
+    assert read(sql_dir) == []
+    assert "mart.mv_x" in load(sql_dir).relations
+
+
+def test_loading_raises_every_violation_of_every_file_at_once(folder):
+    sql_dir = folder(
+        {
+            "mart/mv_a": changed("optional", "vital").replace("ddate, y", "ddate, now() AS n"),
+            "mart/mv_b": QUERY,
+            "ref/v_c": PLAIN + "SELECT ddate FROM mart.mv_a JOIN mart.v_d USING (ddate)",
+        }
+    )
+
+    with pytest.raises(CatalogError) as caught:
+        load(sql_dir)
+    refused = [str(violation) for violation in read(sql_dir) if violation.rule != Rule.CLOCK]
+    assert caught.value.problems == tuple(refused)
+    assert len(refused) == 3
+
+
+def test_without_pictures_handed_in_none_is_judged(folder):
+    sql_dir = folder({"mart/mv_x": changed("key:", "picture: sunset\nkey:")})
+
+    assert lint(sql_dir) == []
+    assert load_catalog(sql_dir).relations["mart.mv_x"].header.picture == "sunset"

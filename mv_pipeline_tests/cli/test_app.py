@@ -421,7 +421,7 @@ def test_new_writes_a_file_that_the_lint_and_migrate_take(cli, sql_dir):
     assert done.stdout.startswith(f"{path}\n")
     assert linted.stdout == "Nothing is wrong with the SQL files.\n"
     assert "mart.mv_new: create" in migrated.stdout
-    assert again.stderr == f"mv-pipeline: {path} is there already. Choose another name, or edit it.\n"
+    assert again.stderr == f"mv-pipeline: {path} exists already. Choose another name, or edit it.\n"
 
 
 def test_version_is_the_projects(cli):

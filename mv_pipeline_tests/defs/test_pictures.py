@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import pytest
 from PIL import Image
 
-from mv_pipeline.catalog.relations import RelationError, read_relation
+from mv_pipeline.catalog.relations import CatalogError, load_catalog
 from mv_pipeline.defs.pictures import draw_picture, picture_names, receive_tons, target_card, week_profile
 from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import refresh_view
@@ -117,10 +117,10 @@ def test_a_picture_that_does_not_exist_is_refused(tmp_path):
     )
 
     with pytest.raises(
-        RelationError,
-        match=r"there is no picture “card”. The pictures are: receive_tons, target_card, week_profile",
+        CatalogError,
+        match=r"There is no picture “card”. Write one of receive_tons, target_card, week_profile",
     ):
-        read_relation(path)
+        load_catalog(tmp_path, picture_names())
 
 
 def test_nothing_is_loaded_for_drawing_until_something_is_drawn():

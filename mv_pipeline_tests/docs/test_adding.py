@@ -9,8 +9,9 @@ import textwrap
 
 import pytest
 
-from mv_pipeline.catalog.lint import Rule, lint
-from mv_pipeline.catalog.relations import Header, load_catalog
+from mv_pipeline.catalog.lint import lint
+from mv_pipeline.catalog.relations import load_catalog
+from mv_pipeline.catalog.sql_file import Header, Rule
 from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.operations.status import read_status
