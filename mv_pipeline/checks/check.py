@@ -83,7 +83,8 @@ def sql_check(
     Args:
         name: as in `Check`.
         description: as in `Check`.
-        query: gives one row: `passed`, and the figures, whose names are those in the message and the metadata.
+        query: gives one row: `passed`, and the figures, whose names are those in the message and the metadata; a text
+            `said` is for the message only.
         message: a format string; a figure that is an array shows its first elements, none if it is empty.
         remedy: as in `Check`.
         severity: as in `Check`.
@@ -97,7 +98,8 @@ def sql_check(
             return CheckResult(True, no_row, {})
         passed = bool(figures.pop("passed"))
         shown = {key: first_of(value) if isinstance(value, list) else value for key, value in figures.items()}
-        return CheckResult(passed, message.format(**shown), {key: _plain(value) for key, value in figures.items()})
+        metadata = {key: _plain(value) for key, value in figures.items() if key != "said"}
+        return CheckResult(passed, message.format(**shown), metadata)
 
     return Check(name, description, run, remedy, severity)
 
