@@ -34,6 +34,9 @@ def _identifier(name: str) -> str:
 
 
 def _build_step(step: str, checks: Checks, op_tags: dict[str, str]) -> dg.AssetChecksDefinition:
+    names = {".".join(key.asset_key.path) for key in checks}
+    connection_name = f"check {names.pop() if len(names) == 1 else step}"
+
     @dg.multi_asset_check(
         name=step,
         specs=[
@@ -46,7 +49,7 @@ def _build_step(step: str, checks: Checks, op_tags: dict[str, str]) -> dg.AssetC
     def run_checks(
         context: dg.AssetCheckExecutionContext, database: dg.ResourceParam[Database]
     ) -> Iterator[dg.AssetCheckResult]:
-        with database.connect(f"check {step}") as connection:
+        with database.connect(connection_name) as connection:
             for key, check in checks.items():
                 if key in context.selected_asset_check_keys:
                     yield asset_check_result(key.asset_key, check, check.evaluate(connection))
