@@ -103,10 +103,15 @@ def _dagster() -> list[Diagnosis]:
 
 
 def _daemon(instance: dg.DagsterInstance) -> Diagnosis:
-    age = max(heartbeat_ages(instance, datetime.now(TIME_ZONE)).values())
+    ages = heartbeat_ages(instance, datetime.now(TIME_ZONE))
+    silent = {name: age for name, age in ages.items() if age > DAEMON_GONE_S}
+    # Of parts that are silent the newest sign counts, as it does for the alert; of a daemon that is alive the oldest.
+    age = min(silent.values()) if silent else max(ages.values())
     said = "It has never given a sign of life." if math.isinf(age) else f"Its last sign of life is {age:,.0f} s old."
-    if age <= DAEMON_GONE_S:
+    if not silent:
         return Diagnosis("ok", f"The daemon is alive. {said}")
+    if len(silent) < len(ages):
+        return Diagnosis("warning", f"Parts of the daemon don't run: {', '.join(silent)}. {said} Restart the daemon.")
     return Diagnosis(
         "warning", f"The daemon doesn't run: no file is taken and no night is done. {said} Start `mv-pipeline dev`."
     )

@@ -1,6 +1,7 @@
 """One thing that is wrong now, and what its message says.
 
-Finding conditions is the business of `plant`, `orchestration` and `runs`; remembering them is that of `incidents`.
+Finding conditions is the business of `database_health`, `daemon_health` and `run_health`;
+remembering them is that of `incidents`.
 """
 
 from collections.abc import Iterable

@@ -88,8 +88,16 @@ def test_a_part_of_the_daemon_that_never_gave_a_sign_is_told(doctor):
     assert [sentence for sentence in doctor("warning") if "never given a sign of life" in sentence]
 
 
-def beat(age):
-    """Let every part of the daemon have given its last sign of life so many seconds ago."""
+def test_a_part_that_is_silent_is_told_apart_from_a_daemon_that_is_gone(doctor):
+    beat(12, but="SENSOR")
+
+    (found,) = [sentence for sentence in doctor("warning") if "of the daemon" in sentence]
+
+    assert found == ("Parts of the daemon don't run: SENSOR. It has never given a sign of life. Restart the daemon.")
+
+
+def beat(age, but=""):
+    """Let the parts of the daemon, but one, have given their last sign of life so many seconds ago."""
     with dg.DagsterInstance.get() as instance:
-        for name in instance.get_required_daemon_types():
+        for name in {*instance.get_required_daemon_types()} - {but}:
             instance.add_daemon_heartbeat(DaemonHeartbeat(time.time() - age, name, None, None))
