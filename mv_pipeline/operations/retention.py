@@ -7,7 +7,7 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,7 +22,6 @@ from mv_pipeline.database.connection import Database, limit_waits
 from mv_pipeline.operations.dagster_private import delete_check_results, runs_with_newest_events
 from mv_pipeline.settings import Settings
 
-_BATCH = 100
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
@@ -64,25 +63,17 @@ class Deleted:
 
 @dataclass(frozen=True)
 class Retention:
-    """What one run deleted.
+    """What one run deleted, by the name of a folder, a table of the log, or `runs`.
 
     Args:
-        deleted: by the name of a folder, a table of the log, or `runs`; what is kept for ever isn't in it.
-        failed: why something could not be deleted, by name.
+        counts: how many were deleted; what is kept for ever isn't in it.
+        left: of what there is more than one run may delete.
+        failed: why something could not be deleted.
     """
 
-    deleted: dict[str, Deleted] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many were deleted, by name."""
-        return {name: deleted.count for name, deleted in self.deleted.items()}
-
-    @property
-    def left(self) -> list[str]:
-        """The names of what has more than one run may delete."""
-        return [name for name, deleted in self.deleted.items() if deleted.more]
 
     def __str__(self) -> str:
         """One line: what was found and expected, and what to do if they differ."""
@@ -120,7 +111,9 @@ def apply_retention(
             except (psycopg.Error, OSError, SQLAlchemyError, DagsterPostgresException) as error:
                 result.failed[name] = str(error).strip()
             else:
-                result.deleted.update(deleted if isinstance(deleted, dict) else {name: deleted})
+                by_name = deleted if isinstance(deleted, dict) else {name: deleted}
+                result.counts.update({name: part.count for name, part in by_name.items()})
+                result.left.extend(name for name, part in by_name.items() if part.more)
     return result
 
 
@@ -135,27 +128,22 @@ def delete_files(folder: Path, before: datetime, limits: Limits) -> Deleted:
         before: aware.
     """
     count = 0
-    for path in _old_files(folder, before.timestamp()):
-        if count >= limits.files or not limits.left_s:
-            return Deleted(count, more=True)
-        path.unlink(missing_ok=True)
-        count += 1
-    return Deleted(count)
-
-
-def _old_files(folder: Path, before: float) -> Iterator[Path]:
-    """Old files, folder by folder; the folder of a month that is empty in the end goes."""
     for parent, _, names in os.walk(folder, topdown=False):
         for name in names:
             path = Path(parent, name)
             status = path.lstat()
-            if stat.S_ISREG(status.st_mode) and status.st_ctime < before:
-                yield path
+            if not stat.S_ISREG(status.st_mode) or status.st_ctime >= before.timestamp():
+                continue
+            if count >= limits.files or not limits.left_s:
+                return Deleted(count, more=True)
+            path.unlink(missing_ok=True)
+            count += 1
         is_month = len(Path(parent).relative_to(folder).parts) > 1
         if is_month and names:
-            # It isn't empty, or a file is just coming into it.
+            # Refused if it isn't empty, or a file is just coming into it.
             with contextlib.suppress(OSError):
                 Path(parent).rmdir()
+    return Deleted(count)
 
 
 def delete_rows(database: Database, before: datetime, limits: Limits) -> dict[str, Deleted]:
@@ -182,17 +170,16 @@ def delete_runs(instance: dg.DagsterInstance, before: datetime, limits: Limits) 
     finished = instance.get_run_ids(dg.RunsFilter(statuses=_FINISHED, updated_before=before))
     needed = runs_with_newest_events(instance)
     old = [run_id for run_id in reversed(finished) if run_id not in needed]
+    batch = old[: limits.runs]
+    # All at once, as no index leads to a run's.
+    delete_check_results(instance, batch)
     count = 0
-    for start in range(0, min(len(old), limits.runs), _BATCH):
+    for run_id in batch:
         if not limits.left_s:
             break
-        batch = old[start : min(start + _BATCH, limits.runs)]
-        # Many runs' at once, as no index leads to a run's.
-        delete_check_results(instance, batch)
-        for run_id in batch:
-            instance.compute_log_manager.delete_logs(prefix=[run_id])
-            instance.event_log_storage.delete_events(run_id)
-            # A run's own row goes last, so that the next nightly run finds again what a crash has left.
-            instance.delete_run(run_id)
-        count += len(batch)
+        instance.compute_log_manager.delete_logs(prefix=[run_id])
+        instance.event_log_storage.delete_events(run_id)
+        # A run's own row goes last, so that the next nightly run finds again what a crash has left.
+        instance.delete_run(run_id)
+        count += 1
     return Deleted(count, more=count < len(old))

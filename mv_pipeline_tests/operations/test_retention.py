@@ -11,7 +11,7 @@ from mv_pipeline.database.connection import Database
 from mv_pipeline.definitions import defs
 from mv_pipeline.defs.assets.describe import RETENTION, RETENTION_CHECK, asset_key
 from mv_pipeline.defs.checks import check_keys
-from mv_pipeline.operations.retention import Deleted, Limits, apply_retention
+from mv_pipeline.operations.retention import Limits, apply_retention
 from mv_pipeline.settings import PROJECT_ROOT, TIME_ZONE, Settings
 from mv_pipeline_tests.docs.generated import DOCS
 from mv_pipeline_tests.factory import line, take
@@ -32,8 +32,7 @@ def files(connection, settings):
 def test_nothing_is_deleted_that_is_young(files, settings, database, instance):
     result = apply_retention(settings, database, instance, NOW, Limits())
 
-    assert result.deleted.keys() == PARTS
-    assert {deleted.count for deleted in result.deleted.values()} == {0}
+    assert result.counts == dict.fromkeys(PARTS, 0)
     assert (files(), result.failed, result.left) == (3, {}, [])
     assert str(result).endswith("Nothing that is too old is left.")
 
@@ -41,7 +40,7 @@ def test_nothing_is_deleted_that_is_young(files, settings, database, instance):
 def test_after_the_settings_days_everything_goes(files, settings, database, instance):
     result = apply_retention(settings, database, instance, LATER, Limits())
 
-    assert (result.deleted["archive"], result.deleted["rejected"]) == (Deleted(1), Deleted(2))
+    assert (result.counts["archive"], result.counts["rejected"]) == (1, 2)
     assert files() == 0
 
 
@@ -50,7 +49,7 @@ def test_zero_days_mean_for_ever(files, settings, database, instance):
         update=dict.fromkeys(("archive_days", "rejected_days", "log_days", "history_days"), 0)
     )
 
-    assert apply_retention(forever, database, instance, LATER, Limits()).deleted == {}
+    assert apply_retention(forever, database, instance, LATER, Limits()).counts == {}
     assert files() == 3
 
 
