@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from mv_pipeline.catalog.csv_kinds import KINDS
-from mv_pipeline.intake.printable import readable
+from mv_pipeline.intake.rejection import printable
 from mv_pipeline.settings import TIME_ZONE, OperatorError, Settings
 
 _UNFINISHED = (".part", ".tmp", ".crdownload", ".filepart")
@@ -107,8 +107,8 @@ def prepare_folders(settings: Settings) -> None:
 
 
 def printable_name(name: str) -> str:
-    """A file's name as people can read it, cut to what a file system takes."""
-    stem, dot, suffix = readable(name).rpartition(".")
+    """A file's name as logs and messages show it, cut to what a file system takes."""
+    stem, dot, suffix = printable(name).rpartition(".")
     return _cut(stem, dot + suffix)
 
 

@@ -29,7 +29,7 @@ class Upload:
 
     Args:
         id: its row in log.upload_file.
-        file_name: its readable name in the inbox.
+        file_name: its printable name in the inbox.
         status: loaded, duplicate (its rows are the active ones already) or rejected.
         rows: data lines loaded.
         days: data lines by slip date.

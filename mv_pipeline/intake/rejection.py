@@ -1,6 +1,6 @@
-"""What can be wrong with a file, in words for the office and for engineers, and the report that goes back.
+"""What can be wrong with a file, how it is said to the office and to engineers, and the report that goes back.
 
-Finding problems is the business of `reader` (lines) and `cells` (values).
+The texts are in rejection.yaml. Finding problems is the business of `reader` (lines) and `cells` (values).
 """
 
 import csv
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from mv_pipeline.intake.printable import readable
+import yaml
 
 REPORT_LIMIT = 10_000
 VALUE_LIMIT = 200
@@ -37,53 +37,9 @@ class Code(StrEnum):
     TOO_LARGE = "too_large"
 
 
-MESSAGES: dict[Code, tuple[str, str]] = {
-    Code.NOT_CSV: (
-        "CSVファイルとして読めません。将軍からCSV形式で出力し直してください。",
-        "This can't be read as a CSV file of this kind; export it again as CSV.",
-    ),
-    Code.UNDECODABLE: (
-        "文字コードが読めません。Shift_JIS（CP932）またはUTF-8で保存してください。",
-        "The text is neither CP932 nor UTF-8; save it as one of them.",
-    ),
-    Code.EMPTY: ("ファイルが空です。", "The file is empty."),
-    Code.NO_DATA_LINES: ("データ行がありません。", "The file has no data line."),
-    Code.MISSING_HEADER: (
-        "必須の列がありません。1行目の見出しを確認してください。",
-        "A required column is missing; look at the header line.",
-    ),
-    Code.DUPLICATED_HEADER: ("同じ見出しの列が2つ以上あります。", "The same header stands more than once."),
-    Code.RAGGED_LINE: (
-        "列の数が見出しと違います。値の中のカンマや引用符を確認してください。",
-        "The line has another number of cells than the header; look for stray commas or quotes.",
-    ),
-    Code.CELL_TOO_LARGE: (
-        '1つのセルが長すぎます。引用符（"）の閉じ忘れがないか確認してください。',
-        "A cell is too long; look for a quote that is never closed.",
-    ),
-    Code.BAD_NUMBER: (
-        "数値として読めません（整数部は12桁まで）。",
-        "This is no number, or has more than twelve digits before the point.",
-    ),
-    Code.BAD_INTEGER: (
-        "整数として読めません（-2147483648〜2147483647）。",
-        "This is no whole number between -2147483648 and 2147483647.",
-    ),
-    Code.BAD_DATE: (
-        "日付として読めません。2025/12/01 の形で、実在する日を入力してください。",
-        "This is no date; write a real day as in 2025/12/01.",
-    ),
-    Code.BAD_TIME: ("時刻として読めません。8:31 の形で入力してください。", "This is no time; write it as in 8:31."),
-    Code.MISSING_DATE: ("伝票日付がありません。", "The slip date is missing."),
-    Code.DATE_OUT_OF_RANGE: (
-        "伝票日付が暦の範囲（2021-01-01〜来年末）にありません。",
-        "The slip date lies outside the calendar (2021-01-01 to the end of next year).",
-    ),
-    Code.TOO_LARGE: (
-        "ファイルが大きすぎます。期間を分けて出力してください。",
-        "The file is too large; export shorter periods.",
-    ),
-}
+_TEXTS = yaml.safe_load(Path(__file__).with_name("rejection.yaml").read_text(encoding="utf-8"))
+# What is said about each problem, in Japanese and in English.
+MESSAGES: dict[Code, tuple[str, str]] = {code: (_TEXTS[code]["ja"], _TEXTS[code]["en"]) for code in Code}
 
 
 @dataclass(frozen=True)
@@ -118,10 +74,10 @@ class RejectedFileError(Exception):
 
 
 def summary(problems: Sequence[Problem], count: int) -> str:
-    """One readable line for the log: the first problem in Japanese and how many there are."""
+    """One printable line for the log: the first problem in Japanese and how many there are."""
     first = problems[0]
     place = f"{first.line}行目 " if first.line else ""
-    what = f"{first.header}「{readable(_shorten(first.value))}」" if first.header or first.value else ""
+    what = f"{first.header}「{printable(_shorten(first.value))}」" if first.header or first.value else ""
     more = f"（ほか{count - 1}件）" if count > 1 else ""
     return f"{place}{what}{'：' if place or what else ''}{MESSAGES[first.code][0]}{more} [{first.code}]"
 
@@ -142,6 +98,15 @@ def write_report(path: Path, error: RejectedFileError) -> None:
         if error.count > len(error.problems):
             rest = error.count - len(error.problems)
             writer.writerow(["", "", "", "", f"ほかに{rest}件あります。", f"There are {rest} more."])
+
+
+def printable(text: str) -> str:
+    """Text from outside as logs and messages show it: one line, with � for every character that can't be shown.
+
+    Control characters, bidi marks and bytes that are no text could mislead whoever reads a log, and PostgreSQL refuses
+    some of them. What raw and stg hold is never changed here.
+    """
+    return "".join(char if char.isprintable() or char == "\u3000" else "\ufffd" for char in text)
 
 
 def _shorten(value: str) -> str:

@@ -74,7 +74,7 @@ def assert_report(path: Path, case: Case) -> None:
 
 
 def assert_message(message: str) -> None:
-    """A reason in the log is one line of readable Japanese with its code."""
+    """A reason in the log is one printable line of Japanese with its code."""
     assert re.search("[ぁ-ん]", message)
     assert re.search(r" \[\w+\]$", message)
     assert message.replace("\u3000", " ").isprintable()

@@ -78,7 +78,7 @@ def test_an_inbox_that_is_gone_is_an_error(tmp_path: Path):
     "name",
     ["a.csv", "A.CSV", "受入一覧.csv", "受入一覧　2025年12月.csv", "受入 (1).csv", "㈱①髙.csv", "=1+1;'--.csv"],
 )
-def test_a_csv_file_may_have_any_readable_name(home: Settings, folder: Path, name: str):
+def test_a_csv_file_may_have_any_printable_name(home: Settings, folder: Path, name: str):
     (folder / name).touch()
 
     look = scan(home.inbox_dir)
@@ -113,7 +113,7 @@ def test_another_suffix_is_left_alone_with_a_reason(home: Settings, folder: Path
         ("a\u202eb.csv".encode(), "a�b.csv"),
     ],
 )
-def test_a_name_that_no_log_can_show_is_shown_and_moved_readably(
+def test_a_name_that_no_log_can_show_is_shown_and_moved_under_a_printable_one(
     home: Settings, folder: Path, tmp_path: Path, name: bytes, shown: str
 ):
     Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).touch()
@@ -125,11 +125,11 @@ def test_a_name_that_no_log_can_show_is_shown_and_moved_readably(
     assert scan(home.inbox_dir).files == []
 
 
-def test_a_readable_name_is_never_longer_than_a_file_system_takes():
+def test_a_printable_name_is_never_longer_than_a_file_system_takes():
     assert printable_name("\udcff" * 250 + ".csv") == "�" * 83 + ".csv"
 
 
-def test_what_is_left_alone_is_named_readably(home: Settings, folder: Path):
+def test_what_is_left_alone_has_a_printable_name(home: Settings, folder: Path):
     (folder / "a\n.txt").touch()
 
     assert scan(home.inbox_dir).left_alone == {f"{KIND}/a�.txt": "no .csv file"}

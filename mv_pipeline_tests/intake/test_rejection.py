@@ -109,7 +109,7 @@ def test_the_report_shows_any_other_cell_as_it_is(tmp_path: Path, value: str):
     assert read_report(tmp_path / "report.csv")[0][2] == value
 
 
-def test_the_summary_is_one_readable_line_whatever_the_cell_holds():
+def test_the_summary_is_one_printable_line_whatever_the_cell_holds():
     error = RejectedFileError([Problem(Code.BAD_NUMBER, 2, "金額", "1\n2\x1b[2J\u202e　3")])
 
     assert "「1�2�[2J�　3」" in str(error)

@@ -36,7 +36,7 @@ class IntakeConfig(dg.Config):
     """Which files to take, or which days to derive.
 
     Args:
-        files: readable names in the kind's folder; empty: all that have come to rest.
+        files: printable names in the kind's folder; empty: all that have come to rest.
         uploaded_by: for the log.
         derive_from, derive_to: take no file, but derive the stg rows of these days (ISO, both included) from raw.
     """

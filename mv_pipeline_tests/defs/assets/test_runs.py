@@ -207,7 +207,7 @@ def test_a_name_in_the_configuration_never_leads_out_of_the_kinds_folder(run, re
     assert all(path.exists() for path in others)
 
 
-def test_a_file_whose_name_no_log_can_show_is_taken_by_its_readable_name(run, receive, settings, connection):
+def test_a_file_whose_name_no_log_can_show_is_taken_by_its_printable_name(run, receive, settings, connection):
     receive(name="a\n\udcff.csv")
 
     assert run("ingest", [("shogun_final_receive", "a��.csv")]).success
