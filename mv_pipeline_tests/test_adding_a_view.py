@@ -14,8 +14,7 @@ from mv_pipeline.definitions import defs
 from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.defs.sensors import changed_request, ingest_request
 from mv_pipeline.migrate.migrate import migrate
-from mv_pipeline.migrate.privileges import Privilege, wanted_privileges
-from mv_pipeline.migrate.roles import PIPELINE, READER
+from mv_pipeline.migrate.roles import PIPELINE, READER, Privilege, wanted_privileges
 from mv_pipeline.operations.metrics import MetricsCollector
 from mv_pipeline.operations.status import read_status
 from mv_pipeline.refresh.views import last_refresh, read_staleness

@@ -11,8 +11,7 @@ from psycopg import sql
 from mv_pipeline.catalog.relations import Relation
 from mv_pipeline.database.connection import Connection, identifier, scalar
 from mv_pipeline.migrate.build import columns, reading
-from mv_pipeline.migrate.shapes import read_indexes
-from mv_pipeline.migrate.state import index_names
+from mv_pipeline.migrate.indexes import index_names, read_indexes
 
 _PUBLIC = sql.SQL("PUBLIC")
 # A comment that is no more what was written has been written by others since.

@@ -19,7 +19,7 @@ from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.database.connection import Connection, identifier, limit_waits, one_row, scalar
 from mv_pipeline.migrate import roles
 from mv_pipeline.migrate.dependents import UnmanagedMaterializedView
-from mv_pipeline.migrate.state import index_names
+from mv_pipeline.migrate.indexes import index_names
 from mv_pipeline.settings import OperatorError
 
 _SHADOW = "mv_pipeline_new_"

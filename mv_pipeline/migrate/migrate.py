@@ -21,11 +21,11 @@ from mv_pipeline.database.connection import (
     scalar,
     session_lock,
 )
-from mv_pipeline.migrate import build, privileges, revise, roles, tables
+from mv_pipeline.migrate import build, revise, roles, tables
 from mv_pipeline.migrate.attributes import describe, outdated_comments, record
 from mv_pipeline.migrate.dependents import read_unmanaged_dependents
+from mv_pipeline.migrate.indexes import Index
 from mv_pipeline.migrate.plan import Plan, feeders, is_small, read_plan
-from mv_pipeline.migrate.shapes import Index
 from mv_pipeline.migrate.state import Action, changes
 from mv_pipeline.migrate.swap import Swapped, drop_functions, retry, swap, sweep, who_holds
 from mv_pipeline.refresh import reference
@@ -69,7 +69,7 @@ class Migration:
     kept: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     reference: dict[str, int] = field(default_factory=dict)
-    access: privileges.Changes = field(default_factory=privileges.Changes)
+    access: roles.Changes = field(default_factory=roles.Changes)
 
 
 def plan(database: Database, catalog: Catalog, *, with_roles: bool = False) -> Plan:
@@ -178,14 +178,14 @@ def _carry_out(
     )
 
 
-def _tables(database: Database, catalog: Catalog, small: Sequence[Index], *, with_roles: bool) -> privileges.Changes:
+def _tables(database: Database, catalog: Catalog, small: Sequence[Index], *, with_roles: bool) -> roles.Changes:
     """Everything about tables and roles but large indexes, in one transaction."""
     with revise.transaction(database) as bound:
         connection = bound.connection
         limit_waits(connection, lock_timeout=_LOCK_TIMEOUT)
         uses_roles = with_roles or roles.in_use(connection)
         created = roles.prepare(connection) if with_roles else []
-        owners = privileges.hand_over(connection, catalog) if uses_roles else {}
+        owners = roles.hand_over(connection, catalog) if uses_roles else {}
         if uses_roles:
             roles.act_as_owner(connection)
         bound.upgrade()
@@ -193,12 +193,12 @@ def _tables(database: Database, catalog: Catalog, small: Sequence[Index], *, wit
         for index in small:
             index.create(connection)
         tables.create_triggers(connection, tables.untracked(connection))
-    return privileges.Changes(created, owners)
+    return roles.Changes(created, owners)
 
 
 def _finish(
-    connection: Connection, catalog: Catalog, found: Plan, access: privileges.Changes | None
-) -> tuple[list[str], dict[str, str], privileges.Changes]:
+    connection: Connection, catalog: Catalog, found: Plan, access: roles.Changes | None
+) -> tuple[list[str], dict[str, str], roles.Changes]:
     """Write down what was adopted, drop what is parked, and grant the roles their missing privileges."""
     with connection.transaction():
         limit_waits(connection, lock_timeout=_LOCK_TIMEOUT)
@@ -211,9 +211,9 @@ def _finish(
         functions = drop_functions(connection, found.functions)
         parked = sweep(connection)
         if access is None:
-            return functions, parked, privileges.Changes()
-        owners = access.owners | privileges.hand_over(connection, catalog)
-        return functions, parked, privileges.Changes(access.created, owners, *privileges.grant(connection, catalog))
+            return functions, parked, roles.Changes()
+        owners = access.owners | roles.hand_over(connection, catalog)
+        return functions, parked, roles.Changes(access.created, owners, *roles.grant(connection, catalog))
 
 
 def _views(connection: Connection, catalog: Catalog, names: list[str], obsolete: list[str]) -> Swapped:

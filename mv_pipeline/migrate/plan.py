@@ -4,21 +4,22 @@ The new tables and definitions are rehearsed in a transaction that is rolled bac
 anything is done. `migrate.migrate` executes the plan.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import psycopg
 import sqlalchemy.exc
+from psycopg import sql
 
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.tables import ROLLUPS, SOURCES
-from mv_pipeline.database.connection import Connection, Database, limit_waits, scalar
-from mv_pipeline.migrate import privileges, revise, roles, tables
+from mv_pipeline.database.connection import Connection, Database, identifier, limit_waits, scalar
+from mv_pipeline.migrate import build, revise, roles, tables
 from mv_pipeline.migrate.adopt import compatibility, obsolete
 from mv_pipeline.migrate.attributes import outdated_comments
-from mv_pipeline.migrate.blockers import find_blockers
-from mv_pipeline.migrate.shapes import KINDS, Index
-from mv_pipeline.migrate.state import Decision, changes, read_decisions
+from mv_pipeline.migrate.dependents import read_needs, read_unmanaged_dependents
+from mv_pipeline.migrate.indexes import Index
+from mv_pipeline.migrate.state import KINDS, Decision, changes, kind_of, read_decisions
 from mv_pipeline.refresh.reference import CLOSURE_DAYS
 
 # A lock's name, as PostgreSQL documents it; nobody waits where there is none.
@@ -162,9 +163,9 @@ def _role_steps(connection: Connection, catalog: Catalog, *, with_roles: bool) -
     why = "--roles" if with_roles else "the database uses the roles"
     for role in roles.missing(connection) if with_roles else []:
         yield Step(f"create the role {role}", why, _NONE)
-    for name, role in privileges.misowned(connection, catalog).items():
+    for name, role in roles.misowned(connection, catalog).items():
         yield Step(f"give {name} to {role}", why, "ACCESS EXCLUSIVE")
-    granted, revoked = privileges.compare_privileges(connection, catalog)
+    granted, revoked = roles.compare_privileges(connection, catalog)
     if granted or revoked:
         yield Step(f"grant {len(granted)} privileges and revoke {len(revoked)}", why, _NONE)
 
@@ -216,3 +217,94 @@ def _view_step(relation: Relation, decision: Decision) -> Step:
     if decision.action == "swap":
         return Step(f"build {view} in a shadow schema and swap it in", decision.reason, _SWAP)
     return Step(f"{decision.action} {view}", decision.reason, _NONE)
+
+
+def find_blockers(
+    connection: Connection,
+    catalog: Catalog,
+    names: list[str],
+    changed_tables: Collection[str],
+    going: Collection[str],
+    staying: Collection[str],
+) -> tuple[list[str], list[str]]:
+    """Find what would keep relations from being built and swapped.
+
+    Args:
+        connection: in a transaction that the caller rolls back.
+        catalog: the relations.
+        names: of those to build, in the catalogue's order.
+        changed_tables: tables that get triggers.
+        going: obsolete relations that are dropped.
+        staying: obsolete relations that something still needs.
+
+    Returns:
+        A sentence about each definition that can't be made, and about each object of others that blocks the swap.
+    """
+    made, wrong = build.rehearse(connection, catalog, names)
+    ours = [*catalog.relations, *going]
+    standing = [name for name in made if kind_of(connection, name)]
+    unmanaged = read_unmanaged_dependents(connection, standing, ours)
+    # A materialized view of others is built again, so what reads it has to find the same columns.
+    definitions = {view.name: view.definition for view in unmanaged.views}
+    definitions |= {view.name: view.query for view in unmanaged.materialized_views}
+    found = _unreachable(connection, [*standing, *going, *changed_tables, *definitions])
+    with roles.as_caller(connection):
+        for name, definition in definitions.items():
+            found += _unmanaged_blockers(connection, name, definition, made)
+    return [*wrong.values()], found + _immovable(connection, standing, [*ours, *staying, *definitions])
+
+
+def _unreachable(connection: Connection, names: list[str]) -> list[str]:
+    user = connection.info.user
+    return [
+        f"{', '.join(found)} {'belongs' if len(found) == 1 else 'belong'} to {owner}, and {user} may not act as it. "
+        f"GRANT {owner} TO {user}, or run `mv-pipeline migrate` as another role."
+        for owner, found in roles.unreachable_owners(connection, names).items()
+    ]
+
+
+def _unmanaged_blockers(connection: Connection, name: str, definition: str, made: Mapping[str, str]) -> list[str]:
+    whose, way_out = f"{name}, which isn't this project's,", "Change or drop it first."
+    lost = [
+        f"{whose} reads {column} of {read}, which {'gets another type' if column in new else 'goes'}. {way_out}"
+        for read, column, kind in _columns_read(connection, name, made)
+        for new in [build.columns(connection, made[read])]
+        if new.get(column) != kind
+    ]
+    if lost:
+        return lost
+    before = build.columns(connection, identifier(name).as_string(connection))
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(
+                sql.SQL("CREATE TEMP VIEW mv_pipeline_side AS {}").format(sql.SQL(build.reading(definition, made)))
+            )
+            after = build.columns(connection, "pg_temp.mv_pipeline_side")
+    except psycopg.errors.ProgrammingError as error:
+        return [f"{whose} couldn't read the new definition: {error.diag.message_primary}. {way_out}"]
+    changed = [column for column, kind in before.items() if after.get(column) != kind]
+    return [f"{whose} would get another type in {', '.join(changed)}. {way_out}"] if changed else []
+
+
+def _columns_read(connection: Connection, name: str, made: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """The columns of relations that are to be swapped which a view reads, with their types."""
+    rows = connection.execute(
+        "SELECT DISTINCT n.nspname || '.' || c.relname, a.attname::text, format_type(a.atttypid, a.atttypmod) "
+        "FROM pg_rewrite AS r JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid "
+        "AND d.refclassid = 'pg_class'::regclass JOIN pg_class AS c ON c.oid = d.refobjid "
+        "JOIN pg_namespace AS n ON n.oid = c.relnamespace "
+        "JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid AND a.attnum > 0 "
+        "WHERE r.ev_class = %s::regclass AND n.nspname || '.' || c.relname = ANY (%s) ORDER BY 1, 2",
+        [identifier(name).as_string(connection), list(made)],
+    )
+    return [tuple(row) for row in rows]
+
+
+def _immovable(connection: Connection, standing: Collection[str], known: Collection[str]) -> list[str]:
+    """What needs a relation that is to be swapped and can't be pointed at another one."""
+    return [
+        f"{what}, which isn't this project's, needs {name} and can't be pointed at a new one. "
+        "Drop it first, and make it again afterwards."
+        for name, what, is_view in read_needs(connection, standing)
+        if not (is_view and what in known)
+    ]

@@ -2,16 +2,23 @@
 
 Group roles without login; who logs in is a member of one of them, and made by whoever runs the server. A database
 uses the roles if its schema `log` belongs to the owner role: roles are the whole server's, so their being there says
-nothing about a database. What belongs to which of them, and what each may do, stands in `schema.privileges`.
+nothing about a database. What belongs to which of them, and what each may do, is computed from the catalogue;
+objects that aren't ours are left alone.
 """
 
 import contextlib
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from typing import Literal
 
 from psycopg import sql
 
-from mv_pipeline.database.connection import Connection, scalar
+from mv_pipeline.catalog.csv_kinds import KINDS
+from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.catalog.tables import CALENDAR, ROLLUP, TABLES
+from mv_pipeline.database.connection import Connection, identifier, scalar
+from mv_pipeline.migrate.adopt import obsolete
+from mv_pipeline.migrate.tables import ID_SEQUENCES
 from mv_pipeline.settings import OperatorError
 
 OWNER = "mv_pipeline_owner"
@@ -123,3 +130,203 @@ def unreachable_owners(connection: Connection, names: Collection[str]) -> dict[s
         [list(names)],
     )
     return dict(rows.fetchall())
+
+
+SCHEMAS = ("raw", "stg", "ref", "kpi", "mart", "log")
+_READ_SCHEMAS = ("mart", "ref")
+# Without arguments that need quoting, so that they can stand in a statement as they are.
+_FUNCTIONS = ("ref.business_date()", "ref.king_date(text)")
+_TRIGGER_FUNCTIONS = ("log.note_rows()", "log.note_truncate()")
+# They run with their owner's rights, so that the pipeline needn't have them: nobody else may call them.
+_PIPELINE_FUNCTIONS = ("log.take_over()", "log.forget(timestamp with time zone, integer)")
+# In addition to SELECT, which the pipeline has on every table. What people keep is not its to write.
+_LOG: dict[str, tuple[str, ...]] = {
+    "log.upload_file": ("INSERT", "UPDATE"),
+    "log.change_note": ("INSERT", "DELETE"),
+    "log.view_refresh": ("INSERT",),
+    "log.refresh_failure": ("INSERT",),
+    "log.counter": ("INSERT", "UPDATE"),
+    "log.incident": ("INSERT", "UPDATE"),
+    "log.relation": (),
+    "log.server": (),
+    "log.mv_pipeline_version": (),
+}
+_APPENDED: dict[str, tuple[str, ...]] = {CALENDAR.name: ("INSERT",), "ref.calendar_month": ("INSERT",)}
+_KEPT_UP = ("INSERT", "UPDATE", "DELETE")
+
+ObjectKind = Literal["SCHEMA", "TABLE", "SEQUENCE", "FUNCTION"]
+
+
+@dataclass(frozen=True, order=True)
+class Privilege:
+    """One right of one role on one object; of a function the name includes its arguments' types."""
+
+    kind: ObjectKind
+    name: str
+    role: str
+    right: str
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What was done: roles created, new owners by object, privileges granted and revoked."""
+
+    created: list[str] = field(default_factory=list)
+    owners: dict[str, str] = field(default_factory=dict)
+    granted: list[Privilege] = field(default_factory=list)
+    revoked: list[Privilege] = field(default_factory=list)
+
+
+def tables() -> dict[str, tuple[str, ...]]:
+    """Every table of ours, with the rights that the pipeline has on it in addition to SELECT."""
+    return {
+        **{f"raw.{kind.name}": ("INSERT",) for kind in KINDS},
+        **{f"stg.{kind.name}": ("INSERT", "UPDATE") for kind in KINDS},
+        **{table.name: _KEPT_UP if table.maintained_by == "pipeline" else () for table in TABLES},
+        **_APPENDED,
+        ROLLUP: (),
+        **_LOG,
+    }
+
+
+def wanted_privileges(catalog: Catalog, maintain: bool) -> set[Privilege]:
+    """Compute what pipeline and reader may do.
+
+    Args:
+        catalog: the views and materialized views.
+        maintain: the server knows MAINTAIN, so the pipeline needn't own what it refreshes.
+    """
+    return {*_pipeline_privileges(catalog, maintain), *_reader_privileges(catalog)}
+
+
+def _pipeline_privileges(catalog: Catalog, maintain: bool) -> Iterator[Privilege]:
+    yield from (Privilege("SCHEMA", schema, PIPELINE, "USAGE") for schema in SCHEMAS)
+    yield from (Privilege("FUNCTION", name, PIPELINE, "EXECUTE") for name in (*_FUNCTIONS, *_PIPELINE_FUNCTIONS))
+    yield from (Privilege("SEQUENCE", name, PIPELINE, "USAGE") for name in (*ID_SEQUENCES, "log.upload_file_id_seq"))
+    for name, rights in tables().items():
+        yield from (Privilege("TABLE", name, PIPELINE, right) for right in ("SELECT", *rights))
+    for relation in catalog.relations.values():
+        if maintain or not relation.materialized:  # else it is the owner, and needs no grant
+            yield Privilege("TABLE", relation.name, PIPELINE, "SELECT")
+        if maintain and relation.materialized:
+            yield Privilege("TABLE", relation.name, PIPELINE, "MAINTAIN")
+
+
+def _reader_privileges(catalog: Catalog) -> Iterator[Privilege]:
+    yield from (Privilege("SCHEMA", schema, READER, "USAGE") for schema in _READ_SCHEMAS)
+    yield from (Privilege("FUNCTION", function, READER, "EXECUTE") for function in _FUNCTIONS)
+    for name in (*tables(), *catalog.relations):
+        if name.startswith(tuple(f"{schema}." for schema in _READ_SCHEMAS)):
+            yield Privilege("TABLE", name, READER, "SELECT")
+
+
+def misowned(connection: Connection, catalog: Catalog) -> dict[str, str]:
+    """The objects of ours that belong to another role than they should, with the role that is to own them."""
+    return {name: role for (_, name), role in _misowned(connection, catalog).items()}
+
+
+def _misowned(connection: Connection, catalog: Catalog) -> dict[tuple[ObjectKind, str], str]:
+    wanted: dict[tuple[ObjectKind, str], str] = {("SCHEMA", schema): OWNER for schema in SCHEMAS}
+    wanted |= {("FUNCTION", function): OWNER for function in (*_FUNCTIONS, *_TRIGGER_FUNCTIONS, *_PIPELINE_FUNCTIONS)}
+    wanted |= {("TABLE", name): OWNER for name in (*tables(), *obsolete.RELATIONS)}
+    wanted |= {("FUNCTION", name): OWNER for name in obsolete.FUNCTIONS}
+    wanted |= {("SEQUENCE", name): OWNER for name in ID_SEQUENCES}
+    for relation in catalog.relations.values():
+        pipelines = relation.materialized and not has_maintain(connection)
+        wanted["TABLE", relation.name] = PIPELINE if pipelines else OWNER
+    owners = _owners(connection)
+    return {item: role for item, role in wanted.items() if owners.get(item, role) != role}
+
+
+def hand_over(connection: Connection, catalog: Catalog) -> dict[str, str]:
+    """Give everything of ours to the role that is to own it, as far as it stands in the database already.
+
+    Returns:
+        The new owners by object.
+    """
+    changed = _misowned(connection, catalog)
+    # Schemas come first: who gets a table has to have CREATE on its schema.
+    for (kind, name), role in changed.items():
+        names = {
+            "object": _object(kind, name),
+            "role": sql.Identifier(role),
+            "schema": sql.Identifier(name.split(".")[0]),
+        }
+        statements = ["ALTER {kind} {object} OWNER TO {role}"]  # ALTER TABLE serves views and materialized views too
+        if role == PIPELINE:
+            statements = [
+                "GRANT CREATE ON SCHEMA {schema} TO {role}",
+                *statements,
+                "REVOKE CREATE ON SCHEMA {schema} FROM {role}",
+            ]
+        for statement in statements:
+            connection.execute(sql.SQL(statement).format(kind=sql.SQL(kind), **names))
+    return {name: role for (_, name), role in changed.items()}
+
+
+def compare_privileges(connection: Connection, catalog: Catalog) -> tuple[list[Privilege], list[Privilege]]:
+    """Privileges of pipeline and reader that are missing, and what they have too much of on our objects."""
+    wanted = wanted_privileges(catalog, has_maintain(connection))
+    ours = {(privilege.kind, privilege.name) for privilege in wanted}
+    standing = {privilege for privilege in _standing(connection) if (privilege.kind, privilege.name) in ours}
+    return sorted(wanted - standing), sorted(standing - wanted)
+
+
+def grant(connection: Connection, catalog: Catalog) -> tuple[list[Privilege], list[Privilege]]:
+    """Grant pipeline and reader what is missing, and revoke what is too much on our objects, as the owner role.
+
+    Returns:
+        What was granted and what was revoked.
+    """
+    connection.execute(
+        sql.SQL("REVOKE CREATE ON SCHEMA {} FROM PUBLIC").format(sql.SQL(", ").join(map(sql.Identifier, SCHEMAS)))
+    )
+    granted, revoked = compare_privileges(connection, catalog)
+    for verb, preposition, privileges in (("GRANT", "TO", granted), ("REVOKE", "FROM", revoked)):
+        for privilege in privileges:
+            connection.execute(
+                sql.SQL("{} {} ON {} {} {} {}").format(
+                    sql.SQL(verb),
+                    sql.SQL(privilege.right),
+                    sql.SQL(privilege.kind),
+                    _object(privilege.kind, privilege.name),
+                    sql.SQL(preposition),
+                    sql.Identifier(privilege.role),
+                )
+            )
+    return granted, revoked
+
+
+def _object(kind: ObjectKind, name: str) -> sql.Composable:
+    return sql.SQL(name) if kind == "FUNCTION" else identifier(name)
+
+
+_OBJECTS = """
+WITH objects AS (
+    SELECT 'SCHEMA' AS kind, nspname::text AS name, nspacl AS acl, nspowner AS owner
+    FROM pg_namespace WHERE nspname = ANY (%(schemas)s)
+    UNION ALL
+    SELECT CASE WHEN relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, n.nspname || '.' || relname, relacl, relowner
+    FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
+    WHERE n.nspname = ANY (%(schemas)s) AND relkind IN ('r', 'p', 'v', 'm', 'S')
+    UNION ALL
+    SELECT 'FUNCTION', format('%%s.%%s(%%s)', n.nspname, proname, oidvectortypes(proargtypes)), proacl, proowner
+    FROM pg_proc JOIN pg_namespace AS n ON n.oid = pronamespace WHERE n.nspname = ANY (%(schemas)s)
+)
+"""
+
+
+def _owners(connection: Connection) -> dict[tuple[ObjectKind, str], str]:
+    rows = connection.execute(
+        _OBJECTS + "SELECT kind, name, pg_get_userbyid(owner)::text FROM objects", {"schemas": list(SCHEMAS)}
+    )
+    return {(kind, name): owner for kind, name, owner in rows}
+
+
+def _standing(connection: Connection) -> set[Privilege]:
+    rows = connection.execute(
+        _OBJECTS + "SELECT kind, name, rolname::text, privilege_type FROM objects CROSS JOIN aclexplode(acl) "
+        "JOIN pg_roles AS r ON r.oid = grantee WHERE grantee <> owner AND rolname = ANY (%(roles)s)",
+        {"schemas": list(SCHEMAS), "roles": [PIPELINE, READER]},
+    )
+    return {Privilege(*row) for row in rows}

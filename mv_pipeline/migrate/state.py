@@ -4,7 +4,7 @@ The decision is a pure function over names and definitions. Whoever plans, migra
 how a relation is built and swapped in is in `migrate.build` and `migrate.swap`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,8 +13,10 @@ from psycopg import sql
 
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.database.connection import Connection, scalar
-from mv_pipeline.migrate.shapes import KINDS, read_indexes
+from mv_pipeline.migrate.indexes import index_names, read_indexes
 from mv_pipeline.refresh.views import has_concurrent_index
+
+KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table", "i": "index"}
 
 Action = Literal["create", "adopt", "swap", "keep"]
 
@@ -163,11 +165,6 @@ def _is_as_file(connection: Connection, relation: Relation) -> bool:
 
 def _is_filled(connection: Connection, relation: Relation) -> bool:
     return bool(scalar(connection, "SELECT relispopulated FROM pg_class WHERE oid = %s::regclass", [relation.name]))
-
-
-def index_names(relation: Relation, columns: Sequence[str]) -> tuple[str, str]:
-    """The names that an index on these columns has if it was made from a header: as the key, and as another."""
-    return f"{relation.table}_key", "_".join((relation.table, *columns))
 
 
 def _is_indexed(connection: Connection, relation: Relation) -> bool:

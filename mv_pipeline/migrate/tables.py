@@ -4,14 +4,16 @@ A kind's raw table holds a file's cells as text, its stg table the typed rows; e
 rollup. Everything else that is a table stands in the Alembic revisions.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from psycopg import sql
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, FileKind
 from mv_pipeline.catalog.tables import ROLLUP, ROLLUPS, TABLES
 from mv_pipeline.database.connection import Connection, identifier, scalar
-from mv_pipeline.migrate.shapes import Shape
+from mv_pipeline.migrate.indexes import Index, has_index, has_key, invalid_index, read_indexes
+from mv_pipeline.migrate.state import KINDS as RELATION_KINDS
 
 _TRANSITION_TABLES = {
     "INSERT": "REFERENCING NEW TABLE AS new_rows",
@@ -25,6 +27,31 @@ ID_SEQUENCES = tuple(_ID_SEQUENCE.values())
 
 _NOTED: dict[str, str] = {f"stg.{kind.name}": "slip_date" for kind in KINDS} | {t.name: t.day for t in TABLES}
 _LAST_TRIGGER = "mv_pipeline_note_truncate"
+_SHOWN = 3
+_SIDE = "mv_pipeline_shape"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A wanted table.
+
+    Args:
+        name: schema and table.
+        body: what follows the name in CREATE TABLE.
+        indexes: the columns of the indexes to have in addition to those of its keys.
+        inserted: the pipeline inserts rows, so columns that it doesn't know have to take care of themselves.
+    """
+
+    name: str
+    body: sql.Composable
+    indexes: tuple[tuple[str, ...], ...] = ()
+    inserted: bool = True
+
+    def create(self, connection: Connection) -> None:
+        """Create the table with its indexes."""
+        connection.execute(sql.SQL("CREATE TABLE {} {}").format(identifier(self.name), self.body))
+        for columns in self.indexes:
+            Index(self.name, columns).create(connection)
 
 
 def shapes() -> list[Shape]:
@@ -112,3 +139,105 @@ def _stg_shape(kind: FileKind) -> Shape:
         sql.SQL("({})").format(sql.SQL(", ").join(columns)),
         indexes=(("slip_date",), ("upload_file_id",)),
     )
+
+
+@dataclass(frozen=True)
+class TableComparison:
+    """How a table that exists compares with its shape: a sentence for each incompatibility, and the missing indexes."""
+
+    incompatibilities: list[str]
+    missing: list[Index]
+
+
+@dataclass(frozen=True)
+class _Column:
+    type: str
+    required: bool
+    generated: bool
+    filled: bool
+
+
+def compare_table(connection: Connection, shape: Shape) -> TableComparison:
+    """Hold a table that stands against its shape.
+
+    Args:
+        connection: what is made for the comparison is taken back.
+        shape: of a relation that exists.
+    """
+    kind = scalar(connection, "SELECT relkind::text FROM pg_class WHERE oid = %s::regclass", [shape.name])
+    if kind not in ("r", "p"):
+        what = RELATION_KINDS.get(kind, "relation of another kind")
+        return TableComparison([f"{shape.name} is a {what}. Rename it: a table of this name is needed."], [])
+    with connection.transaction(force_rollback=True):
+        connection.execute(sql.SQL("CREATE TEMP TABLE {} {}").format(sql.Identifier(_SIDE), shape.body))
+        wanted = _columns(connection, _SIDE)
+        keys = [index.columns for index in read_indexes(connection, _SIDE) if index.unique]
+    found = _columns(connection, shape.name)
+    incompatibilities = [*_column_incompatibilities(shape, wanted, found)]
+    missing = []
+    standing = read_indexes(connection, shape.name)
+    for columns in keys:
+        if set(columns) <= found.keys() and not has_key(standing, columns):
+            incompatibilities += _key_incompatibilities(connection, shape.name, columns)
+            missing.append(Index(shape.name, columns, True, invalid_index(shape.name, standing, columns)))
+    missing += [
+        Index(shape.name, columns, False, invalid_index(shape.name, standing, columns))
+        for columns in shape.indexes
+        if set(columns) <= found.keys() and not has_index(standing, columns)
+    ]
+    return TableComparison(incompatibilities, missing)
+
+
+def _columns(connection: Connection, table: str) -> dict[str, _Column]:
+    rows = connection.execute(
+        "SELECT attname::text, format_type(atttypid, atttypmod), attnotnull, attgenerated <> '', "
+        "atthasdef OR attidentity <> '' FROM pg_attribute "
+        "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        [table],
+    )
+    return {name: _Column(*rest) for name, *rest in rows}
+
+
+def _column_incompatibilities(shape: Shape, wanted: dict[str, _Column], found: dict[str, _Column]) -> list[str]:
+    incompatibilities = []
+    for name, column in wanted.items():
+        standing = found.get(name)
+        what = f"{shape.name}: the column {name}"
+        if standing is None:
+            incompatibilities.append(
+                f"{what} is missing. Add it: ALTER TABLE {shape.name} ADD COLUMN {name} {column.type}."
+            )
+        elif standing.type != column.type:
+            incompatibilities.append(
+                f"{what} is {standing.type}; it has to be {column.type}. Change the column's type."
+            )
+        elif standing.generated != column.generated:
+            is_, has = ("generated", "an ordinary column") if standing.generated else ("not generated", "generated")
+            incompatibilities.append(f"{what} is {is_}; it has to be {has}. Make the column again.")
+        elif shape.inserted and standing.required and not standing.filled and (column.filled or not column.required):
+            incompatibilities.append(f"{what} is NOT NULL without a default; rows come without it. Give it a default.")
+    if shape.inserted:
+        incompatibilities += [
+            f"{shape.name}: the column {name} is NOT NULL without a default and unknown here; rows come without it. "
+            "Give it a default or let it be NULL."
+            for name, column in found.items()
+            if name not in wanted and column.required and not column.filled
+        ]
+    return incompatibilities
+
+
+def _key_incompatibilities(connection: Connection, table: str, columns: Sequence[str]) -> list[str]:
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    rows = connection.execute(
+        sql.SQL(
+            "SELECT concat_ws(', ', {names}), count(*), count(*) OVER () FROM {table} "
+            "GROUP BY {names} HAVING count(*) > 1 OR num_nulls({names}) > 0 ORDER BY 1 LIMIT {shown}"
+        ).format(names=names, table=identifier(table), shown=sql.Literal(_SHOWN))
+    ).fetchall()
+    if not rows:
+        return []
+    examples = "; ".join(f"{value or 'NULL'}: {count} rows" for value, count, _ in rows)
+    return [
+        f"{table} needs the key ({', '.join(columns)}), but {rows[0][2]} values stand more than once or are NULL "
+        f"({examples}). Keep one row of each."
+    ]

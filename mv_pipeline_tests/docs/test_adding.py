@@ -186,7 +186,7 @@ SEEN = """
 import json
 from mv_pipeline.catalog.relations import load_catalog
 from mv_pipeline.definitions import defs
-from mv_pipeline.migrate.privileges import wanted_privileges
+from mv_pipeline.migrate.roles import wanted_privileges
 from mv_pipeline.settings import load_settings
 
 catalog = load_catalog(load_settings().sql_dir)

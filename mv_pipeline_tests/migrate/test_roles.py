@@ -23,8 +23,7 @@ from mv_pipeline.defs.sensors import ingest_request
 from mv_pipeline.intake.backfill import derive_days
 from mv_pipeline.migrate import roles
 from mv_pipeline.migrate.migrate import MigrateError, migrate
-from mv_pipeline.migrate.privileges import SCHEMAS, Changes, wanted_privileges
-from mv_pipeline.migrate.roles import OWNER, PIPELINE, READER, RolesError
+from mv_pipeline.migrate.roles import OWNER, PIPELINE, READER, SCHEMAS, Changes, RolesError, wanted_privileges
 from mv_pipeline.refresh.restored import detect_restore
 from mv_pipeline.refresh.rollup import log_all_days, update_rollup
 from mv_pipeline.refresh.views import refresh_view

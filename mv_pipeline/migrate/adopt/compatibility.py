@@ -10,7 +10,8 @@ from psycopg import sql
 from mv_pipeline.catalog.tables import KING, ROLLUPS, TABLES
 from mv_pipeline.database.connection import Connection, scalar
 from mv_pipeline.migrate import revise, tables
-from mv_pipeline.migrate.shapes import Index, Shape, compare_table
+from mv_pipeline.migrate.indexes import Index
+from mv_pipeline.migrate.tables import Shape, compare_table
 
 _PEOPLES = {table.name for table in TABLES if table.maintained_by == "people"}
 _RETURNS = {"ref.business_date()": "date", "ref.king_date(text)": "date"}
