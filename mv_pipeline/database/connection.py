@@ -69,7 +69,7 @@ class Database:
             yield connection
 
 
-def is_transient(error: psycopg.Error) -> bool:
+def is_transient(error: Exception) -> bool:
     """True if the same statement may succeed a little later: a lost race, lock or connection, or no free one."""
     # What the client itself finds out about a connection has no code of the server's.
     lost = isinstance(error, psycopg.OperationalError) and error.sqlstate is None

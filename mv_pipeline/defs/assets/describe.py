@@ -1,10 +1,12 @@
 """What every asset says of itself in the same way: key, group, owner, table name, column schema."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from typing import Any, TypedDict
 
 import dagster as dg
+from psycopg import sql
 
-from mv_pipeline.database.connection import Connection
+from mv_pipeline.database.connection import Connection, identifier, scalar
 
 OWNER = "team:data-platform"
 # Within a run, what readers wait for comes first: the way to the materialized views, then plain views, then checks.
@@ -34,14 +36,46 @@ def asset_key(name: str) -> dg.AssetKey:
     return dg.AssetKey(name.split("."))
 
 
-def asset_keys(names: Sequence[str] | frozenset[str]) -> list[dg.AssetKey]:
+def asset_keys(names: Iterable[str]) -> list[dg.AssetKey]:
     """The asset keys of relations, sorted by name."""
     return [asset_key(name) for name in sorted(names)]
 
 
-def bilingual(japanese: str, english: str) -> str:
-    """A description: Japanese first."""
-    return f"{japanese}\n\n{english}"
+class Description(TypedDict):
+    """What every asset says of itself, as arguments of `dg.asset` and `dg.AssetSpec`."""
+
+    key: dg.AssetKey
+    group_name: str
+    owners: list[str]
+    kinds: set[str]
+    description: str
+    metadata: dict[str, str]
+
+
+def describe_asset(
+    key: dg.AssetKey,
+    group: str,
+    kinds: set[str],
+    japanese: str,
+    english: str,
+    owner: str = OWNER,
+    metadata: dict[str, str] | None = None,
+) -> Description:
+    """Describe an asset, in Japanese first."""
+    return {
+        "key": key,
+        "group_name": group,
+        "owners": [owner],
+        "kinds": kinds,
+        "description": f"{japanese}\n\n{english}",
+        "metadata": metadata or {},
+    }
+
+
+def describe_relation(name: str, group: str, kind: str, japanese: str, english: str, owner: str = OWNER) -> Description:
+    """Describe the asset of a table or view."""
+    metadata = {"dagster/table_name": name}
+    return describe_asset(asset_key(name), group, {"postgres", kind}, japanese, english, owner, metadata)
 
 
 def observations_link(name: str, picture: bool) -> str:
@@ -55,14 +89,20 @@ def observations_link(name: str, picture: bool) -> str:
     return f"[{text}](/assets/{'/'.join(asset_key(name).path)}?view=events&type%5B0%5D=Observation)"
 
 
-def table_metadata(name: str, columns: Mapping[str, str] | None = None) -> dict[str, object]:
-    """The table's name and, where they are known without a connection, its columns with their types."""
-    metadata: dict[str, object] = {"dagster/table_name": name}
-    if columns:
-        metadata["dagster/column_schema"] = dg.TableSchema(
-            columns=[dg.TableColumn(column, kind) for column, kind in columns.items()]
-        )
-    return metadata
+def metadata_table(columns: Mapping[str, str], rows: Iterable[Iterable[Any]]) -> dg.TableMetadataValue:
+    """A table for the UI.
+
+    Args:
+        columns: with their types, as the UI shows them.
+        rows: str, int, float, bool or None for each column.
+    """
+    records = [dg.TableRecord(dict(zip(columns, row, strict=True))) for row in rows]
+    return dg.MetadataValue.table(records, table_schema(columns))
+
+
+def table_schema(columns: Mapping[str, str]) -> dg.TableSchema:
+    """Columns with their types, as the UI shows them."""
+    return dg.TableSchema([dg.TableColumn(column, kind) for column, kind in columns.items()])
 
 
 def column_schema(connection: Connection, name: str) -> dg.TableSchema:
@@ -78,3 +118,9 @@ def column_schema(connection: Connection, name: str) -> dg.TableSchema:
             for column, kind, not_null in rows
         ]
     )
+
+
+def measure(connection: Connection, name: str) -> dict[str, Any]:
+    """What a materialization says of a relation in the database: its rows and its columns."""
+    rows = scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(name)))
+    return {"dagster/row_count": rows, "dagster/column_schema": column_schema(connection, name)}

@@ -31,6 +31,6 @@ def failing_at_once(what: str) -> Iterator[None]:
     try:
         yield
     except (psycopg.Error, OSError) as error:
-        if isinstance(error, psycopg.Error) and is_transient(error):
+        if is_transient(error):
             raise
         raise dg.Failure(f"{what}: {str(error).strip()}", allow_retries=False) from error

@@ -3,17 +3,10 @@
 import dagster as dg
 
 from mv_pipeline.catalog.tables import TABLES
-from mv_pipeline.defs.assets.describe import GROUP_INPUTS, OWNER, asset_key, bilingual, table_metadata
+from mv_pipeline.defs.assets.describe import GROUP_INPUTS, describe_relation
 
 input_assets = [
-    dg.AssetSpec(
-        asset_key(table.name),
-        group_name=GROUP_INPUTS,
-        owners=[OWNER],
-        kinds={"postgres", "table"},
-        description=bilingual(table.description, table.description_en),
-        metadata=table_metadata(table.name),
-    )
+    dg.AssetSpec(**describe_relation(table.name, GROUP_INPUTS, "table", table.description, table.description_en))
     for table in TABLES
     if table.maintained_by == "people"
 ]

@@ -4,7 +4,8 @@ Without a partition the step takes files from the inbox. With partitions, or wit
 configuration, it takes none and derives the stg rows of those days again from raw; a range of days is one run.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from datetime import date
 
 import dagster as dg
@@ -16,10 +17,10 @@ from mv_pipeline.database.connection import Connection, Database, is_transient, 
 from mv_pipeline.defs.assets.describe import (
     GROUP_INTAKE,
     GROUP_STAGING,
-    OWNER,
     asset_key,
-    bilingual,
-    table_metadata,
+    describe_relation,
+    metadata_table,
+    table_schema,
 )
 from mv_pipeline.defs.assets.failures import RETRIES, failing_at_once
 from mv_pipeline.intake import inbox
@@ -52,50 +53,37 @@ def intake_step_name(kind: FileKind) -> str:
     return f"intake_{kind.name}"
 
 
-def build_intake_asset(*, kind: FileKind) -> dg.AssetsDefinition:
+def build_intake_asset(kind: FileKind) -> dg.AssetsDefinition:
     """Make the step behind `raw/<kind>` and `stg/<kind>`."""
     raw, stg = asset_key(f"raw.{kind.name}"), asset_key(f"stg.{kind.name}")
+    raw_types = {**dict.fromkeys(kind.raw_columns, "text"), "upload_file_id": "integer", "source_row_no": "integer"}
+    stg_types = {column.name: column.pg_type for column in kind.columns}
+    raw_spec = dg.AssetSpec(
+        **describe_relation(
+            f"raw.{kind.name}",
+            GROUP_INTAKE,
+            "csv",
+            f"{kind.title}のCSVのセルを、そのままの文字で1行ずつ。",
+            f"The cells of the {kind.version} {kind.list.csv_type} files as text, line by line.",
+        ),
+        skippable=True,
+    ).merge_attributes(metadata={"dagster/column_schema": table_schema(raw_types)})
+    stg_spec = dg.AssetSpec(
+        **describe_relation(
+            f"stg.{kind.name}",
+            GROUP_STAGING,
+            "table",
+            f"{kind.title}の明細（型変換済み）。日ごとに最後のアップロードの行だけが有効です。",
+            "Typed lines; per slip date only the last upload's rows are active, earlier ones are soft-deleted.",
+        ),
+        deps=[raw],
+        partitions_def=DAYS,
+        skippable=True,
+    ).merge_attributes(metadata={"dagster/column_schema": table_schema(stg_types), "partition_expr": "slip_date"})
 
     @dg.multi_asset(
         name=intake_step_name(kind),
-        specs=[
-            dg.AssetSpec(
-                raw,
-                group_name=GROUP_INTAKE,
-                owners=[OWNER],
-                kinds={"postgres", "csv"},
-                description=bilingual(
-                    f"{kind.title}のCSVのセルを、そのままの文字で1行ずつ。",
-                    f"The cells of the {kind.version} {kind.list.csv_type} files as text, line by line.",
-                ),
-                metadata=table_metadata(
-                    f"raw.{kind.name}",
-                    {
-                        **dict.fromkeys(kind.raw_columns, "text"),
-                        "upload_file_id": "integer",
-                        "source_row_no": "integer",
-                    },
-                ),
-                skippable=True,
-            ),
-            dg.AssetSpec(
-                stg,
-                deps=[raw],
-                partitions_def=DAYS,
-                group_name=GROUP_STAGING,
-                owners=[OWNER],
-                kinds={"postgres", "table"},
-                description=bilingual(
-                    f"{kind.title}の明細（型変換済み）。日ごとに最後のアップロードの行だけが有効です。",
-                    "Typed lines; per slip date only the last upload's rows are active, earlier ones are soft-deleted.",
-                ),
-                metadata={
-                    **table_metadata(f"stg.{kind.name}", {column.name: column.pg_type for column in kind.columns}),
-                    "partition_expr": "slip_date",
-                },
-                skippable=True,
-            ),
-        ],
+        specs=[raw_spec, stg_spec],
         can_subset=True,
         retry_policy=RETRIES,
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -108,32 +96,28 @@ def build_intake_asset(*, kind: FileKind) -> dg.AssetsDefinition:
             database.connect(f"intake {kind.name}") as connection,
         ):
             if context.has_partition_key or context.has_partition_key_range:
-                first, last = map(date.fromisoformat, context.partition_key_range)
+                first, last = context.partition_key_range
                 totals = _derive(context, connection, kind, first, last, mark=False)
                 yield dg.MaterializeResult(asset_key=stg, metadata=totals)
                 return
             if config.derive_from and config.derive_to:
-                first, last = date.fromisoformat(config.derive_from), date.fromisoformat(config.derive_to)
-                totals = _derive(context, connection, kind, first, last, mark=True)
+                totals = _derive(context, connection, kind, config.derive_from, config.derive_to, mark=True)
                 yield dg.MaterializeResult(asset_key=stg, metadata=totals)
                 return
-            uploads = _take_files(context, connection, kind, config) if raw in context.selected_asset_keys else []
+            takes_files = raw in context.selected_asset_keys
+            uploads = _take_files(context, connection, kind, config) if takes_files else []
             loaded = [upload for upload in uploads if upload.status == "loaded"]
-            if raw in context.selected_asset_keys:
-                yield dg.MaterializeResult(
-                    asset_key=raw,
-                    metadata={
-                        "dagster/row_count": _rows_uploaded(connection, kind),
-                        "rows_loaded": sum(upload.rows for upload in loaded),
-                        "files": _upload_table(uploads),
-                    },
-                )
+            rows = {
+                "dagster/row_count": _rows_uploaded(connection, kind),
+                "rows_loaded": sum(upload.rows for upload in loaded),
+            }
+            if takes_files:
+                yield dg.MaterializeResult(asset_key=raw, metadata={**rows, "files": _upload_table(uploads)})
             if stg in context.selected_asset_keys:
                 yield dg.MaterializeResult(
                     asset_key=stg,
                     metadata={
-                        "dagster/row_count": _rows_uploaded(connection, kind),
-                        "rows_loaded": sum(upload.rows for upload in loaded),
+                        **rows,
                         "days": len({day for upload in loaded for day in upload.days or ()}),
                         "blank_lines": sum(upload.blank_lines for upload in loaded),
                         "total_lines": sum(upload.total_lines for upload in loaded),
@@ -156,7 +140,7 @@ def _take_files(
         except (psycopg.Error, OSError) as error:
             # The file stays in the inbox for the next run; the other files don't have to wait for it.
             failures.append(f"{file.name}: {str(error).strip()}")
-            permanent = permanent or not isinstance(error, psycopg.Error) or not is_transient(error)
+            permanent = permanent or not is_transient(error)
             if connection.closed:
                 break
             continue
@@ -164,7 +148,9 @@ def _take_files(
             context.log.info(f"{file.name} is gone or not at rest; nothing was done.")
             continue
         context.log.info(f"{file.name}: {upload.status}, {upload.rows} rows. {upload.message}")
-        _mark_days(context, kind, upload)
+        # At once, whatever becomes of the next file.
+        for day, rows in (upload.days or {}).items():
+            _mark(context, kind, day, {"dagster/partition_row_count": rows})
         uploads.append(upload)
     if failures:
         raise dg.Failure(
@@ -175,16 +161,11 @@ def _take_files(
     return uploads
 
 
-def _mark_days(context: dg.AssetExecutionContext, kind: FileKind, upload: Upload) -> None:
-    """Mark a file's days at once, whatever becomes of the next file."""
-    for day, rows in (upload.days or {}).items():
-        context.log_event(
-            dg.AssetMaterialization(
-                asset_key(f"stg.{kind.name}"),
-                partition=day.isoformat(),
-                metadata={"dagster/partition_row_count": rows},
-            )
-        )
+def _mark(
+    context: dg.AssetExecutionContext, kind: FileKind, day: date, metadata: Mapping[str, int] | None = None
+) -> None:
+    key = asset_key(f"stg.{kind.name}")
+    context.log_event(dg.AssetMaterialization(key, partition=day.isoformat(), metadata=metadata))
 
 
 def _chosen_files(settings: Settings, kind: FileKind, config: IntakeConfig) -> list[inbox.InboxFile]:
@@ -196,19 +177,16 @@ def _chosen_files(settings: Settings, kind: FileKind, config: IntakeConfig) -> l
 
 
 def _derive(
-    context: dg.AssetExecutionContext, connection: Connection, kind: FileKind, first: date, last: date, *, mark: bool
+    context: dg.AssetExecutionContext, connection: Connection, kind: FileKind, first: str, last: str, *, mark: bool
 ) -> dict[str, int]:
     """Derive a range of days month by month, each in a transaction; mark each day if Dagster won't do so itself."""
-    totals = dict.fromkeys(("days", "inserted", "updated", "deleted"), 0)
-    for month_first, month_last in months(first, last):
+    totals = Counter[str]()
+    for month_first, month_last in months(date.fromisoformat(first), date.fromisoformat(last)):
         with connection.transaction():
             done = derive_days(connection, kind, month_first, month_last)
-        totals["days"] += len(done.days)
-        totals["inserted"] += done.inserted
-        totals["updated"] += done.updated
-        totals["deleted"] += done.deleted
+        totals.update(days=len(done.days), inserted=done.inserted, updated=done.updated, deleted=done.deleted)
         for day in done.days if mark else ():
-            context.log_event(dg.AssetMaterialization(asset_key(f"stg.{kind.name}"), partition=day.isoformat()))
+            _mark(context, kind, day)
     return totals
 
 
@@ -224,22 +202,8 @@ def _rows_uploaded(connection: Connection, kind: FileKind) -> int:
 
 
 def _upload_table(uploads: list[Upload]) -> dg.TableMetadataValue:
-    schema = dg.TableSchema(
-        columns=[
-            dg.TableColumn("upload_file_id", "int"),
-            dg.TableColumn("file"),
-            dg.TableColumn("status"),
-            dg.TableColumn("rows", "int"),
-            dg.TableColumn("message"),
-        ]
-    )
-    records = [
-        dg.TableRecord(
-            {"upload_file_id": u.id, "file": u.file_name, "status": u.status, "rows": u.rows, "message": u.message}
-        )
-        for u in uploads
-    ]
-    return dg.MetadataValue.table(records, schema)
+    columns = {"upload_file_id": "int", "file": "string", "status": "string", "rows": "int", "message": "string"}
+    return metadata_table(columns, ((u.id, u.file_name, u.status, u.rows, u.message) for u in uploads))
 
 
-intake_assets = [build_intake_asset(kind=kind) for kind in KINDS]
+intake_assets = [build_intake_asset(kind) for kind in KINDS]

@@ -16,10 +16,9 @@ from mv_pipeline.defs.assets.describe import (
     GROUP_MATERIALIZED,
     asset_key,
     asset_keys,
-    bilingual,
     column_schema,
+    describe_relation,
     observations_link,
-    table_metadata,
 )
 from mv_pipeline.defs.assets.failures import LOGGED, RETRIES
 from mv_pipeline.refresh.views import last_refresh, log_failure, refresh_view
@@ -41,21 +40,23 @@ def build_materialized_view_asset(*, catalog: Catalog, relation: Relation) -> dg
     A critical view that can't be refreshed fails its run. An optional one doesn't: it is reported, and what reads it
     is skipped.
     """
+    header = relation.header
 
     @dg.asset(
-        key=asset_key(relation.name),
+        **describe_relation(
+            relation.name,
+            GROUP_MATERIALIZED,
+            "materializedview",
+            header.description,
+            f"{header.description_en}\n\n{observations_link(relation.name, bool(header.picture))}",
+            header.owner,
+        ),
         deps=asset_keys(relation.dependencies),
-        group_name=GROUP_MATERIALIZED,
-        owners=[relation.header.owner],
-        kinds={"postgres", "materializedview"},
-        tags={"criticality": str(relation.header.criticality)},
-        description=f"{bilingual(relation.header.description, relation.header.description_en)}\n\n"
-        f"{observations_link(relation.name, bool(relation.header.picture))}",
-        metadata=table_metadata(relation.name),
+        tags={"criticality": str(header.criticality)},
         code_version=relation.definition_hash[:12],
         retry_policy=RETRIES,
         op_tags=FIRST,
-        output_required=relation.header.criticality == "critical",
+        output_required=header.criticality == "critical",
     )
     def materialized_view(
         context: dg.AssetExecutionContext, config: RefreshConfig, database: dg.ResourceParam[Database]

@@ -5,7 +5,7 @@ No view waits for them: the job `overview` makes them beside the other runs, soo
 
 import base64
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 
 import dagster as dg
 from psycopg import sql
@@ -16,11 +16,11 @@ from mv_pipeline.checks.rules import UPLOAD_CALENDAR
 from mv_pipeline.database.connection import Connection, Database, identifier, one_row, scalar
 from mv_pipeline.defs.assets.describe import (
     GROUP_OVERVIEW,
-    OWNER,
     VIEW_PAGES,
     asset_key,
     asset_keys,
-    bilingual,
+    describe_asset,
+    metadata_table,
 )
 from mv_pipeline.defs.pictures import draw_picture
 from mv_pipeline.intake.upload_log import UploadDay, read_calendar
@@ -30,15 +30,14 @@ _PREVIEW_ROWS = 10
 
 
 @dg.asset(
-    key=asset_key(UPLOAD_CALENDAR),
-    deps=asset_keys([f"stg.{kind.name}" for kind in KINDS]),
-    group_name=GROUP_OVERVIEW,
-    owners=[OWNER],
-    kinds={"table"},
-    description=bilingual(
+    **describe_asset(
+        asset_key(UPLOAD_CALENDAR),
+        GROUP_OVERVIEW,
+        {"table"},
         "アップロード・カレンダー：日ごと・種類ごとに、どのファイルが有効か、行数、重量、足りない営業日。",
         "The upload calendar: per day and kind which upload counts, its lines and kg, and the missing business days.",
     ),
+    deps=asset_keys(f"stg.{kind.name}" for kind in KINDS),
 )
 def upload_calendar(database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
     """Show the last five weeks, newest day first, a table for each list."""
@@ -54,21 +53,15 @@ def upload_calendar(database: dg.ResourceParam[Database]) -> dg.MaterializeResul
 
 
 def _calendar_table(days: Sequence[UploadDay], csv_list: CsvList) -> dg.TableMetadataValue:
-    kinds = [kind for kind in KINDS if kind.list == csv_list]
-    columns = [f"{kind.version}_{what}" for kind in kinds for what in ("status", "upload", "lines", "kg")]
-    records: dict[str, dict[str, str | int | float]] = {}
-    for day in reversed(days):
-        for kind in kinds:
-            if day.kind == kind.name:
-                record = records.setdefault(f"{day.ddate} {day.ddate:%a}", {"day_type": day.day_type})
-                record[f"{kind.version}_status"] = day.status
-                record[f"{kind.version}_upload"] = ", ".join(map(str, day.uploads))
-                record[f"{kind.version}_lines"] = day.lines
-                record[f"{kind.version}_kg"] = float(day.net_weight_kg)
-    return dg.MetadataValue.table(
-        [dg.TableRecord({"day": day, **record}) for day, record in records.items()],
-        dg.TableSchema([dg.TableColumn(name) for name in ("day", "day_type", *columns)]),
-    )
+    kinds = {kind.name: kind for kind in KINDS if kind.list == csv_list}
+    figures = [f"{kind.version}_{what}" for kind in kinds.values() for what in ("status", "upload", "lines", "kg")]
+    rows: dict[date, list[str | int | float]] = {}
+    # The kinds of a day stay in their order.
+    for day in sorted(days, key=lambda day: day.ddate, reverse=True):
+        if day.kind in kinds:
+            row = rows.setdefault(day.ddate, [f"{day.ddate} {day.ddate:%a}", day.day_type])
+            row += [day.status, ", ".join(map(str, day.uploads)), day.lines, float(day.net_weight_kg)]
+    return metadata_table(dict.fromkeys(("day", "day_type", *figures), "string"), rows.values())
 
 
 def _missing(days: Sequence[UploadDay], csv_list: CsvList) -> int:
@@ -89,15 +82,14 @@ def build_view_pages_asset(catalog: Catalog) -> dg.AssetsDefinition:
         context.add_output_metadata({"pages": len(pages)})
 
     @dg.graph_asset(
-        key=asset_key(VIEW_PAGES),
-        ins={name: dg.AssetIn(asset_key(view.name), dagster_type=dg.Nothing) for name, view in pages.items()},
-        group_name=GROUP_OVERVIEW,
-        owners=[OWNER],
-        kinds={"table", "matplotlib"},
-        description=bilingual(
+        **describe_asset(
+            asset_key(VIEW_PAGES),
+            GROUP_OVERVIEW,
+            {"table", "matplotlib"},
             "各マテリアライズドビューのページに、最新の日の表と図を載せます。",
             "Puts a table of the latest days and a picture on the page of each materialized view.",
         ),
+        ins={name: dg.AssetIn(asset_key(view.name), dagster_type=dg.Nothing) for name, view in pages.items()},
     )
     def view_pages(**views: object) -> object:
         return all_pages([steps[name](view=view) for name, view in views.items()])
@@ -131,12 +123,8 @@ def _preview(connection: Connection, relation: Relation) -> dg.TableMetadataValu
             _PREVIEW_ROWS,
         )
     )
-    names = [column.name for column in cursor.description or ()]
-    records = [
-        dg.TableRecord({name: _cell(value) for name, value in zip(names, row, strict=True)})
-        for row in cursor.fetchall()
-    ]
-    return dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name) for name in names]))
+    columns = {column.name: "string" for column in cursor.description or ()}
+    return metadata_table(columns, (map(_cell, row) for row in cursor))
 
 
 def _cell(value: object) -> str | int | bool | None:

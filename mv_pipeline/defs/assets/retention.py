@@ -10,11 +10,10 @@ from mv_pipeline.database.connection import Database
 from mv_pipeline.defs.assets.describe import (
     AFTER_ALL,
     GROUP_RETENTION,
-    OWNER,
     RETENTION,
     RETENTION_CHECK,
     asset_key,
-    bilingual,
+    describe_asset,
 )
 from mv_pipeline.settings import TIME_ZONE, Settings, load_settings
 
@@ -40,11 +39,10 @@ def build_retention_asset(
     """
 
     @dg.asset(
-        key=asset_key(RETENTION),
-        group_name=GROUP_RETENTION,
-        owners=[OWNER],
-        kinds={"postgres"},
-        description=bilingual(
+        **describe_asset(
+            asset_key(RETENTION),
+            GROUP_RETENTION,
+            {"postgres"},
             "保存期間を過ぎたものを毎晩最後に削除します：アーカイブ、取り込めなかったファイル、ログ、実行履歴。",
             "Deletes every night, after everything else, what is older than its setting: archived and rejected files, "
             "rows of the log, runs.",
@@ -63,17 +61,13 @@ def build_retention_asset(
     ) -> Iterator[dg.MaterializeResult[None]]:
         result = apply_retention(load_settings(), database, context.instance, datetime.now(TIME_ZONE))
         context.log.info(str(result))
-        yield dg.MaterializeResult(
-            metadata=dict(result.counts),
-            check_results=[
-                dg.AssetCheckResult(
-                    check_name=RETENTION_CHECK,
-                    passed=not result.failed and not result.left,
-                    severity=dg.AssetCheckSeverity.WARN,
-                    description=str(result),
-                    metadata={"failed": len(result.failed), "left": len(result.left)},
-                )
-            ],
+        check = dg.AssetCheckResult(
+            check_name=RETENTION_CHECK,
+            passed=not result.failed and not result.left,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=str(result),
+            metadata={"failed": len(result.failed), "left": len(result.left)},
         )
+        yield dg.MaterializeResult(metadata=dict(result.counts), check_results=[check])
 
     return retention

@@ -1,21 +1,11 @@
 """mart/rollup_daily_<list>: the thin table under the materialized views."""
 
 import dagster as dg
-from psycopg import sql
 
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS
-from mv_pipeline.database.connection import Database, identifier, limit_waits, scalar
-from mv_pipeline.defs.assets.describe import (
-    FIRST,
-    GROUP_ROLLUP,
-    OWNER,
-    asset_key,
-    asset_keys,
-    bilingual,
-    column_schema,
-    table_metadata,
-)
+from mv_pipeline.database.connection import Database, limit_waits
+from mv_pipeline.defs.assets.describe import FIRST, GROUP_ROLLUP, asset_keys, describe_relation, measure
 from mv_pipeline.defs.assets.failures import RETRIES, failing_at_once
 from mv_pipeline.refresh.restored import detect_restore
 from mv_pipeline.refresh.rollup import log_all_days, update_rollup
@@ -31,18 +21,13 @@ class RollupConfig(dg.Config):
     full: bool = False
 
 
-def build_rollup_asset(*, catalog: Catalog, csv_type: str) -> dg.AssetsDefinition:
+def build_rollup_asset(catalog: Catalog, csv_type: str) -> dg.AssetsDefinition:
     """Make the rollup asset of one list."""
     table = ROLLUPS[csv_type]
 
     @dg.asset(
-        key=asset_key(table.name),
+        **describe_relation(table.name, GROUP_ROLLUP, "table", table.description, table.description_en),
         deps=asset_keys(catalog.inputs(table.name)),
-        group_name=GROUP_ROLLUP,
-        owners=[OWNER],
-        kinds={"postgres", "table"},
-        description=bilingual(table.description, table.description_en),
-        metadata=table_metadata(table.name),
         retry_policy=RETRIES,
         op_tags=FIRST,
     )
@@ -59,10 +44,7 @@ def build_rollup_asset(*, catalog: Catalog, csv_type: str) -> dg.AssetsDefinitio
             result = update_rollup(connection, csv_type)
             return dg.MaterializeResult(
                 metadata={
-                    "dagster/row_count": scalar(
-                        connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(table.name))
-                    ),
-                    "dagster/column_schema": column_schema(connection, table.name),
+                    **measure(connection, table.name),
                     "notes_read": result.notes,
                     "rows_changed": result.rows_changed,
                     "noted_days": {name: "all" if days is None else days for name, days in result.days.items()},
@@ -74,4 +56,4 @@ def build_rollup_asset(*, catalog: Catalog, csv_type: str) -> dg.AssetsDefinitio
 
 def build_rollup_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
     """Make the rollup assets of all lists."""
-    return [build_rollup_asset(catalog=catalog, csv_type=csv_type) for csv_type in ROLLUPS]
+    return [build_rollup_asset(catalog, csv_type) for csv_type in ROLLUPS]

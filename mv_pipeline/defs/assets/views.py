@@ -3,6 +3,8 @@
 Materializing one changes nothing in the database; it makes sure that the view stands there as its file says.
 """
 
+from typing import Any
+
 import dagster as dg
 from psycopg import sql
 
@@ -15,27 +17,30 @@ from mv_pipeline.defs.assets.describe import (
     GROUP_ROLLUP,
     GROUP_STAGING,
     GROUP_VIEWS,
-    asset_key,
     asset_keys,
-    bilingual,
     column_schema,
-    table_metadata,
+    describe_relation,
+    measure,
 )
 
 
-def build_view_asset(*, catalog: Catalog, relation: Relation) -> dg.AssetsDefinition:
+def build_view_asset(catalog: Catalog, relation: Relation) -> dg.AssetsDefinition:
     """Make the asset of one plain view."""
+    header = relation.header
+    feeds_a_materialized_view = any(relation.name in catalog.upstream(view.name) for view in catalog.materialized_views)
 
     @dg.asset(
-        key=asset_key(relation.name),
+        **describe_relation(
+            relation.name,
+            _group(catalog, relation),
+            "view",
+            header.description,
+            header.description_en,
+            header.owner,
+        ),
         deps=asset_keys(relation.dependencies),
-        group_name=_group(catalog, relation),
-        owners=[relation.header.owner],
-        kinds={"postgres", "view"},
-        description=bilingual(relation.header.description, relation.header.description_en),
-        metadata=table_metadata(relation.name),
         code_version=relation.definition_hash[:12],
-        op_tags=FIRST if _feeds_a_materialized_view(catalog, relation) else None,
+        op_tags=FIRST if feeds_a_materialized_view else None,
     )
     def view(database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
         with database.connect(f"view {relation.name}") as connection:
@@ -46,18 +51,9 @@ def build_view_asset(*, catalog: Catalog, relation: Relation) -> dg.AssetsDefini
                 raise dg.Failure(
                     f"{relation.name} doesn't stand in the database as its SQL file says. Run `mv-pipeline migrate`."
                 )
-            return dg.MaterializeResult(
-                metadata={
-                    **_row_count(connection, catalog, relation),
-                    "dagster/column_schema": column_schema(connection, relation.name),
-                }
-            )
+            return dg.MaterializeResult(metadata=_measure(connection, catalog, relation))
 
     return view
-
-
-def _feeds_a_materialized_view(catalog: Catalog, relation: Relation) -> bool:
-    return any(relation.name in catalog.upstream(view.name) for view in catalog.materialized_views)
 
 
 def _group(catalog: Catalog, relation: Relation) -> str:
@@ -71,13 +67,13 @@ def _group(catalog: Catalog, relation: Relation) -> str:
     return GROUP_VIEWS
 
 
-def _row_count(connection: Connection, catalog: Catalog, relation: Relation) -> dict[str, int]:
+def _measure(connection: Connection, catalog: Catalog, relation: Relation) -> dict[str, Any]:
     """Count a view's rows, or estimate them where counting would mean reading staging tables through."""
-    if any(name.startswith("stg.") for name in _read_live(catalog, relation.name)):
-        plan = scalar(connection, sql.SQL("EXPLAIN (FORMAT JSON) SELECT * FROM {}").format(identifier(relation.name)))
-        return {"estimated_rows": plan[0]["Plan"]["Plan Rows"]}
-    count = scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(relation.name)))
-    return {"dagster/row_count": count}
+    if not any(name.startswith("stg.") for name in _read_live(catalog, relation.name)):
+        return measure(connection, relation.name)
+    plan = scalar(connection, sql.SQL("EXPLAIN (FORMAT JSON) SELECT * FROM {}").format(identifier(relation.name)))
+    schema = column_schema(connection, relation.name)
+    return {"estimated_rows": plan[0]["Plan"]["Plan Rows"], "dagster/column_schema": schema}
 
 
 def _read_live(catalog: Catalog, name: str) -> set[str]:
@@ -90,4 +86,4 @@ def _read_live(catalog: Catalog, name: str) -> set[str]:
 
 def build_view_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
     """Make the assets of all plain views."""
-    return [build_view_asset(catalog=catalog, relation=relation) for relation in catalog.views]
+    return [build_view_asset(catalog, relation) for relation in catalog.views]
