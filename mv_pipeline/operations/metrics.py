@@ -1,17 +1,15 @@
 """Prometheus metrics, read from the databases at each scrape, so that they are the same after a restart.
 
-What each one means is in docs/metrics.md; those that one query gives are declared in metrics.yaml. Nothing is counted
-in memory, nothing is written, and no view or staging line is read. `mv-pipeline metrics` runs this module.
+What each one means is in docs/metrics.md; metrics.yaml declares them, with the queries of those that one query gives.
+Nothing is counted in memory, nothing is written, and no view or staging line is read. `mv-pipeline metrics` runs this
+module.
 """
 
-import math
 import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cache
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 import dagster as dg
@@ -27,60 +25,45 @@ from sqlalchemy.exc import SQLAlchemyError
 from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.catalog.relations import Catalog, load_catalog
 from mv_pipeline.catalog.tables import SOURCES
-from mv_pipeline.database.connection import APPLICATION, Connection, Database
+from mv_pipeline.database.connection import APPLICATION, Database
 from mv_pipeline.defs.checks import check_keys
 from mv_pipeline.intake.rejection import Code
 from mv_pipeline.intake.upload_log import missing_days
 from mv_pipeline.operations.daemon_health import heartbeat_ages
 from mv_pipeline.operations.dagster_private import newest_check_results
 from mv_pipeline.operations.logging import configure_logs, logger
-from mv_pipeline.refresh.counters import BUCKETS, REFRESH_FAILURES, REFRESH_SECONDS, read_counts
+from mv_pipeline.refresh.counters import BUCKETS, REFRESH_FAILURES, REFRESH_SECONDS
 from mv_pipeline.refresh.views import read_staleness
 from mv_pipeline.settings import HOST, TIME_ZONE, load_settings
 
-_FAMILIES = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily}
+_FAMILIES = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily, "histogram": HistogramMetricFamily}
 
 
 class Group(BaseModel):
-    """Metrics that come from the same rows: each row holds the labels' values, then a number for each metric.
+    """Metrics that come from the same rows: each row holds the labels' values, then a value for each metric.
 
     Args:
         labels: names of the labels.
-        metrics: type and help of each, by name; where a row holds None, that metric has no sample.
+        metrics: type and help of each, by name; where a row holds None, that metric has no sample. A histogram's value
+            is the list of its buckets, each with its upper bound and a cumulative count, and the sum.
         query: gives the rows, with the parameters of `_parameters`; empty where Python makes them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     labels: tuple[str, ...]
-    metrics: dict[str, tuple[Literal["gauge", "counter"], str]]
+    metrics: dict[str, tuple[Literal["gauge", "counter", "histogram"], str]]
     query: str = ""
 
     def families(self, rows: Iterable[Sequence[Any]]) -> list[Metric]:
         """The metrics with a sample for each row."""
         families = [_FAMILIES[kind](name, text, labels=self.labels) for name, (kind, text) in self.metrics.items()]
         for row in rows:
-            labels, numbers = row[: len(self.labels)], row[len(self.labels) :]
-            for family, number in zip(families, numbers, strict=True):
-                if number is not None:
-                    family.add_metric(labels, number)
+            labels, values = row[: len(self.labels)], row[len(self.labels) :]
+            for family, value in zip(families, values, strict=True):
+                if value is not None:
+                    family.add_metric(labels, *(value if isinstance(value, list) else [value]))
         return list(families)
-
-
-STALE = Group(labels=("view",), metrics={"mv_view_stale": ("gauge", "1 if a refresh now would find something new.")})
-BEHIND_TEXT = "Business days of the last two weeks that have no line although their files are due."
-BEHIND = Group(labels=("list",), metrics={"mv_business_days_behind": ("gauge", BEHIND_TEXT)})
-CHECKS = Group(
-    labels=("asset", "check", "severity"),
-    metrics={
-        "mv_check_passed": ("gauge", "1 if the newest result of a check was good, else 0."),
-        "mv_check_timestamp_seconds": ("gauge", "When a check last gave a result."),
-    },
-)
-DAEMON_TEXT = "Time since a part of the daemon was alive; +Inf: never."
-DAEMONS = Group(labels=("daemon",), metrics={"mv_daemon_heartbeat_age_seconds": ("gauge", DAEMON_TEXT)})
-UP_TEXT = "1 if the database could be read at this scrape."
-UP = Group(labels=("source",), metrics={"mv_source_up": ("gauge", UP_TEXT)})
 
 
 class MetricsCollector(Collector):
@@ -94,32 +77,23 @@ class MetricsCollector(Collector):
     ) -> None:
         self._database = database
         self._catalog = catalog
-        self._open_instance = open_instance
-        queries = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-        self._groups = TypeAdapter(list[Group]).validate_python(queries)
-
-    @cached_property
-    def _instance(self) -> dg.DagsterInstance:
         # Opened at the first scrape that can reach Dagster's database.
-        return self._open_instance()
-
-    def describe(self) -> list[Metric]:
-        """Nothing: names are only known from a scrape, and the registry holds no other collector."""
-        return []
+        self._instance = cache(open_instance)
+        declared = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+        self._groups = TypeAdapter(dict[str, Group]).validate_python(declared)
 
     def collect(self) -> Iterator[Metric]:
         """Read both databases."""
         up = {}
         for source, read in (("plant", self._read_warehouse), ("dagster", self._read_dagster)):
             try:
-                metrics = read()
+                yield from read()
             except (psycopg.Error, SQLAlchemyError, DagsterPostgresException) as error:
                 logger.error("The database “%s” can't be read: %s", source, str(error).strip())
                 up[source] = 0
             else:
                 up[source] = 1
-                yield from metrics
-        yield from UP.families(up.items())
+        yield from self._groups["sources"].families(up.items())
 
     def _read_warehouse(self) -> list[Metric]:
         with self._database.open("metrics") as connection, connection.transaction():
@@ -130,15 +104,19 @@ class MetricsCollector(Collector):
             connection.execute("SET LOCAL statement_timeout = '5s'")
             parameters = _parameters(self._catalog)
             stale = read_staleness(connection, self._catalog).views
-            return [
-                *(m for group in self._groups for m in group.families(connection.execute(group.query, parameters))),
-                *STALE.families((name, name in stale) for name in parameters["views"]),
-                *BEHIND.families(_business_days_behind(connection)),
-                _refresh_durations(connection, parameters["views"]),
-            ]
+            rows: dict[str, Iterable[Sequence[Any]]] = {
+                **{
+                    name: connection.execute(group.query, parameters)
+                    for name, group in self._groups.items()
+                    if group.query
+                },
+                "stale": [(name, name in stale) for name in parameters["views"]],
+                "missing_days": [(name, len(days)) for name, days in missing_days(connection).items()],
+            }
+            return [metric for name, found in rows.items() for metric in self._groups[name].families(found)]
 
     def _read_dagster(self) -> list[Metric]:
-        instance = self._instance
+        instance = self._instance()
         results = [
             (
                 ".".join(r.key.asset_key.path),
@@ -151,7 +129,7 @@ class MetricsCollector(Collector):
             if r.evaluation and r.event
         ]
         ages = heartbeat_ages(instance, datetime.now(TIME_ZONE))
-        return [*CHECKS.families(results), *DAEMONS.families(ages.items())]
+        return [*self._groups["checks"].families(results), *self._groups["daemons"].families(ages.items())]
 
 
 def _parameters(catalog: Catalog) -> dict[str, Any]:
@@ -159,6 +137,9 @@ def _parameters(catalog: Catalog) -> dict[str, Any]:
     return {
         "application": APPLICATION,
         "failures": REFRESH_FAILURES,
+        "durations": REFRESH_SECONDS,
+        "upper_bounds": list(BUCKETS),
+        "bound_names": [str(bound).replace("inf", "+Inf") for bound in BUCKETS],
         "views": [view.name for view in catalog.materialized_views],
         "criticalities": [str(view.header.criticality) for view in catalog.materialized_views],
         "tables": [source.table for source in SOURCES],
@@ -171,41 +152,18 @@ def _parameters(catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def _business_days_behind(connection: Connection) -> list[tuple[str, int]]:
-    return [(name, len(days)) for name, days in missing_days(connection).items()]
-
-
-def _refresh_durations(connection: Connection, views: list[str]) -> Metric:
-    family = HistogramMetricFamily(
-        "mv_refresh_duration_seconds", "Duration of refreshes, those that created the view included.", labels=["view"]
-    )
-    counts = read_counts(connection, REFRESH_SECONDS)
-    for view in views:
-        buckets = counts.get(view, {})
-        cumulative = [sum(events for bound, (events, _) in buckets.items() if bound <= le) for le in BUCKETS]
-        bounds = ["+Inf" if math.isinf(le) else str(le) for le in BUCKETS]
-        family.add_metric(
-            [view], list(zip(bounds, cumulative, strict=True)), sum(total for _, total in buckets.values())
-        )
-    return family
-
-
 def main() -> None:
     """Serve until SIGINT or SIGTERM."""
     settings = load_settings()
     configure_logs(settings)
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # the signature is the system's
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+    # Blocked before the server's threads begin, which inherit it: only `sigwait` takes them.
+    stop = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stop)
     registry = CollectorRegistry()
     registry.register(MetricsCollector(Database(), load_catalog(settings.sql_dir)))
     server, thread = start_http_server(settings.metrics_port, HOST, registry)
     logger.info("Metrics are served on http://%s:%s/metrics", HOST, settings.metrics_port)
-    stop.wait()
+    signal.sigwait(stop)
     server.shutdown()
     server.server_close()
     thread.join()

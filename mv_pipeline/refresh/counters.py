@@ -28,12 +28,3 @@ def count(connection: Connection, name: str, relation: str, value: float = 0.0) 
         "ON CONFLICT (name, relation, le) DO UPDATE SET events = old.events + 1, total = old.total + excluded.total",
         [name, relation, le, value],
     )
-
-
-def read_counts(connection: Connection, name: str) -> dict[str, dict[float, tuple[int, float]]]:
-    """Read one counter: events and total by view and bucket."""
-    found: dict[str, dict[float, tuple[int, float]]] = {}
-    rows = connection.execute("SELECT relation, le, events, total FROM log.counter WHERE name = %s", [name])
-    for relation, le, events, total in rows:
-        found.setdefault(relation, {})[le] = (events, total)
-    return found
