@@ -1,4 +1,4 @@
-"""The command line: output and exit code of every command, called in this process; the first ones start a real one."""
+"""The command line: output and exit code of every command, called in this process; one starts a real one."""
 
 import json
 import shutil
@@ -51,7 +51,7 @@ def csv_file(tmp_path):
 def test_ingest_loads_a_copy_and_refreshes(cli, csv_file, connection):
     path = csv_file(net_weight=5000)
 
-    done = cli("ingest", "--kind", KIND, path, "--json", start=run_command)
+    done = cli("ingest", "--kind", KIND, path, "--json")
 
     (record,) = json.loads(done.stdout)
     assert (record["file_name"], record["status"], record["rows"]) == ("list.csv", "success", 1)
@@ -119,7 +119,7 @@ def test_an_error_is_one_line_with_the_way_out(cli, arguments, message):
 
 
 def test_debug_shows_where_an_error_came_from(cli):
-    done = cli("--debug", "refresh", code=1, start=run_command)
+    done = cli("--debug", "refresh", code=1)
 
     assert "Traceback (most recent call last)" in done.stderr
     assert "CommandError: Say what to refresh" in done.stderr

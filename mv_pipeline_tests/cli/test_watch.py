@@ -1,12 +1,12 @@
-"""`watch` as a timer runs it: a process of its own, one look, and no daemon anywhere."""
+"""`watch` as a timer runs it: one look, and no daemon anywhere."""
 
 import json
 
 import pytest
 
+from mv_pipeline_tests.commands import call_command
 from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.operations.conftest import Receiver
-from mv_pipeline_tests.processes import run_command
 
 REFUSED = "postgresql://nobody@127.0.0.1:1/plant"
 
@@ -29,7 +29,7 @@ def receiver():
 def watch(settings, storage, receiver):
     def run(*arguments, **variables):
         given = {"MV_PIPELINE_DAGSTER_URL": storage, "MV_PIPELINE_ALERT_URLS": receiver.url, **variables}
-        return run_command("watch", *arguments, **given)
+        return call_command("watch", *arguments, **given)
 
     return run
 

@@ -27,9 +27,9 @@ from mv_pipeline.migrate.roles import OWNER, PIPELINE, READER, SCHEMAS, Changes,
 from mv_pipeline.refresh.restored import detect_restore
 from mv_pipeline.refresh.rollup import log_all_days, update_rollup
 from mv_pipeline.refresh.views import refresh_view
+from mv_pipeline_tests.commands import call_command
 from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.factory import csv_text, drop, line, take
-from mv_pipeline_tests.processes import run_command
 
 KIND = "shogun_final_receive"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -336,53 +336,61 @@ def test_the_sensors_look(pipeline, settings, instance, plant, monkeypatch):
 # What the pipeline can't do
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        f"DROP TABLE raw.{KIND}",
-        "DROP MATERIALIZED VIEW mart.mv_receive_daily",
-        "DROP VIEW mart.v_receive_daily",
-        f"ALTER TABLE stg.{KIND} ADD COLUMN x integer",
-        f"ALTER TABLE stg.{KIND} DISABLE TRIGGER USER",
-        "ALTER MATERIALIZED VIEW mart.mv_receive_daily RENAME TO x",
-        f"DELETE FROM raw.{KIND}",
-        f"UPDATE raw.{KIND} SET slip_date = ''",
-        f"TRUNCATE raw.{KIND}",
-        f"DELETE FROM stg.{KIND}",
-        f"TRUNCATE stg.{KIND}",
-        "INSERT INTO stg.receive_king_final (invoice_no) VALUES (1)",
-        "INSERT INTO mart.daily_target_plan (target_ton) VALUES (1)",
-        "UPDATE kpi.monthly_targets SET value = 1",
-        "DELETE FROM ref.calendar_day",
-        "DELETE FROM ref.closure_periods",
-        "INSERT INTO ref.calendar_exception (ddate, override_type) VALUES ('2025-12-01', 'FORCE_OPEN')",
-        "DELETE FROM log.upload_file",
-        "DELETE FROM log.view_refresh",
-        "UPDATE log.change_note SET day = NULL",
-        "INSERT INTO log.relation (name, kind, definition_hash) VALUES ('x', 'view', '')",
-        "UPDATE log.relation SET definition_hash = ''",
-        "UPDATE log.mv_pipeline_version SET version_num = '0'",
-        *(f"CREATE TABLE {schema}.x (id integer)" for schema in (*SCHEMAS, "public")),
-        "CREATE SCHEMA x",
-        "CREATE OR REPLACE FUNCTION ref.business_date() RETURNS date LANGUAGE sql RETURN '2000-01-01'::date",
-        f"CREATE TRIGGER x AFTER INSERT ON raw.{KIND} EXECUTE FUNCTION log.note_truncate()",
-        f"SET ROLE {OWNER}",
-        "SET session_replication_role = replica",
-        "CREATE ROLE x",
-        f"GRANT {OWNER} TO CURRENT_USER",
-        "SELECT rolpassword FROM pg_authid",
-        "COPY (SELECT 1) TO '/tmp/x'",
-        "COPY log.relation FROM PROGRAM 'true'",
-        "SELECT pg_read_file('/etc/hostname')",
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres'",
-    ],
-)
-def test_the_pipeline_can_do_no_more_than_its_work(pipeline, statement):
+FORBIDDEN = [
+    f"DROP TABLE raw.{KIND}",
+    "DROP MATERIALIZED VIEW mart.mv_receive_daily",
+    "DROP VIEW mart.v_receive_daily",
+    f"ALTER TABLE stg.{KIND} ADD COLUMN x integer",
+    f"ALTER TABLE stg.{KIND} DISABLE TRIGGER USER",
+    "ALTER MATERIALIZED VIEW mart.mv_receive_daily RENAME TO x",
+    f"DELETE FROM raw.{KIND}",
+    f"UPDATE raw.{KIND} SET slip_date = ''",
+    f"TRUNCATE raw.{KIND}",
+    f"DELETE FROM stg.{KIND}",
+    f"TRUNCATE stg.{KIND}",
+    "INSERT INTO stg.receive_king_final (invoice_no) VALUES (1)",
+    "INSERT INTO mart.daily_target_plan (target_ton) VALUES (1)",
+    "UPDATE kpi.monthly_targets SET value = 1",
+    "DELETE FROM ref.calendar_day",
+    "DELETE FROM ref.closure_periods",
+    "INSERT INTO ref.calendar_exception (ddate, override_type) VALUES ('2025-12-01', 'FORCE_OPEN')",
+    "DELETE FROM log.upload_file",
+    "DELETE FROM log.view_refresh",
+    "UPDATE log.change_note SET day = NULL",
+    "INSERT INTO log.relation (name, kind, definition_hash) VALUES ('x', 'view', '')",
+    "UPDATE log.relation SET definition_hash = ''",
+    "UPDATE log.mv_pipeline_version SET version_num = '0'",
+    *(f"CREATE TABLE {schema}.x (id integer)" for schema in (*SCHEMAS, "public")),
+    "CREATE SCHEMA x",
+    "CREATE OR REPLACE FUNCTION ref.business_date() RETURNS date LANGUAGE sql RETURN '2000-01-01'::date",
+    f"CREATE TRIGGER x AFTER INSERT ON raw.{KIND} EXECUTE FUNCTION log.note_truncate()",
+    f"SET ROLE {OWNER}",
+    "SET session_replication_role = replica",
+    "CREATE ROLE x",
+    f"GRANT {OWNER} TO CURRENT_USER",
+    "SELECT rolpassword FROM pg_authid",
+    "COPY (SELECT 1) TO '/tmp/x'",
+    "COPY log.relation FROM PROGRAM 'true'",
+    "SELECT pg_read_file('/etc/hostname')",
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres'",
+]
+
+
+def test_the_pipeline_can_do_no_more_than_its_work(pipeline):
+    done = []
     with pipeline.connect() as connection:
-        if statement.startswith("DROP MATERIALIZED VIEW") and left_to_the_pipeline(connection):
-            pytest.skip("before PostgreSQL 17 the pipeline owns what it refreshes")
-        with pytest.raises(DENIED):
-            connection.execute(statement)
+        # Before PostgreSQL 17 the pipeline owns what it refreshes.
+        owned = bool(left_to_the_pipeline(connection))
+        for statement in FORBIDDEN:
+            try:
+                with connection.transaction(force_rollback=True):
+                    connection.execute(statement)
+            except DENIED:
+                continue
+            if not (owned and statement.startswith("DROP MATERIALIZED VIEW")):
+                done.append(statement)
+
+    assert done == []
 
 
 def test_the_pipeline_makes_no_trigger_that_runs_as_the_owner(pipeline):
@@ -585,7 +593,7 @@ def test_the_command_line_works_as_the_pipeline_on_a_dagster_database_of_its_own
     path.write_text(csv_text([line(KIND, net_weight=5000)]), encoding="cp932", newline="")
 
     def cli(name, *arguments):
-        return run_command(
+        return call_command(
             *arguments,
             MV_PIPELINE_DATABASE_URL=settings.resolved_database_url().replace("postgres@", f"{name}@"),
             MV_PIPELINE_DAGSTER_URL=storage.replace("postgres@", f"{name}@"),

@@ -3,7 +3,6 @@
 import json
 import subprocess
 from collections.abc import Callable
-from functools import partial
 
 import pytest
 
@@ -11,9 +10,9 @@ from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import Connection, Database
 from mv_pipeline.migrate.migrate import migrate, plan
 from mv_pipeline.settings import Settings
+from mv_pipeline_tests.commands import call_command
 from mv_pipeline_tests.migrate.adopt import observed
 from mv_pipeline_tests.migrate.adopt.test_compatibility import INCOMPATIBILITIES, says
-from mv_pipeline_tests.processes import run_command
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -21,9 +20,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture
 def cli(settings: Settings) -> Run:
     """Run `mv-pipeline` on the running database, which the environment names."""
-
-    # A wide terminal, in which no line is broken.
-    return partial(run_command, COLUMNS="1000")
+    return call_command
 
 
 def test_the_plan_is_shown_and_nothing_is_done(
