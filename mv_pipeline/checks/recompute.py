@@ -3,10 +3,11 @@
 It reads everything, so it belongs to the nightly run and to the command `proof`, never to an upload.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 from psycopg import sql
 
@@ -65,19 +66,22 @@ class Proof:
         return CheckResult(False, f"{message}{days}; {after}.", metadata, repair + self.cause)
 
 
+def fresh_rollup(csv_type: str) -> sql.Composed:
+    """The query that computes a list's whole rollup from its staging lines."""
+    return sql.SQL(" UNION ALL ").join(
+        sql.SQL("SELECT {}::text AS source, {} AS priority, fresh.* FROM ({}) AS fresh").format(
+            source.source, source.priority, fresh_rows(source, every_day=True)
+        )
+        for source in SOURCES
+        if source.csv_type == csv_type
+    )
+
+
 def compare_rollup(connection: Connection, csv_type: str) -> Difference:
     """Compare a list's rollup with its staging lines, on all days, by symmetric EXCEPT ALL."""
-    sources = [source for source in SOURCES if source.csv_type == csv_type]
-    expected = sql.SQL(" UNION ALL ").join(
-        sql.SQL("SELECT {}::text AS source, fresh.* FROM ({}) AS fresh").format(
-            sql.Literal(source.source), fresh_rows(source, every_day=True)
-        )
-        for source in sources
-    )
-    found = sql.SQL("SELECT source, ddate, line_count, slip_count, net_weight_kg, amount_yen FROM {}").format(
-        identifier(sources[0].rollup)
-    )
-    return _differ(connection, expected, found, "ddate")
+    columns = sql.SQL("SELECT source, ddate, line_count, slip_count, net_weight_kg, amount_yen FROM {}")
+    expected = columns.format(sql.SQL("({}) AS fresh").format(fresh_rollup(csv_type)))
+    return _differ(connection, expected, columns.format(identifier(ROLLUPS[csv_type].name)), "ddate")
 
 
 def compare_view(connection: Connection, view: Relation) -> Difference:
@@ -91,16 +95,17 @@ def compare_view(connection: Connection, view: Relation) -> Difference:
 
 
 def prove_rollup(connection: Connection, csv_type: str) -> Proof:
-    """Read the change log, compare, recompute the days that differ and compare again, in the caller's transaction."""
-    update_rollup(connection, csv_type)
-    before = compare_rollup(connection, csv_type)
-    if not before.rows:
-        return Proof(before, before)
-    log_days(connection, csv_type, before.days)
-    update_rollup(connection, csv_type)
-    after = compare_rollup(connection, csv_type)
-    tables = [source.table for source in SOURCES if source.csv_type == csv_type]
-    return Proof(before, after, _cause(connection, ROLLUPS[csv_type].name, tables, after))
+    """Read the change log, compare, recompute the days that differ and compare again, in one transaction."""
+    with connection.transaction():
+        update_rollup(connection, csv_type)
+        before = compare_rollup(connection, csv_type)
+        if not before.rows:
+            return Proof(before, before)
+        log_days(connection, csv_type, before.days)
+        update_rollup(connection, csv_type)
+        after = compare_rollup(connection, csv_type)
+        tables = [source.table for source in SOURCES if source.csv_type == csv_type]
+        return Proof(before, after, _cause(connection, ROLLUPS[csv_type].name, tables, after))
 
 
 def prove_view(connection: Connection, catalog: Catalog, view: Relation) -> Proof:
@@ -138,6 +143,14 @@ def _cause(connection: Connection, name: str, tables: list[str], after: Differen
     return "Find what changed rows untracked: triggers that were disabled meanwhile, or a dump that was loaded."
 
 
+def proofs(catalog: Catalog) -> dict[str, Callable[[Connection], Proof]]:
+    """How every rollup, then every materialized view is proved, by name; each in transactions of its own."""
+    return {
+        **{table.name: partial(prove_rollup, csv_type=csv_type) for csv_type, table in ROLLUPS.items()},
+        **{view.name: partial(prove_view, catalog=catalog, view=view) for view in catalog.materialized_views},
+    }
+
+
 def prove_all(database: Database, catalog: Catalog, *, repair: bool) -> Iterator[tuple[str, Proof]]:
     """Prove every rollup, then every materialized view, as the nightly run does.
 
@@ -149,21 +162,13 @@ def prove_all(database: Database, catalog: Catalog, *, repair: bool) -> Iterator
     Yields:
         Each name, and its proof.
     """
-    for csv_type, table in ROLLUPS.items():
+    for name, prove in proofs(catalog).items():
         with (
-            database.connect(f"prove {csv_type}") as connection,
-            connection.transaction(force_rollback=not repair),
-        ):
-            proof = prove_rollup(connection, csv_type)
-        yield table.name, proof
-    for view in catalog.materialized_views:
-        with (
-            database.connect(f"prove {view.name}") as connection,
-            # A repair's refreshes are transactions of their own.
+            database.connect(f"prove {name}") as connection,
             nullcontext() if repair else connection.transaction(force_rollback=True),
         ):
-            proof = prove_view(connection, catalog, view)
-        yield view.name, proof
+            proof = prove(connection)
+        yield name, proof
 
 
 def _differ(connection: Connection, expected: sql.Composable, found: sql.Composable, day: str | None) -> Difference:

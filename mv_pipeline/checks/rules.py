@@ -14,7 +14,7 @@ from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.sql_file import Anomaly, Balance
 from mv_pipeline.catalog.tables import ROLLUPS, SOURCES
 from mv_pipeline.checks.check import Check, CheckResult, first_of, sql_check
-from mv_pipeline.checks.recompute import prove_rollup, prove_view
+from mv_pipeline.checks.recompute import Proof, fresh_rollup, proofs
 from mv_pipeline.database.connection import Connection, identifier
 from mv_pipeline.intake import cells
 from mv_pipeline.intake.upload_log import MISSING_SINCE_DAYS, missing_days
@@ -39,13 +39,15 @@ def all_checks(catalog: Catalog) -> dict[str, list[Check]]:
     checks: dict[str, list[Check]] = {
         **{f"raw.{kind.name}": [_last_upload(kind)] for kind in KINDS},
         **{f"stg.{kind.name}": _uploads(kind) for kind in KINDS},
-        **{table.name: [_change_log(csv_type), proof_of_rollup(csv_type)] for csv_type, table in ROLLUPS.items()},
+        **{table.name: [_change_log(csv_type)] for csv_type, table in ROLLUPS.items()},
         UPLOAD_CALENDAR: [_missing_files(csv_list) for csv_list in LISTS if csv_list.daily],
     }
     for name, relation in catalog.relations.items():
         checks[name] = [definition_check(relation)]
         if relation.materialized:
-            checks[name] += [*view_checks(catalog, relation), proof_of_view(catalog, relation)]
+            checks[name] += view_checks(catalog, relation)
+    for name, prove in proofs(catalog).items():
+        checks[name].append(_proof(prove))
     return checks
 
 
@@ -94,28 +96,11 @@ def definition_check(relation: Relation) -> Check:
     )
 
 
-def proof_of_rollup(csv_type: str) -> Check:
-    """The proof of a list's rollup, which repairs it."""
-
-    def run(connection: Connection) -> CheckResult:
-        with connection.transaction():
-            return prove_rollup(connection, csv_type).result()
-
-    return _proof(run)
-
-
-def proof_of_view(catalog: Catalog, view: Relation) -> Check:
-    """The proof of a materialized view, which repairs it."""
-
-    def run(connection: Connection) -> CheckResult:
-        return prove_view(connection, catalog, view).result()
-
-    return _proof(run)
-
-
-def _proof(run: Callable[[Connection], CheckResult]) -> Check:
+def _proof(prove: Callable[[Connection], Proof]) -> Check:
     description = "Every row is what a full recompute from the staging lines gives. Repairs what differs."
-    return Check(PROOF, description, run, "Run `mv-pipeline proof`.", nightly=True)
+    return Check(
+        PROOF, description, lambda connection: prove(connection).result(), "Run `mv-pipeline proof`.", nightly=True
+    )
 
 
 def _compose(view: Relation, text: str, **more: sql.Composable) -> sql.Composed:
@@ -255,28 +240,17 @@ def _newest_day(view: Relation) -> Check:
 
 
 def _mass_balance(view: Relation, balance: Balance) -> Check:
-    # Summed from the staging lines themselves, not from the rollup: that is what the check is for.
-    lines = sql.SQL(" UNION ALL ").join(
-        sql.SQL(
-            "SELECT {day} AS ddate, {priority} AS priority, sum({weight}) AS kg FROM {active} "
-            "WHERE {day} = ANY (ARRAY(SELECT ddate FROM recent)) GROUP BY {day}"
-        ).format(
-            day=sql.Identifier(source.day),
-            priority=sql.Literal(source.priority),
-            weight=sql.Identifier(source.weight_kg),
-            active=identifier(source.active),
-        )
-        for source in SOURCES
-        if source.csv_type == balance.csv_type
-    )
     query = """
         WITH recent AS MATERIALIZED (
             SELECT DISTINCT ddate FROM {rollup}
             WHERE changed_at > now() - interval '2 days' AND ddate < ref.business_date()
         ),
-        counted AS (SELECT DISTINCT ON (ddate) ddate, kg FROM ({lines}) AS lines ORDER BY ddate, priority),
+        counted AS (
+            SELECT DISTINCT ON (ddate) ddate, net_weight_kg FROM ({fresh}) AS fresh
+            WHERE ddate = ANY (ARRAY(SELECT ddate FROM recent)) ORDER BY ddate, priority
+        ),
         compared AS (
-            SELECT ddate, v.tons AS found, coalesce(round(kg / 1000, 3), 0) AS expected
+            SELECT ddate, v.tons AS found, coalesce(round(net_weight_kg / 1000, 3), 0) AS expected
             FROM recent LEFT JOIN counted USING (ddate)
             LEFT JOIN (SELECT {day} AS ddate, {tons} AS tons FROM {view}) AS v USING (ddate)
         ),
@@ -294,7 +268,8 @@ def _mass_balance(view: Relation, balance: Balance) -> Check:
             view,
             query,
             rollup=identifier(ROLLUPS[balance.csv_type].name),
-            lines=lines,
+            # The staging lines themselves, not the rollup: that is what the check is for.
+            fresh=fresh_rollup(balance.csv_type),
             tons=sql.Identifier(balance.tons),
         ),
         "{found} tons found on the {days} days that changed lately, {expected} expected{wrong_days}.",
