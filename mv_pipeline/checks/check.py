@@ -1,11 +1,14 @@
 """A check: what must hold, how that is examined and what to do if it doesn't; most are one SQL query and a sentence."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from psycopg import sql
 from psycopg.rows import dict_row
 
@@ -14,6 +17,7 @@ from mv_pipeline.database.connection import Connection
 Severity = Literal["ERROR", "WARN"]
 Metadata = dict[str, str | int | float]
 
+_QUERIES = Path(__file__).with_name("queries")
 # In a message, and in the figures behind it.
 _SHOWN = 3
 _KEPT = 10
@@ -67,41 +71,40 @@ class Check:
         return replace(result, remedy="" if result.passed else result.remedy or self.remedy)
 
 
-def sql_check(
-    name: str,
-    description: str,
-    query: sql.SQL | sql.Composed,
-    message: str,
-    remedy: str,
-    *,
-    severity: Severity = "ERROR",
-    params: dict[str, Any] | None = None,
-    no_row: str = "",
-) -> Check:
-    """Make a check of a query.
+def sql_check(file: str, parts: Mapping[str, sql.Composable], **params: Any) -> Check:
+    """Make a check of a file in `queries`: a header, YAML in the first comment, and the query.
+
+    The query gives one row: `passed`, and the figures, whose names are those in the message and the metadata; a text
+    `said` is for the message only. An array shows its first elements in the message, none if it is empty.
+    The header has the fields of `Check`, the message, and `no_row`: the message if the query gives no row, which
+    passes. Its name is the file's if it has none.
 
     Args:
-        name: as in `Check`.
-        description: as in `Check`.
-        query: gives one row: `passed`, and the figures, whose names are those in the message and the metadata; a text
-            `said` is for the message only.
-        message: a format string; a figure that is an array shows its first elements, none if it is empty.
-        remedy: as in `Check`.
-        severity: as in `Check`.
-        params: the query's.
-        no_row: the message if the query gives no row, which passes.
+        file: the file's name without .sql.
+        parts: what the query's `{…}` are.
+        params: what the query's `%(…)s` and the header's `{…}` are.
     """
+    header, text = _read(file)
+    query = sql.SQL(text).format(**parts)
 
     def run(connection: Connection) -> CheckResult:
         figures = connection.cursor(row_factory=dict_row).execute(query, params).fetchone()
         if figures is None:
-            return CheckResult(True, no_row, {})
+            return CheckResult(True, header["no_row"], {})
         passed = bool(figures.pop("passed"))
         shown = {key: first_of(value) if isinstance(value, list) else value for key, value in figures.items()}
         metadata = {key: _plain(value) for key, value in figures.items() if key != "said"}
-        return CheckResult(passed, message.format(**shown), metadata)
+        return CheckResult(passed, header["message"].format(**params | shown), metadata)
 
-    return Check(name, description, run, remedy, severity)
+    name, description, remedy = (header[field].format(**params) for field in ("name", "description", "remedy"))
+    return Check(name, description, run, remedy, header["severity"])
+
+
+@cache
+def _read(file: str) -> tuple[dict[str, Any], str]:
+    text = (_QUERIES / f"{file}.sql").read_text(encoding="utf-8")
+    header, _, query = text.removeprefix("/*").partition("*/")
+    return {"name": file, "severity": "ERROR", **yaml.safe_load(header)}, query
 
 
 def first_of(places: list[str]) -> str:

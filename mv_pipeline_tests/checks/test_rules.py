@@ -130,14 +130,15 @@ def test_a_new_day_makes_a_view_out_of_date(loaded, look):
 def test_a_check_of_the_header_fails_with_the_offending_rows(connection, catalog):
     view = catalog.relations["mart.mv_inbound_kpi_daily"]
     header_check = HeaderCheck(
-        description="試験", sql="SELECT ddate FROM mart.mv_inbound_kpi_daily WHERE ddate >= '2025-12-09'"
+        description="試験 {100 %}",
+        sql="SELECT ddate FROM mart.mv_inbound_kpi_daily WHERE ddate::text LIKE '2025-%' AND ddate >= '2025-12-09'; ",
     )
     odd = Relation(view.name, view.header.model_copy(update={"checks": {"odd": header_check}}), view.query)
 
     (check,) = [check for check in view_checks(catalog, odd) if check.name == "odd"]
     result = check.evaluate(connection)
 
-    assert not result.passed
+    assert (check.description, result.passed) == ("試験 {100 %}", False)
     assert result.message.startswith("2 offending rows found, 0 expected; (2025-12-09); (2025-12-10).")
     assert "2025-12-10" in result.metadata["offending"]
 

@@ -1,0 +1,18 @@
+/*
+severity: WARN
+description: The newest file was loaded.
+message: "{said}."
+no_row: No file has come yet.
+remedy: ファイルを直して inbox/{kind}/ に置き直してください。 Correct the file and drop it again.
+*/
+SELECT
+    processing_status = 'success' AS passed,
+    id AS upload_file_id,
+    CASE
+        WHEN processing_status = 'success'
+            THEN format('「%%s」を取り込みました。 %%s lines of %%s found, 0 problems', file_name, row_count, file_name)
+        ELSE format('「%%s」を取り込めませんでした（問題%%s件）：%%s %%s problems found in %%s, 0 expected',
+            file_name, problems, error_message, problems, file_name)
+    END AS said
+FROM log.upload_file, coalesce((metadata->>'problems')::int, 1) AS problems
+WHERE file_type = %(version)s AND csv_type = %(csv_type)s ORDER BY id DESC LIMIT 1
