@@ -413,10 +413,10 @@ def watch_command(as_json: Json = False) -> None:
     """Check the health once, from outside the daemon, and notify who is to know. Exit code 1 if there is any."""
     from mv_pipeline.cli.watch import watch
 
-    look = watch(load_settings())
-    answer = [{"title": i.title, "message": i.message, "since": i.opened_at.isoformat()} for i in look.standing]
-    print_answer(answer, as_json, str(look))
-    if look.standing or look.failed:
+    update = watch(load_settings())
+    answer = [{"title": i.title, "message": i.message, "since": i.opened_at.isoformat()} for i in update.open]
+    print_answer(answer, as_json, str(update))
+    if update.open or update.failed:
         raise typer.Exit(1)
 
 

@@ -16,12 +16,11 @@ from mv_pipeline.definitions import defs
 from mv_pipeline.defs.assets.describe import RETENTION, RETENTION_CHECK, asset_key
 from mv_pipeline.intake.inbox import scan
 from mv_pipeline.migrate.state import describe_drift
-from mv_pipeline.operations.daemon_health import DAEMON_GONE_S, heartbeat_ages, switched_off
+from mv_pipeline.operations.daemon_health import heartbeat_ages, switched_off
 from mv_pipeline.operations.dagster_private import newest_check_results
+from mv_pipeline.operations.problem import DAEMON_SILENT_S, LOW_DISK_BYTES
 from mv_pipeline.operations.status import read_status
 from mv_pipeline.settings import TIME_ZONE, Settings
-
-_LOW_DISK_BYTES = 1_000_000_000
 
 Level = Literal["ok", "warning", "error"]
 
@@ -35,7 +34,7 @@ class Diagnosis:
 
 
 def examine(settings: Settings, catalog: Catalog) -> list[Diagnosis]:
-    """Look at disk, inbox, database, views, and at Dagster's storage, daemon, sensors and schedules."""
+    """IncidentUpdate at disk, inbox, database, views, and at Dagster's storage, daemon, sensors and schedules."""
     found = [_disk(settings), *_inbox(settings)]
     try:
         with Database().connect("doctor") as connection:
@@ -53,18 +52,18 @@ def examine(settings: Settings, catalog: Catalog) -> list[Diagnosis]:
 
 def _disk(settings: Settings) -> Diagnosis:
     free = shutil.disk_usage(settings.home).free
-    if free < _LOW_DISK_BYTES:
+    if free < LOW_DISK_BYTES:
         return Diagnosis("error", f"Only {free / 1e6:,.0f} MB are free at {settings.home}; free some space.")
     return Diagnosis("ok", f"{free / 1e9:,.0f} GB are free at {settings.home}.")
 
 
 def _inbox(settings: Settings) -> list[Diagnosis]:
     try:
-        look = scan(settings.inbox_dir)
+        waiting = scan(settings.inbox_dir)
     except OSError as error:
         return [Diagnosis("error", f"The inbox {settings.inbox_dir} can't be read: {error.strerror}.")]
-    found = [Diagnosis("ok", f"The inbox is {settings.inbox_dir}; {len(look.files)} files wait in it.")]
-    for name, reason in look.left_alone.items():
+    found = [Diagnosis("ok", f"The inbox is {settings.inbox_dir}; {len(waiting.files)} files wait in it.")]
+    for name, reason in waiting.left_alone.items():
         found.append(Diagnosis("warning", f"{name} in the inbox is left alone ({reason}); move it to its place."))
     return found
 
@@ -104,7 +103,7 @@ def _dagster() -> list[Diagnosis]:
 
 def _daemon(instance: dg.DagsterInstance) -> Diagnosis:
     ages = heartbeat_ages(instance, datetime.now(TIME_ZONE))
-    silent = {name: age for name, age in ages.items() if age > DAEMON_GONE_S}
+    silent = {name: age for name, age in ages.items() if age > DAEMON_SILENT_S}
     # Of parts that are silent the newest sign counts, as it does for the alert; of a daemon that is alive the oldest.
     age = min(silent.values()) if silent else max(ages.values())
     said = "It has never given a sign of life." if math.isinf(age) else f"Its last sign of life is {age:,.0f} s old."

@@ -1,6 +1,6 @@
 """What Dagster's storage says is wrong: failing or missing ticks, a daemon that is gone, and what `runs` finds.
 
-Dagster calls no hook for most of these, so they are looked for. Nothing is written.
+Dagster calls no hook for most of these, so Dagster's storage is inspected. Nothing is written.
 """
 
 import math
@@ -17,30 +17,35 @@ from mv_pipeline.operations.dagster_private import (
     TickStatus,
     reverse_cron_string_iterator,
 )
-from mv_pipeline.operations.problem import Condition, Kind, every_dashboard, shown_in
+from mv_pipeline.operations.problem import (
+    DAEMON_SILENT_S,
+    SCHEDULE_LATE,
+    SENSOR_LATE_S,
+    HealthProblem,
+    ProblemType,
+    every_dashboard,
+    shown_in,
+)
 from mv_pipeline.operations.run_health import failed_checks, failed_runs, newest_evaluations
 from mv_pipeline.settings import TIME_ZONE, Settings
 
-# Heartbeats come every 30 s; a tick that watches the inbox, or a run's start, may hold one up for as long again.
-DAEMON_GONE_S = 180.0
-# Sensors tick every few seconds, and none of them takes minutes.
-SENSOR_LATE_S = 300.0
-_SCHEDULE_LATE = timedelta(minutes=10)
 _TICKS = 5
 
-# Whoever can look at Dagster's storage has reached it.
-_ALWAYS = frozenset({Kind.CHECK_FAILED, Kind.RUN_FAILED, Kind.DAEMON_GONE, Kind.DATABASE_AWAY})
-_WITH_DAEMON = frozenset({Kind.TICK_FAILED, Kind.TICKS_STOPPED})
+# Whoever can read Dagster's storage has reached it.
+_ALWAYS = frozenset(
+    {ProblemType.CHECK_FAILED, ProblemType.RUN_FAILED, ProblemType.DAEMON_GONE, ProblemType.DATABASE_UNREACHABLE}
+)
+_WITH_DAEMON = frozenset({ProblemType.TICK_FAILED, ProblemType.TICKS_STOPPED})
 
 
-def look_at_dagster(
+def inspect_dagster(
     instance: dg.DagsterInstance,
     repository: dg.RepositoryDefinition,
     catalog: Catalog,
     settings: Settings,
     now: datetime,
-) -> tuple[list[Condition], frozenset[Kind]]:
-    """What is wrong, and which kinds of conditions could be looked for.
+) -> tuple[list[HealthProblem], frozenset[ProblemType]]:
+    """What is wrong, and which types of problems could be inspected.
 
     Without a daemon nothing ticks: that isn't told again for each sensor, and says nothing about them.
 
@@ -57,7 +62,7 @@ def look_at_dagster(
         *failed_runs(instance, repository, evaluations, catalog, settings),
         *gone_daemon(instance, catalog, settings, now),
     ]
-    if any(condition.kind is Kind.DAEMON_GONE for condition in found):
+    if any(problem.type is ProblemType.DAEMON_GONE for problem in found):
         return found, _ALWAYS
     return [*found, *failing_ticks(instance, repository, catalog, settings, now)], _ALWAYS | _WITH_DAEMON
 
@@ -71,16 +76,18 @@ def heartbeat_ages(instance: dg.DagsterInstance, now: datetime) -> dict[str, flo
     }
 
 
-def gone_daemon(instance: dg.DagsterInstance, catalog: Catalog, settings: Settings, now: datetime) -> list[Condition]:
+def gone_daemon(
+    instance: dg.DagsterInstance, catalog: Catalog, settings: Settings, now: datetime
+) -> list[HealthProblem]:
     """The daemon, if a part of it has given no sign of life for a while or never did."""
     ages = heartbeat_ages(instance, now)
-    gone = {name: age for name, age in ages.items() if age > DAEMON_GONE_S}
+    gone = {name: age for name, age in ages.items() if age > DAEMON_SILENT_S}
     if not gone:
         return []
     newest = min(gone.values())
     return [
-        Condition(
-            kind=Kind.DAEMON_GONE,
+        HealthProblem(
+            type=ProblemType.DAEMON_GONE,
             subject="daemon",
             level="failure",
             title="The daemon is gone"
@@ -105,14 +112,14 @@ def failing_ticks(
     catalog: Catalog,
     settings: Settings,
     now: datetime,
-) -> list[Condition]:
+) -> list[HealthProblem]:
     """The sensors and schedules whose newest tick failed, that are switched off, or that have stopped ticking."""
     definitions = _by_name(repository)
     return [
-        condition
+        problem
         for state in instance.all_instigator_state()
         if state.instigator_name in definitions
-        for condition in _look_at_ticks(
+        for problem in _inspect_ticks(
             instance,
             state,
             definitions[state.instigator_name],
@@ -160,14 +167,14 @@ def _undone(
     return f"{undone} Older rows may be shown in: {shown_in(catalog, *names)}"
 
 
-def _look_at_ticks(
+def _inspect_ticks(
     instance: dg.DagsterInstance,
     state: InstigatorState,
     definition: dg.SensorDefinition | dg.ScheduleDefinition,
     means: str,
     settings: Settings,
     now: datetime,
-) -> Iterator[Condition]:
+) -> Iterator[HealthProblem]:
     ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=_TICKS)
     what = _what(definition)
     name = state.instigator_name
@@ -175,8 +182,8 @@ def _look_at_ticks(
     newest = _time(ticks[0].timestamp) if ticks else None
     if not state.is_running or _is_late(state, definition, newest, now):
         off = "is switched off" if not state.is_running else "has stopped ticking"
-        yield Condition(
-            kind=Kind.TICKS_STOPPED,
+        yield HealthProblem(
+            type=ProblemType.TICKS_STOPPED,
             subject=name,
             level="failure",
             title=f"The {what} {name} {off}",
@@ -191,8 +198,8 @@ def _look_at_ticks(
         return
     ended = next((tick for tick in ticks if tick.status is not TickStatus.STARTED), None)
     if ended and ended.status is TickStatus.FAILURE:
-        yield Condition(
-            kind=Kind.TICK_FAILED,
+        yield HealthProblem(
+            type=ProblemType.TICK_FAILED,
             subject=name,
             level="failure",
             title=f"The {what} {name} fails",
@@ -216,7 +223,7 @@ def _is_late(
         last = max(newest.timestamp() if newest else 0.0, begun or 0.0)
         due = next(
             reverse_cron_string_iterator(
-                (now - _SCHEDULE_LATE).timestamp(), str(definition.cron_schedule), definition.execution_timezone
+                (now - SCHEDULE_LATE).timestamp(), str(definition.cron_schedule), definition.execution_timezone
             )
         )
         return last > 0 and due.timestamp() > last

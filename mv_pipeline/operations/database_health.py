@@ -1,4 +1,4 @@
-"""What the plant's database says is wrong: rejected files, failing views, missing days, slow refreshes.
+"""What the warehouse database says is wrong: rejected files, failing views, missing days, slow refreshes.
 
 Nothing of Dagster is known here, and nothing is written.
 """
@@ -11,21 +11,23 @@ from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database.connection import APPLICATION, Connection
 from mv_pipeline.intake.rejection import MESSAGES, Code
 from mv_pipeline.intake.upload_log import missing_days
-from mv_pipeline.operations.problem import Condition, Kind, level_of, shown_in
+from mv_pipeline.operations.problem import REJECTED_BURST, HealthProblem, ProblemType, level_of, shown_in
 from mv_pipeline.settings import TIME_ZONE, Settings
 
-LOOKED_AT = frozenset({Kind.REJECTED_FILE, Kind.VIEW_FAILED, Kind.DATA_MISSING, Kind.REFRESH_SLOW})
-# Files that came together with a rejected one don't stand for its correction.
-_BURST = timedelta(minutes=10)
+INSPECTED = frozenset(
+    {ProblemType.REJECTED_FILE, ProblemType.VIEW_FAILED, ProblemType.DATA_MISSING, ProblemType.REFRESH_SLOW}
+)
 _NAME_BYTES = 63
 _SHOWN_DAYS = 5
 
 
-def look_at_plant(connection: Connection, catalog: Catalog, settings: Settings, now: datetime) -> list[Condition]:
-    """Everything of `LOOKED_AT` that is wrong.
+def inspect_warehouse(
+    connection: Connection, catalog: Catalog, settings: Settings, now: datetime
+) -> list[HealthProblem]:
+    """Everything of `INSPECTED` that is wrong.
 
     Args:
-        connection: to the plant's database.
+        connection: to the warehouse database.
         catalog: the relations.
         settings: folders, limits and links.
         now: aware.
@@ -38,7 +40,7 @@ def look_at_plant(connection: Connection, catalog: Catalog, settings: Settings, 
     ]
 
 
-def rejected_files(connection: Connection, catalog: Catalog, settings: Settings) -> list[Condition]:
+def rejected_files(connection: Connection, catalog: Catalog, settings: Settings) -> list[HealthProblem]:
     """The rejected files that nobody has dropped again, corrected, and that no later file of the kind followed."""
     kinds = {(kind.version.upper(), kind.list.csv_type): kind for kind in KINDS}
     rows = connection.execute(
@@ -50,7 +52,7 @@ def rejected_files(connection: Connection, catalog: Catalog, settings: Settings)
         "coalesce(metadata->'codes', '{}'), metadata->>'report' FROM newest "
         "LEFT JOIN good USING (file_type, csv_type) "
         "WHERE processing_status = 'failed' AND coalesce(last, '-infinity') <= uploaded_at + %s ORDER BY id",
-        [_BURST],
+        [REJECTED_BURST],
     ).fetchall()
     return [
         _rejected_file(catalog, settings, kinds[version, csv_type], *row)
@@ -69,12 +71,12 @@ def _rejected_file(
     reason: str,
     codes: dict[str, int],
     report: str | None,
-) -> Condition:
+) -> HealthProblem:
     known = {Code(code): count for code, count in codes.items() if code in set(Code)}
     japanese = [f"・{MESSAGES[code][0]}（{count}件）" for code, count in known.items()]
     english = [f"- {MESSAGES[code][1]} ({count})" for code, count in known.items()]
-    return Condition(
-        kind=Kind.REJECTED_FILE,
+    return HealthProblem(
+        type=ProblemType.REJECTED_FILE,
         subject=f"{kind.name}/{name}",
         state=content,
         level="failure",
@@ -90,7 +92,7 @@ def _rejected_file(
     )
 
 
-def failed_views(connection: Connection, catalog: Catalog, settings: Settings) -> list[Condition]:
+def failed_views(connection: Connection, catalog: Catalog, settings: Settings) -> list[HealthProblem]:
     """The materialized views that could not be refreshed since they last were."""
     rows = connection.execute(
         "SELECT name, f.* FROM unnest(%s::text[]) AS name CROSS JOIN LATERAL ("
@@ -101,22 +103,24 @@ def failed_views(connection: Connection, catalog: Catalog, settings: Settings) -
         [[view.name for view in catalog.materialized_views]],
     ).fetchall()
     return [
-        Condition(
-            kind=Kind.VIEW_FAILED,
+        HealthProblem(
+            type=ProblemType.VIEW_FAILED,
             subject=name,
             level="failure" if catalog.relations[name].header.criticality == "critical" else "warning",
             title=f"{name} ({catalog.relations[name].header.criticality}) can't be refreshed",
             happened=f"{error} ({count} times)",
             since=since,
             means=f"Older rows are shown in: {shown_in(catalog, name)}",
-            todo=f"mend what the error says, then run `mv-pipeline refresh {name}`",
+            todo=f"fix what the error says, then run `mv-pipeline refresh {name}`",
             link=_run_or_asset(settings, run_id, name),
         )
         for name, since, count, error, run_id in rows
     ]
 
 
-def lists_without_lines(connection: Connection, catalog: Catalog, settings: Settings, now: datetime) -> list[Condition]:
+def lists_without_lines(
+    connection: Connection, catalog: Catalog, settings: Settings, now: datetime
+) -> list[HealthProblem]:
     """The lists with business days without a line whose files are due."""
     missing = missing_days(connection, now=now)
     found = []
@@ -127,8 +131,8 @@ def lists_without_lines(connection: Connection, catalog: Catalog, settings: Sett
             continue
         shown = ", ".join(map(str, days[:_SHOWN_DAYS])) + (" …" if len(days) > _SHOWN_DAYS else "")
         found.append(
-            Condition(
-                kind=Kind.DATA_MISSING,
+            HealthProblem(
+                type=ProblemType.DATA_MISSING,
                 subject=csv_list.csv_type,
                 level=level_of(catalog, rollup),
                 audience="office",
@@ -147,7 +151,7 @@ def lists_without_lines(connection: Connection, catalog: Catalog, settings: Sett
     return found
 
 
-def slow_refreshes(connection: Connection, catalog: Catalog, settings: Settings) -> list[Condition]:
+def slow_refreshes(connection: Connection, catalog: Catalog, settings: Settings) -> list[HealthProblem]:
     """The refreshes that have been running for too long."""
     # The server cuts what a connection calls itself.
     views = {_cut(f"{APPLICATION} refresh {view.name}"): view.name for view in catalog.materialized_views}
@@ -162,8 +166,8 @@ def slow_refreshes(connection: Connection, catalog: Catalog, settings: Settings)
         name = views[application]
         waits = f"it waits for the sessions {', '.join(map(str, blockers))}" if blockers else "nothing blocks it"
         found.append(
-            Condition(
-                kind=Kind.REFRESH_SLOW,
+            HealthProblem(
+                type=ProblemType.REFRESH_SLOW,
                 subject=name,
                 level=level_of(catalog, name),
                 title=f"The refresh of {name} has been running for over {settings.slow_refresh_seconds:g} s",

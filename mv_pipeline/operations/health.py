@@ -1,4 +1,4 @@
-"""One look: what is wrong now, what of it is news, and telling those who are to know.
+"""One inspection: what is wrong now, what of it is news, and telling those who are to know.
 
 The sensor and `mv-pipeline watch` do the same; whoever holds the lock tells.
 """
@@ -20,7 +20,7 @@ from mv_pipeline.operations.incidents import (
 )
 from mv_pipeline.operations.messages import Message, news, resolved
 from mv_pipeline.operations.notify import Receiver, receivers, send
-from mv_pipeline.operations.problem import Audience, Condition
+from mv_pipeline.operations.problem import Audience, HealthProblem
 from mv_pipeline.settings import Settings
 
 _AUDIENCES: tuple[Audience, ...] = ("operator", "office")
@@ -28,24 +28,24 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a look saw and did.
+class IncidentUpdate:
+    """What an inspection found and did.
 
     Args:
-        standing: the open incidents.
+        open: the open incidents.
         sent: how many messages went out.
-        failed: the receivers that could not be reached; they are tried again at the next look.
+        failed: the receivers that could not be reached; they are tried again at the next inspection.
     """
 
-    standing: list[Incident]
+    open: list[Incident]
     sent: int = 0
     failed: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """One line about it."""
-        titles = f": {'; '.join(incident.title for incident in self.standing)}" if self.standing else ""
+        titles = f": {'; '.join(incident.title for incident in self.open)}" if self.open else ""
         unreached = f" Not reached: {', '.join(self.failed)}." if self.failed else ""
-        return f"{len(self.standing)} incidents are open{titles}. {self.sent} messages sent.{unreached}"
+        return f"{len(self.open)} incidents are open{titles}. {self.sent} messages sent.{unreached}"
 
 
 def is_ready(connection: Connection) -> bool:
@@ -53,38 +53,38 @@ def is_ready(connection: Connection) -> bool:
     return bool(scalar(connection, "SELECT to_regclass('log.incident') IS NOT NULL"))
 
 
-def take_look(
+def update_incidents(
     connection: Connection,
     settings: Settings,
-    conditions: Sequence[Condition],
-    looked_at: Collection[str],
+    problems: Sequence[HealthProblem],
+    inspected: Collection[str],
     now: datetime,
-) -> Look:
-    """Record what is wrong, and send what has to be sent; if another look is under way, that one does it.
+) -> IncidentUpdate:
+    """Record what is wrong, and send what has to be sent; if another is under way, that one does it.
 
     Args:
         connection: in autocommit mode, without a transaction: messages are sent outside of any.
         settings: who is told.
-        conditions: everything that is wrong.
-        looked_at: the kinds of conditions that were looked for.
+        problems: everything that is wrong.
+        inspected: the types of problems that were inspected.
         now: aware.
     """
     with session_lock_if_free(connection, "alerts") as mine:
         if not mine:
-            return Look(read_open(connection))
-        changes = plan_changes(read_open(connection), conditions, looked_at, now)
+            return IncidentUpdate(read_open(connection))
+        changes = plan_changes(read_open(connection), problems, inspected, now)
         save_changes(connection, changes, now)
-        for condition in (*changes.new, *changes.changed):
+        for problem in (*changes.new, *changes.changed):
             _LOG.log(
-                logging.ERROR if condition.level == "failure" else logging.WARNING,
+                logging.ERROR if problem.level == "failure" else logging.WARNING,
                 "%s\n%s",
-                condition.title,
-                condition.message,
+                problem.title,
+                problem.message,
             )
         for incident in changes.over:
             _LOG.info("Resolved: %s", incident.title)
         sent, failed = _tell(connection, settings, now)
-        return Look(read_open(connection), sent, failed)
+        return IncidentUpdate(read_open(connection), sent, failed)
 
 
 def _tell(connection: Connection, settings: Settings, now: datetime) -> tuple[int, tuple[str, ...]]:

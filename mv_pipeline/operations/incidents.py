@@ -1,6 +1,6 @@
 """log.incident: what has been wrong since when, and who knows.
 
-An incident is open as long as its condition is seen, and a little longer: one that comes and goes is one incident.
+An incident is open as long as its problem is seen, and a little longer: one that comes and goes is one incident.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -10,14 +10,8 @@ from datetime import datetime, timedelta
 from psycopg.rows import class_row
 
 from mv_pipeline.database.connection import Connection
-from mv_pipeline.operations.problem import Audience, Condition, Kind, Level
+from mv_pipeline.operations.problem import COOLDOWN, GRACE, Audience, HealthProblem, Level, ProblemType
 
-COOLDOWN = timedelta(minutes=2)
-# After an outage the first look may come before the first tick, a single tick may fail, and the sensors start a failed
-# run's successor by themselves: these have to last.
-GRACE: dict[str, timedelta] = dict.fromkeys(
-    (Kind.TICK_FAILED, Kind.TICKS_STOPPED, Kind.RUN_FAILED), timedelta(minutes=1)
-)
 _TOLD_FOR = timedelta(days=7)
 
 
@@ -27,14 +21,14 @@ class Incident:
 
     Args:
         opened_at: since when it is so.
-        first_seen_at, last_seen_at: the first and the last look that saw it.
+        first_seen_at, last_seen_at: the first and the last inspection that saw it.
         closed_at: None while it is open.
         told: the receivers that know of it and not of its end.
     """
 
     id: int
     key: str
-    kind: str
+    type: str
     level: Level
     audience: Audience
     state: str
@@ -48,49 +42,52 @@ class Incident:
 
     @property
     def is_sure(self) -> bool:
-        """True if it has lasted for as long as its kind has to."""
-        return self.last_seen_at - self.first_seen_at >= GRACE.get(self.kind, timedelta())
+        """True if it has lasted for as long as its type has to."""
+        return self.last_seen_at - self.first_seen_at >= GRACE.get(self.type, timedelta())
 
 
 @dataclass(frozen=True)
 class IncidentChanges:
-    """What a look changes.
+    """What an inspection changes.
 
     Args:
-        new: conditions without an open incident.
+        new: problems without an open incident.
         known: those with one.
         changed: those with one that has to be told again.
-        over: open incidents whose condition is gone.
+        over: open incidents whose problem is gone.
     """
 
-    new: list[Condition]
-    known: list[Condition]
-    changed: list[Condition]
+    new: list[HealthProblem]
+    known: list[HealthProblem]
+    changed: list[HealthProblem]
     over: list[Incident]
 
 
 def plan_changes(
-    standing: Iterable[Incident], conditions: Sequence[Condition], looked_at: Collection[str], now: datetime
+    open_incidents: Iterable[Incident], problems: Sequence[HealthProblem], inspected: Collection[str], now: datetime
 ) -> IncidentChanges:
     """Compare what holds now with the open incidents.
 
     Args:
-        standing: the open incidents.
-        conditions: what holds now.
-        looked_at: the kinds that were looked for; of others nothing is known, so none of them is over.
+        open_incidents: the open incidents.
+        problems: what holds now.
+        inspected: the types that were inspected; of others nothing is known, so none of them is over.
+            Types that an earlier version knew are over.
         now: aware.
     """
-    by_key = {incident.key: incident for incident in standing}
-    held = {condition.key for condition in conditions}
-    known = [condition for condition in conditions if condition.key in by_key]
+    by_key = {incident.key: incident for incident in open_incidents}
+    held = {problem.key for problem in problems}
+    known = [problem for problem in problems if problem.key in by_key]
     return IncidentChanges(
-        new=[condition for condition in conditions if condition.key not in by_key],
-        known=[condition for condition in known if condition.state == by_key[condition.key].state],
-        changed=[condition for condition in known if condition.state != by_key[condition.key].state],
+        new=[problem for problem in problems if problem.key not in by_key],
+        known=[problem for problem in known if problem.state == by_key[problem.key].state],
+        changed=[problem for problem in known if problem.state != by_key[problem.key].state],
         over=[
             incident
             for incident in by_key.values()
-            if incident.key not in held and incident.kind in looked_at and now - incident.last_seen_at >= COOLDOWN
+            if incident.key not in held
+            and (incident.type in inspected or incident.type not in set(ProblemType))
+            and now - incident.last_seen_at >= COOLDOWN
         ],
     )
 
@@ -108,14 +105,14 @@ def read_untold(connection: Connection, now: datetime) -> list[Incident]:
 def _read(connection: Connection, where: str, params: list[object]) -> list[Incident]:
     cursor = connection.cursor(row_factory=class_row(Incident))
     return cursor.execute(
-        "SELECT id, key, kind, level, audience, state, title, message, opened_at, first_seen_at, last_seen_at, "
+        "SELECT id, key, kind AS type, level, audience, state, title, message, opened_at, first_seen_at, last_seen_at, "
         f"closed_at, told FROM log.incident {where} ORDER BY id".encode(),
         params,
     ).fetchall()
 
 
 def save_changes(connection: Connection, changes: IncidentChanges, now: datetime) -> None:
-    """Write what a look has changed, in one transaction.
+    """Write what an inspection has changed, in one transaction.
 
     Args:
         connection: in autocommit mode.
@@ -126,7 +123,7 @@ def save_changes(connection: Connection, changes: IncidentChanges, now: datetime
         cursor.executemany(
             "INSERT INTO log.incident (key, kind, level, audience, state, title, message, opened_at, first_seen_at, "
             "last_seen_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            [(c.key, c.kind, c.level, c.audience, c.state, c.title, c.message, c.since, now, now) for c in changes.new],
+            [(c.key, c.type, c.level, c.audience, c.state, c.title, c.message, c.since, now, now) for c in changes.new],
         )
         cursor.executemany(
             "UPDATE log.incident SET state = %s, level = %s, title = %s, message = %s, opened_at = %s, told = '{}', "
@@ -135,7 +132,7 @@ def save_changes(connection: Connection, changes: IncidentChanges, now: datetime
         )
         cursor.execute(
             "UPDATE log.incident SET last_seen_at = %s WHERE key = ANY (%s) AND closed_at IS NULL",
-            [now, [condition.key for condition in (*changes.known, *changes.changed)]],
+            [now, [problem.key for problem in (*changes.known, *changes.changed)]],
         )
         cursor.execute(
             "UPDATE log.incident SET closed_at = %s WHERE id = ANY (%s)", [now, [over.id for over in changes.over]]

@@ -1,12 +1,12 @@
 """One thing that is wrong now, and what its message says.
 
-Finding conditions is the business of `database_health`, `daemon_health` and `run_health`;
+Finding problems is the business of `database_health`, `daemon_health` and `run_health`;
 remembering them is that of `incidents`.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
@@ -19,7 +19,7 @@ Audience = Literal["operator", "office"]
 _SHOWN = 8
 
 
-class Kind(StrEnum):
+class ProblemType(StrEnum):
     """What can be wrong."""
 
     REJECTED_FILE = "rejected_file"
@@ -31,16 +31,34 @@ class Kind(StrEnum):
     TICK_FAILED = "tick_failed"
     TICKS_STOPPED = "ticks_stopped"
     DAEMON_GONE = "daemon_gone"
-    DATABASE_AWAY = "database_away"
+    DATABASE_UNREACHABLE = "database_unreachable"
+
+
+# When something counts as wrong: the thresholds that no setting names. Prometheus' rules are tested against them.
+# Heartbeats come every 30 s; a tick that watches the inbox, or a run's start, may hold one up for as long again.
+DAEMON_SILENT_S = 180.0
+# Sensors tick every few seconds, and none of them takes minutes.
+SENSOR_LATE_S = 300.0
+SCHEDULE_LATE = timedelta(minutes=10)
+LOW_DISK_BYTES = 1_000_000_000
+# Files that came together with a rejected one don't stand for its correction.
+REJECTED_BURST = timedelta(minutes=10)
+# A problem that is gone for less than this and comes back is the same incident.
+COOLDOWN = timedelta(minutes=2)
+# After an outage the first inspection may come before the first tick, a single tick may fail, and the sensors start a
+# failed run's successor by themselves: these have to last before anybody is told.
+GRACE: dict[str, timedelta] = dict.fromkeys(
+    (ProblemType.TICK_FAILED, ProblemType.TICKS_STOPPED, ProblemType.RUN_FAILED), timedelta(minutes=1)
+)
 
 
 @dataclass(frozen=True)
-class Condition:
+class HealthProblem:
     """One thing that is wrong.
 
     Args:
-        kind: what kind of thing.
-        subject: which one; with the kind it tells one incident from another.
+        type: what kind of thing.
+        subject: which one; with the type it tells one incident from another.
         level: `failure` where readers see wrong or old numbers, else `warning`.
         title: one line that says what happened.
         happened: what else is known of it.
@@ -48,11 +66,11 @@ class Condition:
         means: what it means for whom.
         todo: what to do, with a command.
         link: where to look.
-        audience: who can mend it.
+        audience: who can fix it.
         state: another value is news of the same incident, and told again.
     """
 
-    kind: Kind
+    type: ProblemType
     subject: str
     level: Level
     title: str
@@ -67,7 +85,7 @@ class Condition:
     @property
     def key(self) -> str:
         """What tells one incident from another."""
-        return f"{self.kind}:{self.subject}"
+        return f"{self.type}:{self.subject}"
 
     @property
     def message(self) -> str:

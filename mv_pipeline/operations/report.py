@@ -13,9 +13,9 @@ from mv_pipeline.settings import TIME_ZONE, load_settings
 def report_problems(catalog: Catalog, instance: dg.DagsterInstance, repository: dg.RepositoryDefinition | None) -> str:
     """Inspect everything, tell people what is new, and say in a sentence what was found."""
     # Each run is a new process that loads the sensors too; it needn't wait for what sends messages.
-    from mv_pipeline.operations.daemon_health import look_at_dagster
-    from mv_pipeline.operations.database_health import LOOKED_AT, look_at_plant
-    from mv_pipeline.operations.health import is_ready, take_look
+    from mv_pipeline.operations.daemon_health import inspect_dagster
+    from mv_pipeline.operations.database_health import INSPECTED, inspect_warehouse
+    from mv_pipeline.operations.health import is_ready, update_incidents
 
     settings, now = load_settings(), datetime.now(TIME_ZONE)
     if repository is None:
@@ -24,8 +24,8 @@ def report_problems(catalog: Catalog, instance: dg.DagsterInstance, repository: 
         with Database().connect("alerts") as connection:
             if not is_ready(connection):
                 return "There is no table for incidents yet. Run `mv-pipeline migrate`."
-            plant = look_at_plant(connection, catalog, settings, now)
-            dagster, looked_at = look_at_dagster(instance, repository, catalog, settings, now)
-            return str(take_look(connection, settings, [*plant, *dagster], LOOKED_AT | looked_at, now))
+            warehouse = inspect_warehouse(connection, catalog, settings, now)
+            dagster, inspected = inspect_dagster(instance, repository, catalog, settings, now)
+            return str(update_incidents(connection, settings, [*warehouse, *dagster], INSPECTED | inspected, now))
     except psycopg.OperationalError as error:
         return f"The database can't be reached: {str(error).strip()}"

@@ -19,7 +19,7 @@ from mv_pipeline.operations.dagster_private import (
     JobBucket,
     newest_check_results,
 )
-from mv_pipeline.operations.problem import Condition, Kind, highest_level, level_of, shown_in
+from mv_pipeline.operations.problem import HealthProblem, ProblemType, highest_level, level_of, shown_in
 from mv_pipeline.settings import TIME_ZONE, Settings
 
 Key = dg.AssetKey | dg.AssetCheckKey
@@ -34,7 +34,7 @@ def newest_evaluations(instance: dg.DagsterInstance, catalog: Catalog) -> Evalua
     return {record.key: record for record in newest_check_results(instance, check_keys(catalog))}
 
 
-def failed_checks(evaluations: Evaluations, catalog: Catalog, settings: Settings) -> list[Condition]:
+def failed_checks(evaluations: Evaluations, catalog: Catalog, settings: Settings) -> list[HealthProblem]:
     """The checks of severity ERROR whose latest evaluation failed."""
     found = []
     for key, record in evaluations.items():
@@ -45,8 +45,8 @@ def failed_checks(evaluations: Evaluations, catalog: Catalog, settings: Settings
         # An evaluation by an earlier version has its remedy in the description only.
         remedy = str(evaluation.metadata["remedy"].value) if "remedy" in evaluation.metadata else ""
         found.append(
-            Condition(
-                kind=Kind.CHECK_FAILED,
+            HealthProblem(
+                type=ProblemType.CHECK_FAILED,
                 subject=f"{name}:{key.name}",
                 level=level_of(catalog, name),
                 title=f"The check {key.name} of {name} failed",
@@ -70,7 +70,7 @@ def failed_runs(
     evaluations: Evaluations,
     catalog: Catalog,
     settings: Settings,
-) -> list[Condition]:
+) -> list[HealthProblem]:
     """The steps that failed and haven't succeeded since, and the jobs whose run ended without a step that failed.
 
     A step has succeeded since if it has made or checked anything since, in whatever run. A run that ended without a
@@ -84,7 +84,7 @@ def failed_runs(
     if not failed:
         return []
     history = _History.read(instance, repository, evaluations)
-    found: dict[str, Condition] = {}
+    found: dict[str, HealthProblem] = {}
     for record in sorted(failed, key=lambda record: record.storage_id, reverse=True):
         run = record.dagster_run
         keys = _keys_of(repository, run)
@@ -190,11 +190,11 @@ def _keys_of(repository: dg.RepositoryDefinition, run: dg.DagsterRun) -> frozens
 
 def _failed_step(
     catalog: Catalog, settings: Settings, job: str, failure: _StepFailure, keys: Collection[Key]
-) -> Condition:
+) -> HealthProblem:
     names = _names(keys)
     only_checks = all(isinstance(key, dg.AssetCheckKey) for key in keys)
-    return Condition(
-        kind=Kind.RUN_FAILED,
+    return HealthProblem(
+        type=ProblemType.RUN_FAILED,
         subject=f"step {failure.step}",
         level=highest_level(catalog, names),
         title=f"The step {failure.step} failed",
@@ -214,12 +214,12 @@ def _failed_job(
     settings: Settings,
     record: dg.RunRecord,
     keys: Collection[Key],
-) -> Condition:
+) -> HealthProblem:
     run, names = record.dagster_run, _names(keys)
     ends = instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE).records
     end = ends[-1].event_log_entry.dagster_event if ends else None
-    return Condition(
-        kind=Kind.RUN_FAILED,
+    return HealthProblem(
+        type=ProblemType.RUN_FAILED,
         subject=f"job {run.job_name}",
         level=highest_level(catalog, names),
         title=f"A run of the job {run.job_name} ended before its work was done",

@@ -10,26 +10,28 @@ from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.operations.incidents import Incident
 from mv_pipeline.operations.messages import news, resolved
 from mv_pipeline.operations.notify import receivers, send
-from mv_pipeline.operations.problem import Condition, Kind, every_dashboard
+from mv_pipeline.operations.problem import HealthProblem, ProblemType, every_dashboard
 from mv_pipeline.settings import Settings
 
 # A restart of the server is no trouble.
 _GRACE = timedelta(seconds=45)
 
 
-def away(subject: str, reason: str, since: datetime, catalog: Catalog, settings: Settings) -> Condition:
-    """The condition of a database that can't be reached.
+def unreachable_database(
+    subject: str, reason: str, since: datetime, catalog: Catalog, settings: Settings
+) -> HealthProblem:
+    """The problem of a database that can't be reached.
 
     Args:
-        subject: `plant` or `dagster`.
+        subject: `warehouse` or `dagster`.
         reason: what the driver says.
         since: aware.
         catalog: the dashboards.
         settings: links.
     """
-    what = "The database" if subject == "plant" else "The database of Dagster"
-    return Condition(
-        kind=Kind.DATABASE_AWAY,
+    what = "The database" if subject == "warehouse" else "The database of Dagster"
+    return HealthProblem(
+        type=ProblemType.DATABASE_UNREACHABLE,
         subject=subject,
         level="failure",
         title=f"{what} can't be reached",
@@ -37,13 +39,13 @@ def away(subject: str, reason: str, since: datetime, catalog: Catalog, settings:
         since=since,
         means="No file is taken and nothing is refreshed; nothing or old rows are shown in: "
         f"{every_dashboard(catalog)}",
-        todo="start the server, or mend its URL; then `mv-pipeline doctor`",
+        todo="start the server, or correct its URL; then `mv-pipeline doctor`",
         link=settings.resolved_ui_url(),
     )
 
 
-def database_is_away(settings: Settings, catalog: Catalog, reason: str, now: datetime) -> None:
-    """Tell the operators that the plant's database can't be reached, once, if it has been so for a while.
+def report_unreachable(settings: Settings, catalog: Catalog, reason: str, now: datetime) -> None:
+    """Tell the operators that the warehouse database can't be reached, once, if it has been so for a while.
 
     Args:
         settings: who is told, and where the file is kept.
@@ -53,7 +55,7 @@ def database_is_away(settings: Settings, catalog: Catalog, reason: str, now: dat
     """
     since, told = _read(settings) or (now, [])
     if now - since >= _GRACE:
-        incident = _incident(away("plant", reason, since, catalog, settings), now)
+        incident = _incident(unreachable_database("warehouse", reason, since, catalog, settings), now)
         told += [
             receiver.name
             for receiver in receivers(settings, "operator")
@@ -62,7 +64,7 @@ def database_is_away(settings: Settings, catalog: Catalog, reason: str, now: dat
     _path(settings).write_text(json.dumps({"since": since.isoformat(), "told": told}), encoding="utf-8")
 
 
-def database_answers(settings: Settings, catalog: Catalog, now: datetime) -> None:
+def report_reachable(settings: Settings, catalog: Catalog, now: datetime) -> None:
     """Tell those who know of it that the database can be reached again; whoever isn't reached is told later.
 
     Args:
@@ -74,7 +76,7 @@ def database_answers(settings: Settings, catalog: Catalog, now: datetime) -> Non
     if known is None:
         return
     since, told = known
-    incident = replace(_incident(away("plant", "", since, catalog, settings), now), closed_at=now)
+    incident = replace(_incident(unreachable_database("warehouse", "", since, catalog, settings), now), closed_at=now)
     left = [
         receiver.name
         for receiver in receivers(settings, "operator")
@@ -86,18 +88,18 @@ def database_answers(settings: Settings, catalog: Catalog, now: datetime) -> Non
         _path(settings).unlink(missing_ok=True)
 
 
-def _incident(condition: Condition, now: datetime) -> Incident:
+def _incident(problem: HealthProblem, now: datetime) -> Incident:
     return Incident(
         id=0,
-        key=condition.key,
-        kind=condition.kind,
-        level=condition.level,
-        audience=condition.audience,
-        state=condition.state,
-        title=condition.title,
-        message=condition.message,
-        opened_at=condition.since,
-        first_seen_at=condition.since,
+        key=problem.key,
+        type=problem.type,
+        level=problem.level,
+        audience=problem.audience,
+        state=problem.state,
+        title=problem.title,
+        message=problem.message,
+        opened_at=problem.since,
+        first_seen_at=problem.since,
         last_seen_at=now,
         closed_at=None,
         told=[],

@@ -11,8 +11,8 @@ import dagster as dg
 import pytest
 import yaml
 
-from mv_pipeline.operations.daemon_health import DAEMON_GONE_S
 from mv_pipeline.operations.metrics import MetricsCollector
+from mv_pipeline.operations.problem import DAEMON_SILENT_S
 from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 from mv_pipeline_tests.conftest import TODAY
@@ -157,5 +157,5 @@ def test_the_daemon_is_gone_for_prometheus_when_it_is_for_the_alerts():
     }
 
     assert [expr for expr in rules.values() if "mv_daemon_heartbeat_age_seconds" in expr] == [
-        f"mv_daemon_heartbeat_age_seconds > {DAEMON_GONE_S:g}"
+        f"mv_daemon_heartbeat_age_seconds > {DAEMON_SILENT_S:g}"
     ]

@@ -1,4 +1,4 @@
-"""A real receiver on a local port, and a pipeline that is looked at again and again while time passes."""
+"""A real receiver on a local port, and a pipeline that is inspected again and again while time passes."""
 
 import json
 import threading
@@ -28,9 +28,9 @@ from dagster._utils.error import SerializableErrorInfo
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import Connection
 from mv_pipeline.definitions import defs
-from mv_pipeline.operations.daemon_health import look_at_dagster
-from mv_pipeline.operations.database_health import LOOKED_AT, look_at_plant
-from mv_pipeline.operations.health import Look, take_look
+from mv_pipeline.operations.daemon_health import inspect_dagster
+from mv_pipeline.operations.database_health import INSPECTED, inspect_warehouse
+from mv_pipeline.operations.health import IncidentUpdate, update_incidents
 from mv_pipeline.settings import TIME_ZONE, load_settings
 
 ABSENT_PORT = 9
@@ -96,7 +96,7 @@ def second(receiver: Receiver) -> Iterator[Receiver]:
 
 @dataclass
 class Plant:
-    """The pipeline as a look sees it, at a time that the test moves on."""
+    """The pipeline as an inspection sees it, at a time that the test moves on."""
 
     connection: Connection
     catalog: Catalog
@@ -105,14 +105,14 @@ class Plant:
     repository: dg.RepositoryDefinition
     beating: bool = True
 
-    def look(self) -> Look:
-        """Take one look, as the sensor and the command do."""
+    def inspect(self) -> IncidentUpdate:
+        """Inspect once, as the sensor and the command do."""
         if self.beating:
             self.beat()
         settings = load_settings()
-        plant = look_at_plant(self.connection, self.catalog, settings, self.now)
-        dagster, looked_at = look_at_dagster(self.instance, self.repository, self.catalog, settings, self.now)
-        return take_look(self.connection, settings, [*plant, *dagster], LOOKED_AT | looked_at, self.now)
+        warehouse = inspect_warehouse(self.connection, self.catalog, settings, self.now)
+        dagster, inspected = inspect_dagster(self.instance, self.repository, self.catalog, settings, self.now)
+        return update_incidents(self.connection, settings, [*warehouse, *dagster], INSPECTED | inspected, self.now)
 
     def wait(self, **span: float) -> None:
         """Let time pass."""
@@ -163,24 +163,24 @@ class Plant:
 
 def tells_once(plant, receiver, trouble, mend):
     """Let trouble begin, last and end; return its one message. Nothing else may be sent."""
-    plant.look()
+    plant.inspect()
     assert receiver.take() == []
 
     trouble()
-    plant.look()
+    plant.inspect()
     plant.wait(minutes=1)
-    plant.look()
+    plant.inspect()
     (begun,) = receiver.messages
     receiver.messages.clear()
     for _ in range(3):
         plant.wait(minutes=1)
-        plant.look()
+        plant.inspect()
     assert receiver.take() == []
 
     mend()
     for _ in range(5):
         plant.wait(minutes=1)
-        plant.look()
+        plant.inspect()
     ((level, title),) = receiver.take()
     assert (level, title) == ("success", f"解決 Resolved: {begun['title']}"[:200])
     opened = plant.connection.execute("SELECT count(*), count(closed_at), count(notified_at) FROM log.incident")

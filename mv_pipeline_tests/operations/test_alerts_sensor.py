@@ -1,4 +1,4 @@
-"""The sensor `alerts`: a tick looks and tells, in the tests' own process and in the real daemon."""
+"""The sensor `alerts`: a tick inspects and tells, in the tests' own process and in the real daemon."""
 
 import dagster as dg
 
@@ -36,7 +36,7 @@ def test_a_tick_before_migrate_says_so(plant, connection):
     assert tick(plant).skip_message == "There is no table for incidents yet. Run `mv-pipeline migrate`."
 
 
-def test_a_receiver_that_is_away_breaks_no_tick(plant, receiver, connection, catalog):
+def test_a_receiver_that_is_unreachable_breaks_no_tick(plant, receiver, connection, catalog):
     receiver.refuses = True
     log_failure(connection, catalog.relations["mart.mv_receive_daily"], "x")
 

@@ -10,7 +10,7 @@ from dagster._core.scheduler.instigation import TickStatus
 from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.database.connection import session_lock
 from mv_pipeline.operations.database_health import rejected_files
-from mv_pipeline.operations.incidents import COOLDOWN
+from mv_pipeline.operations.problem import COOLDOWN
 from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import log_failure, refresh_view
 from mv_pipeline.settings import TIME_ZONE
@@ -121,7 +121,7 @@ def test_a_failed_check_is_told_with_its_own_remedy_and_no_other(plant, receiver
 def test_a_check_that_an_earlier_version_evaluated_is_told_too(plant, receiver):
     evaluate(plant.instance, CRITICAL, "row_count", passed=False)
 
-    plant.look()
+    plant.inspect()
 
     (message,) = receiver.messages
     assert "3 rows found, 4 expected.\n" in message["message"]
@@ -131,7 +131,7 @@ def test_a_check_that_an_earlier_version_evaluated_is_told_too(plant, receiver):
 def test_a_check_that_only_warns_is_silent(plant, receiver):
     evaluate(plant.instance, "raw." + KIND, "last_upload_accepted", passed=False, severity=dg.AssetCheckSeverity.WARN)
 
-    plant.look()
+    plant.inspect()
 
     assert receiver.take() == []
 
@@ -164,7 +164,7 @@ def test_a_day_is_missing_when_its_hour_has_come(plant, receiver, connection, se
     take(connection, settings, [line(KIND, slip_date="2025/12/09")])
     update_rollup(connection, "receive")
 
-    plant.look()
+    plant.inspect()
 
     assert bool(receiver.take()) is missing
 
@@ -175,7 +175,7 @@ def test_a_closed_day_is_not_missed(plant, receiver, connection, settings):
     take(connection, settings, [line(KIND, slip_date="2025/12/09")])
     update_rollup(connection, "receive")
 
-    plant.look()
+    plant.inspect()
 
     assert receiver.take() == []
 
@@ -225,13 +225,13 @@ def test_a_tick_that_fails(plant, receiver, name):
 
 def test_one_failed_tick_among_good_ones_is_silent(plant, receiver):
     plant.tick("inbox", TickStatus.FAILURE, "once")
-    plant.look()
+    plant.inspect()
     plant.wait(seconds=30)
     plant.tick("inbox")
-    plant.look()
+    plant.inspect()
     plant.wait(minutes=5)
     plant.tick("inbox")
-    plant.look()
+    plant.inspect()
 
     assert receiver.take() == []
 
@@ -262,13 +262,13 @@ def test_a_night_that_is_not_begun(plant, receiver):
     plant.now = datetime(2025, 12, 11, 0, 10, tzinfo=TIME_ZONE)
     plant.tick("nightly")
     plant.wait(hours=24, minutes=9)
-    plant.look()
+    plant.inspect()
     assert receiver.take() == []
 
     plant.wait(minutes=2)
-    plant.look()
+    plant.inspect()
     plant.wait(minutes=2)
-    plant.look()
+    plant.inspect()
 
     assert receiver.take() == [("failure", "The schedule nightly has stopped ticking")]
 
@@ -296,7 +296,7 @@ def test_the_daemon_gone(plant, receiver):
     assert "systemctl restart mv-pipeline@daemon" in message["message"]
 
 
-# Storms, receivers that are away, and who is told
+# Storms, receivers that are unreachable, and who is told
 
 
 def break_everything(plant, connection, catalog):
@@ -310,18 +310,18 @@ def break_everything(plant, connection, catalog):
 def test_an_outage_is_one_message_of_bounded_length(plant, receiver, connection, catalog):
     break_everything(plant, connection, catalog)
 
-    look = plant.look()
+    update = plant.inspect()
 
-    assert len(look.standing) > 50
-    ((message,), sent) = receiver.messages, look.sent
+    assert len(update.open) > 50
+    ((message,), sent) = receiver.messages, update.sent
     assert sent == 1
     assert message["type"] == "failure"
-    assert message["title"].startswith(f"{len(look.standing)} 件の問題 problems: ")
-    assert f"and {len(look.standing) - 25} more" in message["message"]
+    assert message["title"].startswith(f"{len(update.open)} 件の問題 problems: ")
+    assert f"and {len(update.open) - 25} more" in message["message"]
     assert len(message["message"]) < 15_000
 
     receiver.messages.clear()
-    plant.look()
+    plant.inspect()
     assert receiver.take() == []
 
     for view in catalog.materialized_views:
@@ -329,34 +329,34 @@ def test_an_outage_is_one_message_of_bounded_length(plant, receiver, connection,
         for check in ("row_count", "key_unique", "up_to_date", "concurrent_index", "full_recompute"):
             evaluate(plant.instance, view.name, check, passed=True)
     plant.wait(minutes=3)
-    assert (plant.look().sent, plant.look().sent) == (1, 0)
+    assert (plant.inspect().sent, plant.inspect().sent) == (1, 0)
     ((level, title),) = receiver.take()
-    assert (level, title.split(":")[0]) == ("success", f"{len(look.standing)} 件が解決 resolved")
+    assert (level, title.split(":")[0]) == ("success", f"{len(update.open)} 件が解決 resolved")
 
 
-def test_a_receiver_that_is_away_is_told_later(plant, receiver, connection, catalog):
+def test_a_receiver_that_is_unreachable_is_told_later(plant, receiver, connection, catalog):
     receiver.refuses = True
     log_failure(connection, catalog.relations[CRITICAL], "x")
 
-    looks = [plant.look(), plant.look()]
+    updates = [plant.inspect(), plant.inspect()]
 
-    assert [(look.sent, look.failed) for look in looks] == [(0, ("1 json",))] * 2
+    assert [(update.sent, update.failed) for update in updates] == [(0, ("1 json",))] * 2
     assert connection.execute("SELECT notified_at, told FROM log.incident").fetchall() == [(None, [])]
     receiver.refuses = False
-    assert plant.look().sent == 1
+    assert plant.inspect().sent == 1
     assert len(receiver.take()) == 1
-    assert plant.look().sent == 0
+    assert plant.inspect().sent == 0
 
 
 def test_nobody_is_told_of_the_end_of_what_he_was_not_told_of(plant, receiver, connection, catalog):
     receiver.refuses = True
     log_failure(connection, catalog.relations[CRITICAL], "x")
-    plant.look()
+    plant.inspect()
     refresh_view(connection, catalog.relations[CRITICAL])
     plant.wait(minutes=3)
     receiver.refuses = False
 
-    assert plant.look().sent == 0
+    assert plant.inspect().sent == 0
     assert connection.execute("SELECT closed_at IS NOT NULL FROM log.incident").fetchall() == [(True,)]
 
 
@@ -364,9 +364,9 @@ def test_one_dead_receiver_makes_the_other_hear_nothing_twice(plant, receiver, c
     monkeypatch.setenv("MV_PIPELINE_ALERT_URLS", f"json://127.0.0.1:{ABSENT_PORT}/, {receiver.url}")
     log_failure(connection, catalog.relations[CRITICAL], "x")
 
-    looks = [plant.look(), plant.look()]
+    updates = [plant.inspect(), plant.inspect()]
 
-    assert [(look.sent, look.failed) for look in looks] == [(1, ("1 json",)), (0, ("1 json",))]
+    assert [(update.sent, update.failed) for update in updates] == [(1, ("1 json",)), (0, ("1 json",))]
     assert len(receiver.take()) == 1
 
 
@@ -377,7 +377,7 @@ def test_the_office_is_told_of_files_and_the_operator_of_the_rest(
     take(connection, settings, [line(KIND, net_weight="x")], name="bad.csv")
     log_failure(connection, catalog.relations[CRITICAL], "x")
 
-    plant.look()
+    plant.inspect()
 
     assert [title for _, title in receiver.take()] == [f"{CRITICAL} (critical) can't be refreshed"]
     assert [title[:24] for _, title in second.take()] == ["受入最終のファイル「bad.csv」を取り込めませんでした"[:24]]
@@ -385,14 +385,14 @@ def test_the_office_is_told_of_files_and_the_operator_of_the_rest(
 
 def test_a_file_that_is_rejected_again_is_told_again(plant, receiver, connection, settings):
     take(connection, settings, [line(KIND, net_weight="x")], name="bad.csv")
-    plant.look()
+    plant.inspect()
     take(connection, settings, [line(KIND, net_weight="x")], name="bad.csv")
-    plant.look()
+    plant.inspect()
     assert len(receiver.take()) == 1
 
     take(connection, settings, [line(KIND, slip_date="2025/13/01")], name="bad.csv")
-    plant.look()
-    plant.look()
+    plant.inspect()
+    plant.inspect()
 
     (message,) = receiver.messages
     assert "日付として読めません" in message["message"]
@@ -404,7 +404,7 @@ def test_a_good_file_beside_a_rejected_one_does_not_hide_it(plant, receiver, con
     take(connection, settings, [line(KIND, slip_date="2025/12/10")], name="good.csv")
     no_day_is_missing(connection, "receive")
 
-    plant.look()
+    plant.inspect()
 
     assert [title[:2] for _, title in receiver.take()] == ["受入"]
 
@@ -413,12 +413,23 @@ def test_trouble_that_comes_and_goes_is_one_incident(plant, receiver, connection
     relation = catalog.relations[CRITICAL]
     for _ in range(3):
         log_failure(connection, relation, "x")
-        plant.look()
+        plant.inspect()
         refresh_view(connection, relation)
         plant.wait(seconds=COOLDOWN.total_seconds() / 2)
-        plant.look()
+        plant.inspect()
 
     assert [level for level, _ in receiver.take()] == ["failure"]
+
+
+def test_an_incident_of_a_type_that_an_earlier_version_knew_is_over(plant, receiver, connection):
+    connection.execute(
+        "INSERT INTO log.incident (key, kind, level, audience, state, title, message, opened_at, first_seen_at, "
+        "last_seen_at, told) SELECT 'database_away:dagster', 'database_away', 'failure', 'operator', '', 'x', '', at, "
+        "at, at, '{1 json}' FROM (SELECT now() - interval '1 hour' AS at)"
+    )
+
+    assert plant.inspect().open == []
+    assert receiver.take() == [("success", "解決 Resolved: x")]
 
 
 def test_without_receivers_trouble_is_logged(plant, connection, catalog, monkeypatch, caplog):
@@ -426,18 +437,18 @@ def test_without_receivers_trouble_is_logged(plant, connection, catalog, monkeyp
     log_failure(connection, catalog.relations[CRITICAL], "out of memory")
 
     with caplog.at_level(logging.INFO):
-        look = plant.look()
+        update = plant.inspect()
 
-    assert (look.sent, len(look.standing)) == (0, 1)
+    assert (update.sent, len(update.open)) == (0, 1)
     assert [(entry.levelname, "out of memory" in entry.message) for entry in caplog.records] == [("ERROR", True)]
 
 
-def test_two_looks_at_once_tell_once(plant, receiver, connection, catalog, database):
+def test_two_inspections_at_once_tell_once(plant, receiver, connection, catalog, database):
     log_failure(connection, catalog.relations[CRITICAL], "x")
 
     with database.connect() as other, session_lock(other, "alerts"):
-        assert plant.look().sent == 0
-    assert plant.look().sent == 1
+        assert plant.inspect().sent == 0
+    assert plant.inspect().sent == 1
 
 
 def test_no_transaction_is_open_while_a_message_is_sent(plant, receiver, connection, catalog, monkeypatch):
@@ -448,7 +459,7 @@ def test_no_transaction_is_open_while_a_message_is_sent(plant, receiver, connect
     monkeypatch.setattr(health, "send", lambda *args: seen.append(connection.info.transaction_status) or send(*args))
     log_failure(connection, catalog.relations[CRITICAL], "x")
 
-    plant.look()
+    plant.inspect()
 
     assert [status.name for status in seen] == ["IDLE"]
 
@@ -459,10 +470,10 @@ def test_no_log_repeats_what_a_receivers_url_holds(plant, connection, catalog, m
     log_failure(connection, catalog.relations[CRITICAL], "x")
 
     with caplog.at_level(logging.DEBUG):
-        look = plant.look()
+        update = plant.inspect()
 
-    assert look.failed == (f"1 {url.split(':')[0]}",)
-    assert CANARY not in f"{look} {caplog.text} {capfd.readouterr()}"
+    assert update.failed == (f"1 {url.split(':')[0]}",)
+    assert CANARY not in f"{update} {caplog.text} {capfd.readouterr()}"
     assert CANARY not in str(connection.execute("SELECT * FROM log.incident").fetchall())
 
 
@@ -472,7 +483,7 @@ def test_the_kinds_folder_in_a_message_is_one(plant, receiver, connection, setti
     take(connection, settings, [line(KIND, slip_date="2025/12/08")])
     update_rollup(connection, "receive")
 
-    plant.look()
+    plant.inspect()
 
     folders = [part.split("/")[0] for part in receiver.messages[0]["message"].split("inbox/")[1:]]
     assert [find_kind(folder).name for folder in folders] == folders

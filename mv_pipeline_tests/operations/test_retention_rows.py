@@ -57,7 +57,7 @@ def test_a_failure_that_no_refresh_followed_stays(database, connection, catalog,
 
     assert delete_rows(database, BEFORE, Limits())["log.refresh_failure"] == Deleted(1)
 
-    assert [condition.subject for condition in standing] == [RECEIVE]
+    assert [incident.subject for incident in standing] == [RECEIVE]
     assert failed_views(connection, catalog, settings) == standing
 
 

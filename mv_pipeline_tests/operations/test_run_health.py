@@ -167,9 +167,9 @@ def test_a_part_of_its_work_does_not_make_it_good(plant, receiver, left_alone, r
     left_alone("ingest", ROLLUP, RECEIVE)
     run("refresh_changed", RECEIVE)
 
-    look = plant.look()
+    update = plant.inspect()
 
-    assert [incident.title for incident in look.standing] == ["A run of the job ingest ended before its work was done"]
+    assert [incident.title for incident in update.open] == ["A run of the job ingest ended before its work was done"]
 
 
 def test_what_fails_in_run_after_run_is_told_once(plant, receiver, connection, run):
@@ -178,10 +178,10 @@ def test_what_fails_in_run_after_run_is_told_once(plant, receiver, connection, r
     for _ in range(3):
         run("refresh_changed", ROLLUP)
         run("ingest", ROLLUP)
-        plant.look()
+        plant.inspect()
         plant.wait(minutes=1)
 
-    plant.look()
+    plant.inspect()
 
     assert receiver.take() == [("failure", "The step mart__rollup_daily_receive failed")]
 
@@ -190,12 +190,12 @@ def test_a_failure_that_the_next_run_mends_at_once_is_not_told(plant, receiver, 
     change(connection)
     break_table(connection, ROLLUP)
     run("refresh_changed", ROLLUP)
-    plant.look()
+    plant.inspect()
     mend_table(connection, ROLLUP)
     run("refresh_changed", ROLLUP)
     for _ in range(5):
         plant.wait(seconds=30)
-        plant.look()
+        plant.inspect()
 
     assert receiver.take() == []
 
@@ -228,18 +228,18 @@ def test_a_view_whose_failure_could_not_be_logged_is_told_as_a_step(plant, recei
     run("refresh_changed", ROLLUP, RECEIVE)
     connection.execute("ALTER TABLE log.elsewhere RENAME TO refresh_failure")
 
-    look = plant.look()
+    update = plant.inspect()
 
-    assert [incident.title for incident in look.standing] == ["The step mart__mv_receive_daily failed"]
+    assert [incident.title for incident in update.open] == ["The step mart__mv_receive_daily failed"]
 
 
 def test_a_rejected_file_is_told_as_a_file_only(plant, receiver, settings, run):
     drop(settings.inbox_dir, KIND, "bad.csv", csv_text([line(KIND, net_weight="x")]))
     run("ingest", f"raw.{KIND}", f"stg.{KIND}")
 
-    look = plant.look()
+    update = plant.inspect()
 
-    assert [incident.kind for incident in look.standing] == ["rejected_file"]
+    assert [incident.type for incident in update.open] == ["rejected_file"]
 
 
 def test_a_failed_check_is_told_as_a_check_only(plant, receiver, connection, run):
@@ -249,9 +249,9 @@ def test_a_failed_check_is_told_as_a_check_only(plant, receiver, connection, run
     connection.execute(f"UPDATE stg.{KIND} SET net_weight = 9")
     run("refresh_changed", RECEIVE)
 
-    look = plant.look()
+    update = plant.inspect()
 
-    assert [incident.title for incident in look.standing] == [f"The check mass_balance of {RECEIVE} failed"]
+    assert [incident.title for incident in update.open] == [f"The check mass_balance of {RECEIVE} failed"]
 
 
 def test_a_step_that_exists_no_more_is_forgotten(plant, receiver):
@@ -267,4 +267,4 @@ def test_a_step_that_exists_no_more_is_forgotten(plant, receiver):
 
     job.execute_in_process(instance=plant.instance, raise_on_error=False, run_config=QUIET)
 
-    assert plant.look().standing == []
+    assert plant.inspect().open == []
