@@ -37,7 +37,7 @@ from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import CALENDAR, HOLIDAYS, ROLLUPS, TABLES
 from mv_pipeline.checks.recompute import Difference, compare_rollup, compare_view
 from mv_pipeline.intake.backfill import derive_days
-from mv_pipeline.refresh.reference import keep_up
+from mv_pipeline.refresh.reference import update_reference_tables
 from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import last_refresh, prune_change_log, read_staleness, refresh_view
 from mv_pipeline.settings import PROJECT_ROOT, Settings
@@ -357,7 +357,7 @@ class Histories(RuleBasedStateMachine):
         self.plant.set_today(day)
         if nightly:
             with self.connection.transaction():
-                keep_up(self.connection)
+                update_reference_tables(self.connection)
 
     @rule(
         changes=changes(ALL_SQL),
@@ -608,7 +608,7 @@ def begin_anew(plant: Plant) -> None:
     with plant.connection.transaction():
         plant.connection.execute(f"TRUNCATE {', '.join(emptied)} RESTART IDENTITY")
         plant.connection.execute(f"DELETE FROM {CALENDAR.name} WHERE ddate > %s", [LAST_DAY])
-        keep_up(plant.connection)
+        update_reference_tables(plant.connection)
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from mv_pipeline.migrate.plan import Plan, feeders, is_small, read_plan
 from mv_pipeline.migrate.state import Action, changes
 from mv_pipeline.migrate.swap import Swapped, drop_functions, retry, swap, sweep, who_holds
 from mv_pipeline.refresh import reference
-from mv_pipeline.refresh.rollup import expand_days, log_all_days, pending_days, update_rollup
+from mv_pipeline.refresh.rollup import expand_days, log_days, update_rollup
 from mv_pipeline.refresh.views import last_refresh, refresh_view
 from mv_pipeline.settings import OperatorError
 
@@ -152,7 +152,7 @@ def _carry_out(
     filled = {}
     if scalar(connection, "SELECT NOT EXISTS (SELECT FROM ref.calendar_day)"):
         with connection.transaction():
-            filled = reference.keep_up(connection)
+            filled = reference.update_reference_tables(connection)
     _fill_rollups(connection, say)
     say("views")
     done.append(_views(connection, catalog, [n for n in found.rebuilt() if n not in first], found.obsolete))
@@ -226,7 +226,7 @@ def _views(connection: Connection, catalog: Catalog, names: list[str], obsolete:
             limit_waits(connection)
             swapped = swap(connection, catalog, built, obsolete, wait_s)
             for csv_type in {source.csv_type for source in SOURCES if source.active in names}:
-                log_all_days(connection, csv_type)
+                log_days(connection, csv_type)
         return swapped
 
     try:
@@ -239,9 +239,9 @@ def _fill_rollups(connection: Connection, say: Say) -> None:
     """Roll up what waits, in parts that each are kept; what uploads add meanwhile isn't waited for."""
     for csv_type, table in ROLLUPS.items():
         with connection.transaction():
-            newest = expand_days(connection, csv_type)
-        while waiting := pending_days(connection, csv_type, newest):
-            say(f"{table.name}: {waiting} days to go")
+            waiting = expand_days(connection, csv_type)
+        for done in range(0, waiting, _DAYS_AT_ONCE):
+            say(f"{table.name}: {waiting - done} days to go")
             with connection.transaction():
                 limit_waits(connection)
                 update_rollup(connection, csv_type, _DAYS_AT_ONCE)

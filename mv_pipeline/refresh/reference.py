@@ -1,6 +1,6 @@
-"""The calendar and the holidays: kept up to the end of next year without anyone's doing (spec: Reference tables).
+"""The calendar and the holidays, up to the end of next year without anyone's doing (spec: Reference tables).
 
-Closures and exceptions are people's; they are only spelled out here.
+Closures and exceptions are people's; they are only expanded here.
 """
 
 from datetime import date
@@ -8,7 +8,7 @@ from datetime import date
 import holidays
 from psycopg import sql
 
-from mv_pipeline.database.connection import Connection, identifier, scalar
+from mv_pipeline.database.connection import Connection, identifier
 
 CALENDAR_START = date(2021, 1, 1)
 CLOSURE_DAYS = "ref.v_closure_days"
@@ -20,12 +20,11 @@ def extend_calendar(connection: Connection) -> int:
     Returns:
         The number of days added.
     """
-    end = date(scalar(connection, "SELECT ref.business_date()").year + 1, 12, 31)
     added = connection.execute(
-        "INSERT INTO ref.calendar_day (ddate) "
-        "SELECT day::date FROM generate_series(%s::timestamp, %s::timestamp, interval '1 day') AS day "
+        "INSERT INTO ref.calendar_day (ddate) SELECT day::date FROM generate_series(%s::timestamp, "
+        "date_trunc('year', ref.business_date()::timestamp) + interval '2 years - 1 day', interval '1 day') AS day "
         "ON CONFLICT DO NOTHING",
-        [CALENDAR_START, end],
+        [CALENDAR_START],
     ).rowcount
     connection.execute(
         "INSERT INTO ref.calendar_month (month_date) "
@@ -40,20 +39,16 @@ def sync_holidays(connection: Connection) -> int:
     Returns:
         The number of rows added, renamed or removed.
     """
-    span = connection.execute("SELECT min(y), max(y) FROM ref.calendar_day").fetchone()
-    if span is None or span[0] is None:
-        return 0
-    first, last = span
-    calendar = holidays.country_holidays("JP", years=range(first, last + 1), language="ja")
-    days, names = list(calendar.keys()), list(calendar.values())
+    years = [year for (year,) in connection.execute("SELECT DISTINCT y FROM ref.calendar_day")]
+    calendar = holidays.country_holidays("JP", years=years, language="ja")
     removed = connection.execute(
-        "DELETE FROM ref.holiday_jp WHERE extract(year FROM hdate) BETWEEN %s AND %s AND hdate <> ALL (%s)",
-        [first, last, days],
+        "DELETE FROM ref.holiday_jp WHERE extract(year FROM hdate) = ANY (%s) AND hdate <> ALL (%s)",
+        [years, list(calendar)],
     ).rowcount
     written = connection.execute(
         "INSERT INTO ref.holiday_jp AS old (hdate, name) SELECT * FROM unnest(%s::date[], %s::text[]) "
         "ON CONFLICT (hdate) DO UPDATE SET name = excluded.name WHERE old.name <> excluded.name",
-        [days, names],
+        [list(calendar), list(calendar.values())],
     ).rowcount
     return removed + written
 
@@ -81,8 +76,8 @@ def expand_closures(connection: Connection) -> int:
     return removed + written
 
 
-def keep_up(connection: Connection) -> dict[str, int]:
-    """Extend the calendar and bring what hangs on it up to date; counts of changed rows by table."""
+def update_reference_tables(connection: Connection) -> dict[str, int]:
+    """Extend the calendar and bring what depends on it up to date; counts of changed rows by table."""
     return {
         "ref.calendar_day": extend_calendar(connection),
         "ref.holiday_jp": sync_holidays(connection),

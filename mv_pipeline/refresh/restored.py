@@ -6,7 +6,7 @@ server that hasn't counted as far, a new note would look like one that the view 
 
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database.connection import Connection, scalar
-from mv_pipeline.refresh.rollup import log_all_days
+from mv_pipeline.refresh.rollup import log_days
 from mv_pipeline.refresh.views import AT_HOME
 
 
@@ -26,5 +26,5 @@ def detect_restore(connection: Connection) -> bool:
         restored: bool = scalar(connection, "SELECT log.take_over()")
         if restored:
             for csv_type in ROLLUPS:
-                log_all_days(connection, csv_type)
+                log_days(connection, csv_type)
     return restored

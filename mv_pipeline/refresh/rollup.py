@@ -3,6 +3,7 @@
 Which source counts for a day is not decided here but in the views mart.v_<list>_source.
 """
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -13,10 +14,6 @@ from mv_pipeline.catalog.tables import SOURCES, Source
 from mv_pipeline.database.connection import Connection, identifier, lock_for_transaction, scalar
 
 _EXPANDED = {f"stg.{kind.name}" for kind in KINDS}
-_OLDEST = (
-    "AND (day IS NULL OR day IN (SELECT DISTINCT day FROM log.change_note WHERE relation = ANY (%(tables)s) "
-    "AND day IS NOT NULL ORDER BY day LIMIT %(at_most)s))"
-)
 
 
 @dataclass(frozen=True)
@@ -46,28 +43,28 @@ def update_rollup(connection: Connection, csv_type: str, at_most: int | None = N
         at_most: how many days to do now, the oldest first; None: all that are noted.
     """
     lock_for_transaction(connection, "rollup", csv_type)
-    sources = [source for source in SOURCES if source.csv_type == csv_type]
     notes = connection.execute(
-        sql.SQL("DELETE FROM log.change_note WHERE relation = ANY (%(tables)s) {} RETURNING relation, day").format(
-            sql.SQL("" if at_most is None else _OLDEST)
-        ),
-        {"tables": [source.table for source in sources], "at_most": at_most},
+        "DELETE FROM log.change_note WHERE relation = ANY (%(tables)s) AND (day IS NULL OR day IN ("
+        "SELECT DISTINCT day FROM log.change_note WHERE relation = ANY (%(tables)s) AND day IS NOT NULL "
+        "ORDER BY day LIMIT %(at_most)s)) RETURNING relation, day",
+        {"tables": _tables(csv_type), "at_most": at_most},
     ).fetchall()
-    days: dict[str, int | None] = {}
+    noted: dict[str, int | None] = {}
     changed = 0
-    for source in sources:
-        noted = {day for relation, day in notes if relation == source.table}
-        if noted:
-            every_day = None in noted
-            changed += _recompute(connection, source, None if every_day else [day for day in noted if day])
-            days[source.table] = None if every_day else len(noted)
-    return RollupResult(len(notes), days, changed)
+    for source in _sources(csv_type):
+        days = {day for relation, day in notes if relation == source.table}
+        if days:
+            changed += _recompute(connection, source, days)
+            noted[source.table] = None if None in days else len(days)
+    return RollupResult(len(notes), noted, changed)
 
 
-def log_all_days(connection: Connection, csv_type: str) -> None:
-    """Note every day of a list's sources, so that the next update recomputes all of its rollup."""
-    tables = [source.table for source in SOURCES if source.csv_type == csv_type]
-    connection.execute("INSERT INTO log.change_note (relation) SELECT unnest(%s::text[])", [tables])
+def log_days(connection: Connection, csv_type: str, days: Sequence[date | None] = (None,)) -> None:
+    """Note days of all of a list's sources, so that the next update recomputes them; None is every day."""
+    connection.execute(
+        "INSERT INTO log.change_note (relation, day) SELECT r, d FROM unnest(%s::text[]) AS r, unnest(%s::date[]) AS d",
+        [_tables(csv_type), list(days)],
+    )
 
 
 def expand_days(connection: Connection, csv_type: str) -> int:
@@ -76,16 +73,12 @@ def expand_days(connection: Connection, csv_type: str) -> int:
     A source whose day has to be computed from its rows has no index on it: its days stay together.
 
     Returns:
-        The number of the newest note, for `pending_days`; 0 if there is none.
+        The number of days that wait to be rolled up; every day of a source that stay together count as one.
     """
     lock_for_transaction(connection, "rollup", csv_type)
-    for source in SOURCES:
-        if source.csv_type != csv_type or source.table not in _EXPANDED:
-            continue
-        noted = connection.execute(
-            "DELETE FROM log.change_note WHERE relation = %s AND day IS NULL", [source.table]
-        ).rowcount
-        if noted:
+    for source in _sources(csv_type):
+        every_day = "DELETE FROM log.change_note WHERE relation = %s AND day IS NULL"
+        if source.table in _EXPANDED and connection.execute(every_day, [source.table]).rowcount:
             connection.execute(
                 sql.SQL(
                     "INSERT INTO log.change_note (relation, day) SELECT %s, day FROM ("
@@ -98,35 +91,20 @@ def expand_days(connection: Connection, csv_type: str) -> int:
                 ),
                 [source.table, csv_type, source.source],
             )
-    newest: int = scalar(connection, "SELECT coalesce(max(id), 0) FROM log.change_note")
-    return newest
-
-
-def pending_days(connection: Connection, csv_type: str, newest_note: int) -> int:
-    """The number of a list's days that wait to be rolled up; every day of a source counts as one.
-
-    Args:
-        connection: to the plant's database.
-        csv_type: the list.
-        newest_note: notes with higher numbers don't count.
-    """
-    tables = [source.table for source in SOURCES if source.csv_type == csv_type]
     days: int = scalar(
         connection,
-        "SELECT count(DISTINCT coalesce(day::text, relation)) FROM log.change_note "
-        "WHERE relation = ANY (%s) AND id <= %s",
-        [tables, newest_note],
+        "SELECT count(DISTINCT coalesce(day::text, relation)) FROM log.change_note WHERE relation = ANY (%s)",
+        [_tables(csv_type)],
     )
     return days
 
 
-def log_days(connection: Connection, csv_type: str, days: list[date]) -> None:
-    """Note days of all of a list's sources, so that the next update recomputes them."""
-    tables = [source.table for source in SOURCES if source.csv_type == csv_type]
-    connection.execute(
-        "INSERT INTO log.change_note (relation, day) SELECT r, d FROM unnest(%s::text[]) AS r, unnest(%s::date[]) AS d",
-        [tables, days],
-    )
+def _sources(csv_type: str) -> list[Source]:
+    return [source for source in SOURCES if source.csv_type == csv_type]
+
+
+def _tables(csv_type: str) -> list[str]:
+    return [source.table for source in _sources(csv_type)]
 
 
 def fresh_rows(source: Source, every_day: bool) -> sql.Composed:
@@ -145,30 +123,26 @@ def fresh_rows(source: Source, every_day: bool) -> sql.Composed:
     )
 
 
-def _recompute(connection: Connection, source: Source, days: list[date] | None) -> int:
-    """Make the rollup's rows of one source equal to its active rows on the given days (None: on all days)."""
-    params = {"csv_type": source.csv_type, "source": source.source, "priority": source.priority, "days": days}
-    rows: int = scalar(
-        connection,
-        sql.SQL(
-            "WITH fresh AS MATERIALIZED ({fresh}), written AS (INSERT INTO {rollup} AS old "
-            "(csv_type, source, priority, ddate, line_count, slip_count, net_weight_kg, amount_yen) "
-            "SELECT %(csv_type)s, %(source)s, %(priority)s, fresh.* FROM fresh "
-            "ON CONFLICT (csv_type, source, ddate) DO UPDATE SET priority = excluded.priority, "
-            "line_count = excluded.line_count, slip_count = excluded.slip_count, "
-            "net_weight_kg = excluded.net_weight_kg, amount_yen = excluded.amount_yen, "
-            "changed_at = clock_timestamp() "
-            "WHERE (old.priority, old.line_count, old.slip_count, old.net_weight_kg, old.amount_yen) IS DISTINCT FROM "
-            "(excluded.priority, excluded.line_count, excluded.slip_count, excluded.net_weight_kg, "
-            "excluded.amount_yen) RETURNING 1), "
-            "vanished AS (DELETE FROM {rollup} WHERE csv_type = %(csv_type)s AND source = %(source)s {noted} "
-            "AND ddate NOT IN (SELECT ddate FROM fresh) RETURNING 1) "
-            "SELECT (SELECT count(*) FROM written) + (SELECT count(*) FROM vanished)"
-        ).format(
-            rollup=identifier(source.rollup),
-            fresh=fresh_rows(source, every_day=days is None),
-            noted=sql.SQL("" if days is None else "AND ddate = ANY (%(days)s)"),
-        ),
-        params,
+def _recompute(connection: Connection, source: Source, days: Collection[date | None]) -> int:
+    """Make the rollup's rows of one source equal to its active rows on the given days; None is every day."""
+    every_day = None in days
+    query = sql.SQL(
+        "WITH fresh AS MATERIALIZED ({fresh}), written AS (INSERT INTO {rollup} AS old "
+        "(csv_type, source, priority, ddate, line_count, slip_count, net_weight_kg, amount_yen) "
+        "SELECT %(csv_type)s, %(source)s, %(priority)s, fresh.* FROM fresh "
+        "ON CONFLICT (csv_type, source, ddate) DO UPDATE SET priority = excluded.priority, "
+        "line_count = excluded.line_count, slip_count = excluded.slip_count, "
+        "net_weight_kg = excluded.net_weight_kg, amount_yen = excluded.amount_yen, changed_at = clock_timestamp() "
+        "WHERE (old.priority, old.line_count, old.slip_count, old.net_weight_kg, old.amount_yen) IS DISTINCT FROM "
+        "(excluded.priority, excluded.line_count, excluded.slip_count, excluded.net_weight_kg, excluded.amount_yen) "
+        "RETURNING ddate), "
+        "vanished AS (DELETE FROM {rollup} WHERE csv_type = %(csv_type)s AND source = %(source)s {noted} "
+        "AND ddate NOT IN (SELECT ddate FROM fresh) RETURNING ddate) "
+        "TABLE written UNION ALL TABLE vanished"
+    ).format(
+        rollup=identifier(source.rollup),
+        fresh=fresh_rows(source, every_day),
+        noted=sql.SQL("" if every_day else "AND ddate = ANY (%(days)s)"),
     )
-    return rows
+    params = {"csv_type": source.csv_type, "source": source.source, "priority": source.priority, "days": list(days)}
+    return connection.execute(query, params).rowcount

@@ -25,7 +25,7 @@ from mv_pipeline.migrate import roles
 from mv_pipeline.migrate.migrate import MigrateError, migrate
 from mv_pipeline.migrate.roles import OWNER, PIPELINE, READER, SCHEMAS, Changes, RolesError, wanted_privileges
 from mv_pipeline.refresh.restored import detect_restore
-from mv_pipeline.refresh.rollup import log_all_days, update_rollup
+from mv_pipeline.refresh.rollup import log_days, update_rollup
 from mv_pipeline.refresh.views import refresh_view
 from mv_pipeline_tests.commands import call_command
 from mv_pipeline_tests.conftest import create_database, drop_database
@@ -306,7 +306,7 @@ def test_a_full_recompute_and_a_backfill(pipeline, settings, plant):
 
     with pipeline.transaction() as connection:
         done = derive_days(connection, find_kind(KIND), D1, D1)
-        log_all_days(connection, "receive")
+        log_days(connection, "receive")
         update_rollup(connection, "receive")
 
     assert (done.inserted, done.updated) == (1, 0)

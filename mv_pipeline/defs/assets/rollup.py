@@ -8,7 +8,7 @@ from mv_pipeline.database.connection import Database, limit_waits
 from mv_pipeline.defs.assets.describe import FIRST, GROUP_ROLLUP, asset_keys, describe_relation, measure
 from mv_pipeline.defs.assets.failures import RETRIES, failing_at_once
 from mv_pipeline.refresh.restored import detect_restore
-from mv_pipeline.refresh.rollup import log_all_days, update_rollup
+from mv_pipeline.refresh.rollup import log_days, update_rollup
 
 
 class RollupConfig(dg.Config):
@@ -40,7 +40,7 @@ def build_rollup_asset(catalog: Catalog, csv_type: str) -> dg.AssetsDefinition:
             limit_waits(connection, synchronous_commit="off")
             detect_restore(connection)
             if config.full:
-                log_all_days(connection, csv_type)
+                log_days(connection, csv_type)
             result = update_rollup(connection, csv_type)
             return dg.MaterializeResult(
                 metadata={
