@@ -31,7 +31,7 @@ from mv_pipeline.defs.jobs import INGEST
 from mv_pipeline.demo import sample
 from mv_pipeline.intake.inbox import prepare_folders
 from mv_pipeline.migrate.migrate import migrate
-from mv_pipeline.refresh.views import last_refresh
+from mv_pipeline.refresh.views import read_view_status
 from mv_pipeline.settings import Settings
 
 SECTION = "Drop to fresh"
@@ -120,7 +120,7 @@ class _Plant:
         return int(scalar(self.connection, "SELECT count(*) FROM log.upload_file WHERE processing_status = 'success'"))
 
     def _fresh(self, views: list[Relation]) -> bool:
-        return all((last := last_refresh(self.connection, self.catalog, view)) and last.fresh for view in views)
+        return not any(status.stale for status in read_view_status(self.connection, views))
 
     def _count(self, condition: str) -> int:
         answer = self.graphql(f"{{ runsOrError(filter: {{{condition}}}) {{ ... on Runs {{ results {{ id }} }} }} }}")

@@ -11,7 +11,7 @@ from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.intake.load import Upload
 from mv_pipeline.refresh.restored import detect_restore
 from mv_pipeline.refresh.rollup import update_rollup
-from mv_pipeline.refresh.views import last_refresh, refresh_view
+from mv_pipeline.refresh.views import read_view_status, refresh_view
 
 CSV_TYPE = "receive"
 
@@ -36,14 +36,14 @@ def roll_up(connection: Connection) -> None:
         update_rollup(connection, CSV_TYPE)
 
 
-def refresh(catalog: Catalog, connection: Connection, view: Relation) -> bool:
+def refresh(connection: Connection, view: Relation) -> bool:
     """What a view's step does: refresh it if anything upstream has changed.
 
     Returns:
         True if it was refreshed.
     """
-    last = last_refresh(connection, catalog, view)
-    if last and last.fresh:
+    (status,) = read_view_status(connection, [view])
+    if not status.stale:
         return False
     refresh_view(connection, view)
     return True
@@ -56,14 +56,14 @@ def refresh_receive_daily(catalog: Catalog, connection: Connection) -> bool:
         True if there was anything to refresh.
     """
     roll_up(connection)
-    return refresh(catalog, connection, catalog.relations[OUR_VIEW])
+    return refresh(connection, catalog.relations[OUR_VIEW])
 
 
 def refresh_rest(catalog: Catalog, connection: Connection) -> None:
     """Bring the other views downstream of the receive lists up to date, in order."""
     for view in downstream(catalog):
         if view.name != OUR_VIEW:
-            refresh(catalog, connection, view)
+            refresh(connection, view)
 
 
 def downstream(catalog: Catalog) -> list[Relation]:

@@ -17,7 +17,7 @@ from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.migrate.roles import PIPELINE, READER, Privilege, wanted_privileges
 from mv_pipeline.operations.metrics import MetricsCollector
 from mv_pipeline.operations.status import read_status
-from mv_pipeline.refresh.views import last_refresh, read_staleness
+from mv_pipeline.refresh.views import read_view_status
 from mv_pipeline.settings import PROJECT_ROOT
 from mv_pipeline_tests.factory import csv_text, drop, line
 from mv_pipeline_tests.operations.scrape import collect
@@ -162,16 +162,17 @@ def test_a_file_of_another_list_leaves_them_alone(definitions, extended):
 
 def test_a_change_in_the_database_makes_it_stale_and_a_run_makes_it_fresh(definitions, extended, connection, instance):
     view = extended.relations[VIEW]
-    fresh_before = last_refresh(connection, extended, view).fresh
+    (before,) = read_view_status(connection, [view])
     connection.execute(f"INSERT INTO stg.{KIND} (slip_date, receive_no, net_weight) VALUES ('2025-12-01', 1, 7000)")
-    stale = read_staleness(connection, extended).views
+    stale = [status.relation for status in read_view_status(connection, extended.materialized_views) if status.stale]
     result = run(definitions, instance, changed_request(extended, stale), "refresh_changed")
 
-    assert fresh_before
+    assert not before.stale
     assert VIEW in stale
     assert PLAIN not in stale
     assert result.success
-    assert last_refresh(connection, extended, view).fresh
+    (after,) = read_view_status(connection, [view])
+    assert not after.stale
     assert tons(connection, PLAIN) == [(7,)]
 
 

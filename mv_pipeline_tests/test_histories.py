@@ -39,7 +39,7 @@ from mv_pipeline.checks.recompute import Difference, compare_rollup, compare_vie
 from mv_pipeline.intake.backfill import derive_days
 from mv_pipeline.refresh.reference import update_reference_tables
 from mv_pipeline.refresh.rollup import update_rollup
-from mv_pipeline.refresh.views import last_refresh, prune_change_log, read_staleness, refresh_view
+from mv_pipeline.refresh.views import prune_change_log, read_view_status, refresh_view
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 from mv_pipeline_tests import factory
 from mv_pipeline_tests.sql.history import FIRST_DAY, LAST_DAY, TODAY, Plant, days_between, new_plant
@@ -374,15 +374,15 @@ class Histories(RuleBasedStateMachine):
     def _roll_up(self, csv_type: str) -> None:
         with self.connection.transaction():
             update_rollup(self.connection, csv_type)
-            prune_change_log(self.connection, self.catalog)
+            prune_change_log(self.connection)
 
     def _run(self) -> None:
         """What a run does: roll up what is noted, refresh what has news."""
         for csv_type in ROLLUPS:
             self._roll_up(csv_type)
         for view in self.catalog.materialized_views:
-            last = last_refresh(self.connection, self.catalog, view)
-            if last is None or not last.fresh:
+            (status,) = read_view_status(self.connection, [view])
+            if status.stale:
                 refresh_view(self.connection, view)
                 self.tally["views refreshed"] += 1
             else:
@@ -399,7 +399,8 @@ class Histories(RuleBasedStateMachine):
             **{view.name: compare_view(self.connection, view) for view in self.catalog.materialized_views},
         }
         assert differences == dict.fromkeys(differences, Difference(0, []))
-        assert read_staleness(self.connection, self.catalog).views == []
+        statuses = read_view_status(self.connection, self.catalog.materialized_views)
+        assert [status.relation for status in statuses if status.stale] == []
 
         active = {kind.name: self._active_rows(kind.name) for kind in KINDS}
         self._the_last_upload_of_a_day_is_active(active)

@@ -25,7 +25,7 @@ def test_the_readmes_view_is_one_file_and_is_taken_up_everywhere(settings, datab
 
     assert result.changed == {"mart.mv_something": "create"}
     with database.connect() as connection:
-        for check in view_checks(catalog, catalog.relations["mart.mv_something"]):
+        for check in view_checks(catalog.relations["mart.mv_something"]):
             assert check.evaluate(connection).passed, check.name
     graph = defs().resolve_asset_graph()
     key = dg.AssetKey(["mart", "mv_something"])

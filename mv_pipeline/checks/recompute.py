@@ -17,7 +17,7 @@ from mv_pipeline.checks.check import CheckResult, Metadata
 from mv_pipeline.database.connection import Connection, Database, identifier, one_row, scalar
 from mv_pipeline.migrate.state import read_decision
 from mv_pipeline.refresh.rollup import fresh_rows, log_days, update_rollup
-from mv_pipeline.refresh.views import last_refresh, refresh_view
+from mv_pipeline.refresh.views import read_view_status, refresh_view
 
 _SHOWN = 10
 
@@ -110,8 +110,8 @@ def prove_rollup(connection: Connection, csv_type: str) -> Proof:
 
 def prove_view(connection: Connection, catalog: Catalog, view: Relation) -> Proof:
     """Refresh a stale view, compare, refresh it if it differs and compare again; each in its own transaction."""
-    last = last_refresh(connection, catalog, view)
-    if last is None or not last.fresh:
+    (status,) = read_view_status(connection, [view])
+    if status.stale:
         refresh_view(connection, view)
     before = compare_view(connection, view)
     if not before.rows:

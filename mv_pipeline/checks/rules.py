@@ -20,7 +20,7 @@ from mv_pipeline.database.connection import Connection, identifier
 from mv_pipeline.intake import cells
 from mv_pipeline.intake.upload_log import MISSING_SINCE_DAYS, missing_days
 from mv_pipeline.migrate.state import read_decision
-from mv_pipeline.refresh.views import has_concurrent_index, last_refresh
+from mv_pipeline.refresh.views import has_concurrent_index, read_view_status
 
 DEFINITION = "definition"
 PROOF = "full_recompute"
@@ -42,13 +42,13 @@ def all_checks(catalog: Catalog) -> dict[str, list[Check]]:
     for name, relation in catalog.relations.items():
         checks[name] = [definition_check(relation)]
         if relation.materialized:
-            checks[name] += view_checks(catalog, relation)
+            checks[name] += view_checks(relation)
     for name, prove in proofs(catalog).items():
         checks[name].append(_proof(prove))
     return checks
 
 
-def view_checks(catalog: Catalog, view: Relation) -> list[Check]:
+def view_checks(view: Relation) -> list[Check]:
     """The quick checks of a materialized view: those that hold for all, and those that its header asks for."""
     header = view.header
     parts = _parts(view)
@@ -58,7 +58,7 @@ def view_checks(catalog: Catalog, view: Relation) -> list[Check]:
     return [
         check("rows_per_day" if header.days else "row_count", parts),
         check("key_unique", parts),
-        _up_to_date(catalog, view),
+        _up_to_date(view),
         _concurrent_index(view),
         check("bloat", parts),
         *([check("newest_day", parts)] if header.days else []),
@@ -137,21 +137,25 @@ def _refresh(view: Relation) -> str:
     return f"Run `mv-pipeline refresh {view.name}`; if the check still fails, run `mv-pipeline doctor`."
 
 
-def _up_to_date(catalog: Catalog, view: Relation) -> Check:
+def _up_to_date(view: Relation) -> Check:
     def run(connection: Connection) -> CheckResult:
-        last = last_refresh(connection, catalog, view)
-        if last is None:
+        (status,) = read_view_status(connection, [view])
+        if status.refreshed_at is None:
             return CheckResult(False, "0 refreshes found, at least 1 expected.", {}, "Run `mv-pipeline migrate`.")
         reasons = [
-            *(f"{name} changed" for name in last.news),
-            *(["the business date moved"] if last.date_moved else []),
-            *(["the database was restored on another server"] if last.restored else []),
+            *(f"{name} changed" for name in status.changed),
+            *(["the business date moved"] if status.date_moved else []),
+            *(["the database was restored on another server"] if status.restored else []),
         ]
         return CheckResult(
-            last.fresh,
-            f"{len(reasons)} changes found since the last refresh at {last.at:%Y-%m-%d %H:%M:%S} (Asia/Tokyo), "
-            f"0 expected{': ' if reasons else ''}{', '.join(reasons)}.",
-            {"last_refresh": last.at.isoformat(), "seconds": last.seconds, "news": ", ".join(reasons) or "none"},
+            not status.stale,
+            f"{len(reasons)} changes found since the last refresh at {status.refreshed_at:%Y-%m-%d %H:%M:%S} "
+            f"(Asia/Tokyo), 0 expected{': ' if reasons else ''}{', '.join(reasons)}.",
+            {
+                "last_refresh": status.refreshed_at.isoformat(),
+                "seconds": status.seconds or 0.0,
+                "news": ", ".join(reasons) or "none",
+            },
         )
 
     return Check(

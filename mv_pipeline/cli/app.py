@@ -40,7 +40,7 @@ from mv_pipeline.settings import HOST, OperatorError, Settings, load_settings
 
 if TYPE_CHECKING:
     from mv_pipeline.migrate.migrate import Migration
-    from mv_pipeline.operations.status import ViewStatus
+    from mv_pipeline.operations.status import ViewReport
 
 # Commands import what only they need when they run: Dagster alone takes over a second.
 
@@ -449,7 +449,7 @@ def _migrate(settings: Settings, catalog: Catalog, *, with_roles: bool = False) 
     return result
 
 
-def _print_statuses(statuses: list["ViewStatus"]) -> None:
+def _print_statuses(statuses: list["ViewReport"]) -> None:
     records = [
         {
             "view": status.name,

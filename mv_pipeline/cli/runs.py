@@ -253,5 +253,5 @@ def run_job(
         )
     # Without a daemon no sensor does it.
     with Database().connect("prune notes") as connection:
-        prune_change_log(connection, catalog)
+        prune_change_log(connection)
     return result

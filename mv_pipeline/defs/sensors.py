@@ -23,7 +23,7 @@ from mv_pipeline.defs.jobs import INGEST, NIGHTLY, REFRESH_ALL, REFRESH_CHANGED,
 from mv_pipeline.defs.resources import is_alive
 from mv_pipeline.intake.inbox import InboxFile, InboxScan, scan
 from mv_pipeline.refresh.restored import detect_restore
-from mv_pipeline.refresh.views import prune_change_log, read_staleness
+from mv_pipeline.refresh.views import prune_change_log, read_change_log, read_view_status
 from mv_pipeline.settings import load_settings
 
 _LOOK_S = 0.25
@@ -143,25 +143,25 @@ def build_changes_sensor(catalog: Catalog) -> dg.SensorDefinition:
             with Database().connect("sensor changes") as connection:
                 if detect_restore(connection):
                     context.log.warning("The database was restored on another server: everything is computed anew.")
-                stale = read_staleness(connection, catalog)
-                if not stale.views and stale.newest_note:
-                    prune_change_log(connection, catalog)
+                log = read_change_log(connection)
+                statuses = read_view_status(connection, catalog.materialized_views)
+                stale = [status.relation for status in statuses if status.stale]
+                if not stale and log.newest:
+                    prune_change_log(connection)
         except psycopg.OperationalError as error:
             return dg.SensorResult(skip_reason=f"The database can't be reached: {str(error).strip()}")
-        if not stale.views:
+        if not stale:
             return dg.SensorResult(skip_reason="Every view is fresh.", cursor="")
-        still_coming = stale.quiet_s is not None and stale.quiet_s < _QUIET_S
-        if still_coming and (stale.waiting_s or 0) < _LONGEST_BURST_S:
+        still_coming = log.quiet_s is not None and log.quiet_s < _QUIET_S
+        if still_coming and (log.waiting_s or 0) < _LONGEST_BURST_S:
             return dg.SensorResult(skip_reason="Changes are still coming in.")
-        state = f"{stale.newest_note} {' '.join(stale.views)}"
+        state = f"{log.newest} {' '.join(stale)}"
         known, count, due = json.loads(context.cursor) if context.cursor else ("", 0, 0.0)
         count = count if known == state else 0
         if count and due > time.time():
-            return dg.SensorResult(
-                skip_reason=f"{len(stale.views)} views stay stale after a run; they wait for a retry."
-            )
+            return dg.SensorResult(skip_reason=f"{len(stale)} views stay stale after a run; they wait for a retry.")
         return dg.SensorResult(
-            run_requests=[changed_request(catalog, stale.views)],
+            run_requests=[changed_request(catalog, stale)],
             cursor=json.dumps((state, count + 1, time.time() + _wait_s(count))),
         )
 

@@ -8,7 +8,8 @@ from typing import LiteralString
 
 from psycopg import sql
 
-from mv_pipeline.catalog.relations import Relation
+from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.catalog.tables import SOURCES
 from mv_pipeline.database.connection import Connection, identifier, scalar
 from mv_pipeline.migrate.build import columns, reading
 from mv_pipeline.migrate.indexes import index_names, read_indexes
@@ -60,6 +61,26 @@ def record(connection: Connection, relation: Relation) -> None:
             "comment": relation.header.comment,
         },
     )
+
+
+def record_lineage(connection: Connection, catalog: Catalog) -> None:
+    """Remember what each relation reads, for log.v_view_status."""
+    sources = {source.table for source in SOURCES}
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "UPDATE log.relation SET (upstream, sources, reads_business_date) = (%(upstream)s, %(sources)s, %(date)s) "
+            "WHERE name = %(name)s AND (upstream, sources, reads_business_date) "
+            "IS DISTINCT FROM (%(upstream)s::text[], %(sources)s::text[], %(date)s)",
+            [
+                {
+                    "name": name,
+                    "upstream": sorted(catalog.upstream(name)),
+                    "sources": sorted(catalog.upstream(name) & sources),
+                    "date": catalog.reads_business_date(name),
+                }
+                for name in catalog.relations
+            ],
+        )
 
 
 def outdated_comments(connection: Connection, relations: Iterable[Relation]) -> list[Relation]:

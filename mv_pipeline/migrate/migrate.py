@@ -6,7 +6,7 @@ swapped in, in one transaction. Each part is done whole or not at all, and a mig
 where it stopped.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import psycopg
@@ -22,7 +22,7 @@ from mv_pipeline.database.connection import (
     session_lock,
 )
 from mv_pipeline.migrate import build, revise, roles, tables
-from mv_pipeline.migrate.attributes import describe, outdated_comments, record
+from mv_pipeline.migrate.attributes import describe, outdated_comments, record, record_lineage
 from mv_pipeline.migrate.dependents import read_unmanaged_dependents
 from mv_pipeline.migrate.indexes import Index
 from mv_pipeline.migrate.plan import Plan, feeders, is_small, read_plan
@@ -30,7 +30,7 @@ from mv_pipeline.migrate.state import Action, changes
 from mv_pipeline.migrate.swap import Swapped, drop_functions, retry, swap, sweep, who_holds
 from mv_pipeline.refresh import reference
 from mv_pipeline.refresh.rollup import expand_days, log_days, update_rollup
-from mv_pipeline.refresh.views import last_refresh, refresh_view
+from mv_pipeline.refresh.views import read_view_status, refresh_view
 from mv_pipeline.settings import OperatorError
 
 # A quarter of days a transaction: two million lines over five years take twenty of them.
@@ -208,6 +208,7 @@ def _finish(
         for relation in outdated_comments(connection, catalog.relations.values()):
             describe(connection, relation, relation.name)
             record(connection, relation)
+        record_lineage(connection, catalog)
         functions = drop_functions(connection, found.functions)
         parked = sweep(connection)
         if access is None:
@@ -247,9 +248,9 @@ def _fill_rollups(connection: Connection, say: Say) -> None:
                 update_rollup(connection, csv_type, _DAYS_AT_ONCE)
 
 
-def _refresh_stale(connection: Connection, catalog: Catalog, changed: Iterable[str]) -> None:
+def _refresh_stale(connection: Connection, catalog: Catalog, changed: Collection[str]) -> None:
     # What was built within a transaction can't tell that transaction's own changes from later ones.
-    for name in changed:
-        view = catalog.relations[name]
-        if view.materialized and not ((last := last_refresh(connection, catalog, view)) and last.fresh):
+    for view in (view for view in catalog.materialized_views if view.name in changed):
+        (status,) = read_view_status(connection, [view])
+        if status.stale:
             refresh_view(connection, view)

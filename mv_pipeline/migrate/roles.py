@@ -149,6 +149,7 @@ _LOG: dict[str, tuple[str, ...]] = {
     "log.incident": ("INSERT", "UPDATE"),
     "log.relation": (),
     "log.server": (),
+    "log.v_view_status": (),
     "log.mv_pipeline_version": (),
 }
 _APPENDED: dict[str, tuple[str, ...]] = {CALENDAR.name: ("INSERT",), "ref.calendar_month": ("INSERT",)}

@@ -17,7 +17,7 @@ from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_a
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.database.connection import Connection, identifier, limit_waits, scalar
 from mv_pipeline.migrate import roles
-from mv_pipeline.migrate.attributes import copy_attributes, describe, record
+from mv_pipeline.migrate.attributes import copy_attributes, describe, record, record_lineage
 from mv_pipeline.migrate.build import Built, acting
 from mv_pipeline.migrate.dependents import (
     UnmanagedMaterializedView,
@@ -118,6 +118,7 @@ def swap(
         record(connection, made.relation)
         if made.relation.materialized:
             log_refresh(connection, made.relation, "create", made.seconds, made.snapshot, None)
+    record_lineage(connection, catalog)
     compared = {made.relation.name: made.comparison for made in built if made.comparison}
     return replace(drop(connection, [*obsolete, *parked]), compared=compared)
 

@@ -12,6 +12,7 @@ from mv_pipeline.database.connection import APPLICATION, Connection
 from mv_pipeline.intake.rejection import MESSAGES, Code
 from mv_pipeline.intake.upload_log import missing_days
 from mv_pipeline.operations.problem import REJECTED_BURST, HealthProblem, ProblemType, level_of, shown_in
+from mv_pipeline.refresh.views import read_view_status
 from mv_pipeline.settings import TIME_ZONE, Settings
 
 INSPECTED = frozenset(
@@ -94,27 +95,20 @@ def _rejected_file(
 
 def failed_views(connection: Connection, catalog: Catalog, settings: Settings) -> list[HealthProblem]:
     """The materialized views that could not be refreshed since they last were."""
-    rows = connection.execute(
-        "SELECT name, f.* FROM unnest(%s::text[]) AS name CROSS JOIN LATERAL ("
-        "SELECT min(failed_at) AS since, count(*), (array_agg(error ORDER BY id DESC))[1], "
-        "(array_agg(run_id ORDER BY id DESC))[1] FROM log.refresh_failure WHERE relation = name "
-        "AND failed_at > coalesce((SELECT started_at FROM log.view_refresh WHERE relation = name "
-        "ORDER BY id DESC LIMIT 1), '-infinity')) AS f WHERE since IS NOT NULL",
-        [[view.name for view in catalog.materialized_views]],
-    ).fetchall()
     return [
         HealthProblem(
             type=ProblemType.VIEW_FAILED,
-            subject=name,
-            level="failure" if catalog.relations[name].header.criticality == "critical" else "warning",
-            title=f"{name} ({catalog.relations[name].header.criticality}) can't be refreshed",
-            happened=f"{error} ({count} times)",
-            since=since,
-            means=f"Older rows are shown in: {shown_in(catalog, name)}",
-            todo=f"fix what the error says, then run `mv-pipeline refresh {name}`",
-            link=_run_or_asset(settings, run_id, name),
+            subject=status.relation,
+            level="failure" if catalog.relations[status.relation].header.criticality == "critical" else "warning",
+            title=f"{status.relation} ({catalog.relations[status.relation].header.criticality}) can't be refreshed",
+            happened=f"{status.error} ({status.failures} times)",
+            since=status.failing_since,
+            means=f"Older rows are shown in: {shown_in(catalog, status.relation)}",
+            todo=f"fix what the error says, then run `mv-pipeline refresh {status.relation}`",
+            link=_run_or_asset(settings, status.run_id, status.relation),
         )
-        for name, since, count, error, run_id in rows
+        for status in read_view_status(connection, catalog.materialized_views)
+        if status.failing_since
     ]
 
 

@@ -33,7 +33,6 @@ from mv_pipeline.operations.daemon_health import heartbeat_ages
 from mv_pipeline.operations.dagster_private import newest_check_results
 from mv_pipeline.operations.logging import configure_logs, logger
 from mv_pipeline.refresh.counters import BUCKETS, REFRESH_FAILURES, REFRESH_SECONDS
-from mv_pipeline.refresh.views import read_staleness
 from mv_pipeline.settings import HOST, TIME_ZONE, load_settings
 
 _FAMILIES = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily, "histogram": HistogramMetricFamily}
@@ -103,14 +102,12 @@ class MetricsCollector(Collector):
             # Shorter than the ten seconds after which Prometheus gives a scrape up.
             connection.execute("SET LOCAL statement_timeout = '5s'")
             parameters = _parameters(self._catalog)
-            stale = read_staleness(connection, self._catalog).views
             rows: dict[str, Iterable[Sequence[Any]]] = {
                 **{
                     name: connection.execute(group.query, parameters)
                     for name, group in self._groups.items()
                     if group.query
                 },
-                "stale": [(name, name in stale) for name in parameters["views"]],
                 "missing_days": [(name, len(days)) for name, days in missing_days(connection).items()],
             }
             return [metric for name, found in rows.items() for metric in self._groups[name].families(found)]

@@ -8,12 +8,12 @@ from psycopg import sql
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.checks.rules import view_checks
 from mv_pipeline.database.connection import Connection, identifier, one_row
-from mv_pipeline.refresh.views import last_refresh
+from mv_pipeline.refresh.views import read_view_status
 from mv_pipeline.settings import TIME_ZONE
 
 
 @dataclass(frozen=True)
-class ViewStatus:
+class ViewReport:
     """One materialized view as it is now.
 
     Args:
@@ -37,12 +37,12 @@ class ViewStatus:
     checks_failed: dict[str, str]
 
 
-def read_status(connection: Connection, catalog: Catalog) -> list[ViewStatus]:
+def read_status(connection: Connection, catalog: Catalog) -> list[ViewReport]:
     """Read every materialized view, running its checks."""
-    return [_read_view(connection, catalog, view) for view in catalog.materialized_views]
+    return [_read_view(connection, view) for view in catalog.materialized_views]
 
 
-def _read_view(connection: Connection, catalog: Catalog, view: Relation) -> ViewStatus:
+def _read_view(connection: Connection, view: Relation) -> ViewReport:
     day = sql.Identifier(view.header.key[0]) if view.header.days else sql.SQL("NULL")
     row = one_row(
         connection,
@@ -52,15 +52,15 @@ def _read_view(connection: Connection, catalog: Catalog, view: Relation) -> View
         [view.name],
     )
     rows, newest, size = row
-    last = last_refresh(connection, catalog, view)
-    results = {check.name: check.evaluate(connection) for check in view_checks(catalog, view)}
-    return ViewStatus(
+    (status,) = read_view_status(connection, [view])
+    results = {check.name: check.evaluate(connection) for check in view_checks(view)}
+    return ViewReport(
         name=view.name,
         rows=rows,
         size_bytes=size,
         newest_day=newest,
-        last_refresh=_tokyo(last.at) if last else None,
-        seconds=last.seconds if last else None,
+        last_refresh=_tokyo(status.refreshed_at) if status.refreshed_at else None,
+        seconds=status.seconds,
         checks_passed=[name for name, result in results.items() if result.passed],
         checks_failed={name: result.text for name, result in results.items() if not result.passed},
     )

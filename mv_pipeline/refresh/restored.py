@@ -7,7 +7,6 @@ server that hasn't counted as far, a new note would look like one that the view 
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database.connection import Connection, scalar
 from mv_pipeline.refresh.rollup import log_days
-from mv_pipeline.refresh.views import AT_HOME
 
 
 def detect_restore(connection: Connection) -> bool:
@@ -20,7 +19,8 @@ def detect_restore(connection: Connection) -> bool:
         True if it was another server.
     """
     # Nearly always the answer; it is asked in each rollup, so it costs no savepoint.
-    if scalar(connection, f"SELECT {AT_HOME}"):
+    at_home = "SELECT EXISTS (SELECT FROM log.server JOIN pg_control_system() AS here USING (system_identifier))"
+    if scalar(connection, at_home):
         return False
     with connection.transaction():
         restored: bool = scalar(connection, "SELECT log.take_over()")

@@ -4,15 +4,19 @@ The order of refreshes is the graph's, retries are Dagster's. Here is one view i
 """
 
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+import psycopg
 from psycopg import sql
+from psycopg.rows import class_row
 
-from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.catalog.relations import Relation
 from mv_pipeline.catalog.tables import SOURCES
 from mv_pipeline.database.connection import Connection, identifier, is_locked, limit_waits, one_row, scalar
 from mv_pipeline.refresh.counters import REFRESH_FAILURES, REFRESH_SECONDS, count
+from mv_pipeline.settings import OperatorError
 
 
 @dataclass(frozen=True)
@@ -35,9 +39,7 @@ class Refresh:
     size_bytes: int
 
 
-AT_HOME = "EXISTS (SELECT FROM log.server JOIN pg_control_system() AS here USING (system_identifier))"
-"""True in SQL if this server is the one that wrote the log; see `restored`."""
-
+_SOURCES = [source.table for source in SOURCES]
 _CONCURRENT_INDEX = (
     "EXISTS (SELECT FROM pg_index WHERE indrelid = %(name)s::regclass AND indisunique AND indisvalid "
     "AND indpred IS NULL AND indexprs IS NULL)"
@@ -45,6 +47,10 @@ _CONCURRENT_INDEX = (
 _ROWS_WRITTEN = (
     "pg_stat_get_xact_tuples_inserted(%(name)s::regclass), pg_stat_get_xact_tuples_deleted(%(name)s::regclass)"
 )
+
+
+class OutdatedDatabaseError(OperatorError):
+    """The database hasn't been migrated to this version."""
 
 
 def has_concurrent_index(connection: Connection, relation: Relation) -> bool:
@@ -141,111 +147,99 @@ def log_failure(connection: Connection, relation: Relation, error: str, run_id: 
 
 
 @dataclass(frozen=True)
-class LastRefresh:
-    """The newest log row of a view, and what has happened since.
+class ViewStatus:
+    """One row of log.v_view_status, with its defaults that of a view that the database doesn't have yet.
 
     Args:
-        at: when it was refreshed.
-        seconds: how long that took.
+        relation: the view.
+        refreshed_at: when it was last refreshed; None: never.
+        seconds, row_count, size_bytes: of that refresh; the size with indexes.
         business_date: the business date that it saw.
-        news: the relations upstream that have changed since, or wait to be rolled up.
+        changed: the relations upstream that have changed since, or wait to be rolled up.
         date_moved: True if the view depends on the business date and that has moved on.
         restored: True if the database has come from another server since, whose transactions mean nothing here.
+        stale: True if a refresh now could find something new.
+        failing_since, failed_at: the first and the newest failure after that refresh; None: it can be refreshed.
+        failures, error, run_id: how many there were; what the newest one said, and in which Dagster run.
     """
 
-    at: datetime
-    seconds: float
-    business_date: date
-    news: list[str]
-    date_moved: bool
-    restored: bool
+    relation: str
+    refreshed_at: datetime | None = None
+    seconds: float | None = None
+    row_count: int | None = None
+    size_bytes: int | None = None
+    business_date: date | None = None
+    changed: Sequence[str] = ()
+    date_moved: bool = False
+    restored: bool = False
+    stale: bool = True
+    failing_since: datetime | None = None
+    failed_at: datetime | None = None
+    failures: int = 0
+    error: str | None = None
+    run_id: str | None = None
 
-    @property
-    def fresh(self) -> bool:
-        """True if a refresh now would find nothing new."""
-        return not (self.news or self.date_moved or self.restored)
 
+def read_view_status(connection: Connection, views: Iterable[Relation]) -> list[ViewStatus]:
+    """Read the status of materialized views, in their order.
 
-def last_refresh(connection: Connection, catalog: Catalog, relation: Relation) -> LastRefresh | None:
-    """Say when a view was last refreshed and what has changed upstream since; None: never."""
-    row = connection.execute(
-        "SELECT started_at, seconds, business_date, business_date <> ref.business_date(), "
-        "ARRAY(SELECT DISTINCT n.relation FROM log.change_note AS n WHERE n.relation = ANY (%(upstream)s) "
-        # A note on a source's day waits for the rollup, so it is news even to a refresh that came after it.
-        "AND (n.relation = ANY (%(sources)s) OR NOT pg_visible_in_snapshot(n.xid, r.snapshot)) ORDER BY n.relation), "
-        # See `restored`: where it has been noticed, the newest refresh is made one that has seen nothing.
-        f"r.snapshot::text = '1:1:' OR NOT {AT_HOME} "
-        "FROM log.view_refresh AS r WHERE relation = %(name)s ORDER BY id DESC LIMIT 1",
-        {
-            "name": relation.name,
-            "upstream": sorted(catalog.upstream(relation.name)),
-            "sources": [source.table for source in SOURCES],
-        },
-    ).fetchone()
-    if row is None:
-        return None
-    at, seconds, business_date, moved, news, restored = row
-    return LastRefresh(at, seconds, business_date, news, moved and catalog.reads_business_date(relation.name), restored)
+    Raises:
+        OutdatedDatabaseError: the database hasn't been migrated to this version.
+    """
+    names = [view.name for view in views]
+    cursor = connection.cursor(row_factory=class_row(ViewStatus))
+    try:
+        rows = cursor.execute("SELECT * FROM log.v_view_status WHERE relation = ANY (%s)", [names]).fetchall()
+    except psycopg.errors.UndefinedTable as error:
+        raise OutdatedDatabaseError("The database is older than this version. Run `mv-pipeline migrate`.") from error
+    found = {row.relation: row for row in rows}
+    return [found.get(name, ViewStatus(name)) for name in names]
 
 
 @dataclass(frozen=True)
-class Staleness:
-    """What waits to be refreshed.
+class ChangeLog:
+    """The state of log.change_note.
 
     Args:
-        views: the names of the views that aren't fresh.
-        newest_note: the highest note's number, to tell one state from another; 0 if there is none.
+        newest: the highest note's number, to tell one state from another; 0 if there is none.
         quiet_s: seconds since the newest note; None if there is none.
         waiting_s: seconds since the oldest note that waits to be rolled up; None if there is none.
     """
 
-    views: list[str]
-    newest_note: int
+    newest: int
     quiet_s: float | None
     waiting_s: float | None
 
 
-def read_staleness(connection: Connection, catalog: Catalog) -> Staleness:
-    """Say which views would change by a refresh now, and for how long changes have been coming."""
+def read_change_log(connection: Connection) -> ChangeLog:
+    """Say for how long changes have been coming."""
     row = one_row(
         connection,
         "SELECT coalesce(max(id), 0), extract(epoch FROM clock_timestamp() - max(noted_at))::float, "
         "extract(epoch FROM clock_timestamp() - min(noted_at) FILTER (WHERE relation = ANY (%s)))::float "
         "FROM log.change_note",
-        [[source.table for source in SOURCES]],
+        [_SOURCES],
     )
-    stale = [
-        view.name
-        for view in catalog.materialized_views
-        if (last := last_refresh(connection, catalog, view)) is None or not last.fresh
-    ]
-    return Staleness(stale, *row)
+    return ChangeLog(*row)
 
 
-def prune_change_log(connection: Connection, catalog: Catalog) -> int:
-    """Delete the notes that every view downstream has seen; those on the sources' days are the rollup's to clear.
+def prune_change_log(connection: Connection) -> int:
+    """Delete the notes that every view downstream has seen; those that wait for a rollup are the rollup's to clear.
 
     Args:
         connection: in autocommit mode.
-        catalog: the relations.
 
     Returns:
         The number of notes deleted; none while a migration builds views, which haven't seen them all.
     """
     if is_locked(connection, "migrate"):
         return 0
-    reads = [(view.name, name) for view in catalog.materialized_views for name in sorted(catalog.upstream(view.name))]
     return connection.execute(
-        "WITH reads AS (SELECT * FROM unnest(%s::text[], %s::text[]) AS reads (view, relation)), "
-        "newest AS MATERIALIZED (SELECT view, last.snapshot FROM (SELECT DISTINCT view FROM reads) AS views "
-        "LEFT JOIN LATERAL (SELECT snapshot FROM log.view_refresh WHERE relation = view ORDER BY id DESC LIMIT 1) "
-        "AS last ON true) "
-        "DELETE FROM log.change_note AS n WHERE relation <> ALL (%s) AND NOT EXISTS ("
-        "SELECT FROM reads JOIN newest USING (view) WHERE reads.relation = n.relation "
-        "AND pg_visible_in_snapshot(n.xid, newest.snapshot) IS NOT TRUE)",
-        [
-            [view for view, _ in reads],
-            [name for _, name in reads],
-            [source.table for source in SOURCES],
-        ],
+        "WITH seen AS MATERIALIZED (SELECT unnest(upstream) AS relation, newest.snapshot FROM log.relation "
+        "LEFT JOIN LATERAL (SELECT snapshot FROM log.view_refresh WHERE relation = name ORDER BY id DESC LIMIT 1) "
+        "AS newest ON true WHERE kind = 'materialized view') "
+        "DELETE FROM log.change_note AS n WHERE relation <> ALL (%s) "
+        "AND NOT EXISTS (SELECT FROM log.relation WHERE upstream IS NULL) AND NOT EXISTS ("
+        "SELECT FROM seen WHERE seen.relation = n.relation AND pg_visible_in_snapshot(n.xid, snapshot) IS NOT TRUE)",
+        [_SOURCES],
     ).rowcount

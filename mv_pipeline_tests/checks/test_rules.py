@@ -135,7 +135,7 @@ def test_a_check_of_the_header_fails_with_the_offending_rows(connection, catalog
     )
     odd = Relation(view.name, view.header.model_copy(update={"checks": {"odd": header_check}}), view.query)
 
-    (check,) = [check for check in view_checks(catalog, odd) if check.name == "odd"]
+    (check,) = [check for check in view_checks(odd) if check.name == "odd"]
     result = check.evaluate(connection)
 
     assert (check.description, result.passed) == ("試験 {100 %}", False)

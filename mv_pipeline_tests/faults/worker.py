@@ -17,7 +17,7 @@ from mv_pipeline.database.connection import Database
 from mv_pipeline.intake.inbox import scan
 from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.refresh.rollup import update_rollup
-from mv_pipeline.refresh.views import last_refresh, prune_change_log, refresh_view
+from mv_pipeline.refresh.views import prune_change_log, read_view_status, refresh_view
 from mv_pipeline.settings import Settings, load_settings
 
 
@@ -62,7 +62,7 @@ ROLLUP = (
     Boundary("notes pruned", __name__, "prune_change_log", "after"),
 )
 REFRESH = (
-    Boundary("staleness known", __name__, "last_refresh", "after"),
+    Boundary("staleness known", __name__, "read_view_status", "after"),
     Boundary("refresh about to begin", "mv_pipeline.refresh.views", "limit_waits", "after"),
     Boundary("view refreshed, not logged", "mv_pipeline.refresh.views", "log_refresh", "before"),
     Boundary("refresh logged, not committed", "mv_pipeline.refresh.views", "log_refresh", "after"),
@@ -80,10 +80,10 @@ def tick(settings: Settings, catalog: Catalog) -> None:
             with connection.transaction():
                 update_rollup(connection, csv_type)
         for view in catalog.materialized_views:
-            last = last_refresh(connection, catalog, view)
-            if last is None or not last.fresh:
+            (status,) = read_view_status(connection, [view])
+            if status.stale:
                 refresh_view(connection, view)
-        prune_change_log(connection, catalog)
+        prune_change_log(connection)
 
 
 def run(environment: dict[str, str], boundary: Boundary | None, call: int, started: Any) -> None:

@@ -95,9 +95,11 @@ def test_a_database_that_had_a_log_before_it_had_totals_gets_them(connection, da
     totals = "SELECT name, relation, le, events, round(total::numeric, 6) FROM log.counter ORDER BY 1, 2, 3"
     before = connection.execute(totals).fetchall()
     # As it was at that revision; what came later goes too.
+    connection.execute("DROP VIEW log.v_view_status")
     connection.execute("DROP TABLE log.counter, log.server")
     connection.execute("DROP FUNCTION log.take_over, log.forget")
-    connection.execute("ALTER TABLE log.relation DROP COLUMN comment")
+    for column in ("comment", "upstream", "sources", "reads_business_date"):
+        connection.execute(f"ALTER TABLE log.relation DROP COLUMN {column}")
     connection.execute("UPDATE log.mv_pipeline_version SET version_num = '0004'")
 
     migrate(database, catalog)

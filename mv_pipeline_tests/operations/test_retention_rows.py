@@ -6,7 +6,7 @@ import pytest
 
 from mv_pipeline.operations.database_health import failed_views
 from mv_pipeline.operations.retention import Deleted, Limits, delete_rows
-from mv_pipeline.refresh.views import last_refresh, log_failure, refresh_view
+from mv_pipeline.refresh.views import log_failure, read_view_status, refresh_view
 from mv_pipeline_tests.factory import line, take
 
 RECEIVE, YARD = "mart.mv_receive_daily", "mart.mv_yard_daily"
@@ -38,14 +38,14 @@ def test_the_newest_refresh_of_each_view_stays(database, connection, catalog, ol
     everything = "SELECT count(*) FROM log.view_refresh"
     views = "SELECT count(DISTINCT relation) FROM log.view_refresh"
     rows, relations = count(connection, everything), count(connection, views)
-    newest = last_refresh(connection, catalog, catalog.relations[RECEIVE])
+    newest = read_view_status(connection, [catalog.relations[RECEIVE]])
 
     deleted = delete_rows(database, BEFORE, Limits())
 
     assert deleted["log.view_refresh"] == Deleted(rows - relations)
     assert count(connection, everything) == count(connection, views) == relations
-    assert last_refresh(connection, catalog, catalog.relations[RECEIVE]) == newest
-    assert newest.fresh
+    assert read_view_status(connection, [catalog.relations[RECEIVE]]) == newest
+    assert not newest[0].stale
 
 
 def test_a_failure_that_no_refresh_followed_stays(database, connection, catalog, settings, old):

@@ -13,7 +13,7 @@ from mv_pipeline.database.embedded import POSTGRES_BIN_PATH, running_server
 from mv_pipeline.definitions import defs
 from mv_pipeline.refresh.restored import detect_restore
 from mv_pipeline.refresh.rollup import update_rollup
-from mv_pipeline.refresh.views import last_refresh, prune_change_log, read_staleness, refresh_view
+from mv_pipeline.refresh.views import prune_change_log, read_view_status, refresh_view
 from mv_pipeline_tests.conftest import PROGRAMS, TODAY
 
 RECEIVE = "mart.mv_receive_daily"
@@ -49,6 +49,10 @@ def names(catalog):
     return [view.name for view in catalog.materialized_views]
 
 
+def stale(connection, catalog):
+    return [status.relation for status in read_view_status(connection, catalog.materialized_views) if status.stale]
+
+
 def bring_up_to_date(connection, catalog):
     for csv_type in ("receive", "shipment", "yard"):
         update_rollup(connection, csv_type)
@@ -58,9 +62,9 @@ def bring_up_to_date(connection, catalog):
 
 def test_before_anybody_has_done_anything_no_view_counts_as_fresh(restored, catalog):
     with restored.connect() as connection:
-        assert read_staleness(connection, catalog).views == names(catalog)
+        assert stale(connection, catalog) == names(catalog)
         view = catalog.relations[RECEIVE]
-        (check,) = [check for check in view_checks(catalog, view) if check.name == "up_to_date"]
+        (check,) = [check for check in view_checks(view) if check.name == "up_to_date"]
         result = check.evaluate(connection)
 
     assert not result.passed
@@ -74,10 +78,10 @@ def test_it_is_noticed_once_and_everything_is_computed_anew(restored, catalog):
 
         bring_up_to_date(connection, catalog)
 
-        assert read_staleness(connection, catalog).views == []
+        assert stale(connection, catalog) == []
         tons = f"SELECT receive_net_ton FROM {RECEIVE} WHERE ddate = '2025-12-01'"
         assert connection.execute(tons).fetchone() == (7,)
-        prune_change_log(connection, catalog)
+        prune_change_log(connection)
         assert connection.execute("SELECT count(*) FROM log.change_note").fetchone() == (0,)
 
 
@@ -86,12 +90,12 @@ def test_a_change_after_the_restore_is_news_whoever_comes_first(restored, catalo
     with restored.connect() as connection:
         connection.execute(statement)
         detect_restore(connection)
-        assert read_staleness(connection, catalog).views == names(catalog)
+        assert stale(connection, catalog) == names(catalog)
         bring_up_to_date(connection, catalog)
 
         connection.execute(statement)
 
-        assert read_staleness(connection, catalog).views != []
+        assert stale(connection, catalog) != []
 
 
 def test_the_sensor_notices_it_and_a_run_heals_it(restored, catalog, settings, monkeypatch, instance):
@@ -116,16 +120,17 @@ def test_the_sensor_notices_it_and_a_run_heals_it(restored, catalog, settings, m
 
     assert result.success
     with restored.connect() as connection:
-        assert read_staleness(connection, catalog).views == []
+        assert stale(connection, catalog) == []
 
 
 def test_the_same_server_is_never_taken_for_another(connection, catalog):
     assert not detect_restore(connection)
-    assert not last_refresh(connection, catalog, catalog.relations[RECEIVE]).restored
+    (status,) = read_view_status(connection, [catalog.relations[RECEIVE]])
+    assert not status.restored
 
 
 def test_a_log_from_before_servers_were_noted_counts_as_another_servers(connection, catalog):
     connection.execute("DELETE FROM log.server")
 
-    assert read_staleness(connection, catalog).views == names(catalog)
+    assert stale(connection, catalog) == names(catalog)
     assert detect_restore(connection)

@@ -4,18 +4,20 @@ import psycopg
 import pytest
 
 from mv_pipeline.refresh.rollup import update_rollup
-from mv_pipeline.refresh.views import last_refresh, prune_change_log, refresh_view
+from mv_pipeline.refresh.views import prune_change_log, read_view_status, refresh_view
 
 RECEIVE, CARD, YARD = "mart.mv_receive_daily", "mart.mv_target_card_per_day", "mart.mv_yard_daily"
 ADD_LINE = "INSERT INTO stg.shogun_final_receive (slip_date, receive_no, net_weight) VALUES ('2025-12-01', 1, 1000)"
 
 
 def news(connection, catalog, name):
-    return last_refresh(connection, catalog, catalog.relations[name]).news
+    (status,) = read_view_status(connection, [catalog.relations[name]])
+    return status.changed
 
 
 def fresh(connection, catalog):
-    return {view.name for view in catalog.materialized_views if last_refresh(connection, catalog, view).fresh}
+    statuses = read_view_status(connection, catalog.materialized_views)
+    return {status.relation for status in statuses if not status.stale}
 
 
 def refresh_all(connection, catalog):
@@ -138,13 +140,13 @@ def test_duplicate_keys_fail_and_leave_the_view_as_it_was(connection, catalog):
 def test_notes_that_every_view_has_seen_are_pruned(connection, catalog):
     connection.execute("INSERT INTO mart.daily_target_plan (ddate, target_ton) VALUES ('2025-12-01', 5)")
     connection.execute(ADD_LINE)
-    prune_change_log(connection, catalog)
+    prune_change_log(connection)
     assert connection.execute(
         "SELECT count(*) FROM log.change_note WHERE relation = 'mart.daily_target_plan'"
     ).fetchone() == (1,)
 
     refresh_all(connection, catalog)
-    prune_change_log(connection, catalog)
+    prune_change_log(connection)
 
     left = connection.execute("SELECT DISTINCT relation FROM log.change_note").fetchall()
     assert ("mart.daily_target_plan",) not in left

@@ -21,7 +21,7 @@ from mv_pipeline.defs.assets.describe import (
     observations_link,
 )
 from mv_pipeline.defs.assets.failures import LOGGED, RETRIES
-from mv_pipeline.refresh.views import last_refresh, log_failure, refresh_view
+from mv_pipeline.refresh.views import log_failure, read_view_status, refresh_view
 
 
 class RefreshConfig(dg.Config):
@@ -34,7 +34,7 @@ class RefreshConfig(dg.Config):
     always: bool = False
 
 
-def build_materialized_view_asset(*, catalog: Catalog, relation: Relation) -> dg.AssetsDefinition:
+def build_materialized_view_asset(*, relation: Relation) -> dg.AssetsDefinition:
     """Make the asset of one materialized view.
 
     A critical view that can't be refreshed fails its run. An optional one doesn't: it is reported, and what reads it
@@ -63,7 +63,7 @@ def build_materialized_view_asset(*, catalog: Catalog, relation: Relation) -> dg
     ) -> Iterator[dg.MaterializeResult[None]]:
         try:
             with database.connect(f"refresh {relation.name}") as connection:
-                metadata = _refresh_if_due(context, connection, catalog, relation, always=config.always)
+                metadata = _refresh_if_due(context, connection, relation, always=config.always)
         except psycopg.Error as error:
             if is_transient(error) and context.retry_number < RETRIES.max_retries:
                 raise
@@ -75,13 +75,13 @@ def build_materialized_view_asset(*, catalog: Catalog, relation: Relation) -> dg
 
 
 def _refresh_if_due(
-    context: dg.AssetExecutionContext, connection: Connection, catalog: Catalog, relation: Relation, *, always: bool
+    context: dg.AssetExecutionContext, connection: Connection, relation: Relation, *, always: bool
 ) -> dict[str, str | int | float | dg.TableSchema]:
     """Refresh a view that has news, and return what its materialization says."""
-    last = last_refresh(connection, catalog, relation)
-    if last and last.fresh and not always:
-        context.log.info(f"Nothing upstream has changed since {last.at:%Y-%m-%d %H:%M:%S} (Asia/Tokyo).")
-        return {"refreshed": False, "last_refresh": last.at.isoformat()}
+    (status,) = read_view_status(connection, [relation])
+    if status.refreshed_at and not status.stale and not always:
+        context.log.info(f"Nothing upstream has changed since {status.refreshed_at:%Y-%m-%d %H:%M:%S} (Asia/Tokyo).")
+        return {"refreshed": False, "last_refresh": status.refreshed_at.isoformat()}
     refresh = refresh_view(connection, relation, context.run.run_id)
     return {
         "refreshed": True,
@@ -119,6 +119,4 @@ def _report(context: dg.AssetExecutionContext, database: Database, relation: Rel
 
 def build_materialized_view_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
     """Make the assets of all materialized views."""
-    return [
-        build_materialized_view_asset(catalog=catalog, relation=relation) for relation in catalog.materialized_views
-    ]
+    return [build_materialized_view_asset(relation=relation) for relation in catalog.materialized_views]

@@ -15,7 +15,7 @@ from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import Connection, Database, scalar
 from mv_pipeline.migrate.migrate import Migration, migrate, plan
 from mv_pipeline.refresh.rollup import update_rollup
-from mv_pipeline.refresh.views import last_refresh, refresh_view
+from mv_pipeline.refresh.views import read_view_status, refresh_view
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests import factory
 from mv_pipeline_tests.conftest import create_database, drop_database
@@ -206,10 +206,8 @@ def test_what_fits_already_is_adopted_and_everything_else_is_created_or_swapped(
 
 
 def test_every_view_is_ours_fresh_and_populated(moved: Moved, catalog: Catalog) -> None:
-    for view in catalog.materialized_views:
-        last = last_refresh(moved.connection, catalog, view)
-        assert last is not None, view.name
-        assert last.fresh, view.name
+    statuses = read_view_status(moved.connection, catalog.materialized_views)
+    assert [status.relation for status in statuses if status.stale] == []
 
 
 def test_the_move_says_how_far_it_is(moved: Moved) -> None:
@@ -379,10 +377,9 @@ def test_what_people_change_by_hand_is_noted(database: Database, connection: Con
     connection.execute("UPDATE stg.receive_king_final SET net_weight_detail = 7 WHERE invoice_date = '2021-01-05'")
     connection.execute("UPDATE mart.daily_target_plan SET target_ton = 1 WHERE ddate = '2025-12-01'")
 
-    card = last_refresh(connection, catalog, catalog.relations["mart.mv_target_card_per_day"])
+    (card,) = read_view_status(connection, [catalog.relations["mart.mv_target_card_per_day"]])
 
-    assert card is not None
-    assert set(card.news) == {"mart.daily_target_plan", "stg.receive_king_final"}
+    assert set(card.changed) == {"mart.daily_target_plan", "stg.receive_king_final"}
 
 
 def test_dashboards_read_on_while_the_project_moves_in(
