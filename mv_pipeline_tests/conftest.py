@@ -34,6 +34,9 @@ TODAY = "2025-12-11"
 PROGRAMS = os.environ.get("MV_PIPELINE_TESTS_POSTGRES")
 """The folder of another server's `initdb`, `pg_ctl` and `postgres`; by default the embedded ones are used."""
 
+LONG = os.environ.get("MV_PIPELINE_TESTS_PROFILE") == "long"
+"""Whether this is `make test-long`: more of the same, and larger."""
+
 NEWEST_REVISION = max(path.name[:4] for path in (REVISIONS / "versions").glob("*.py"))
 _numbers = itertools.count(1)
 

@@ -11,6 +11,7 @@ from mv_pipeline.database.connection import Database
 from mv_pipeline.definitions import defs
 from mv_pipeline.migrate.migrate import MigrateError, migrate
 from mv_pipeline.settings import Settings, SettingsError, load_settings
+from mv_pipeline_tests.commands import call_command
 from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.factory import csv_text, line
 from mv_pipeline_tests.processes import run_command
@@ -42,16 +43,16 @@ def storage(server, with_password):
 
 
 @pytest.fixture
-def cli(settings, storage, with_password):
-    """Run `mv-pipeline` with the password in both URLs; returns exit code and all that it wrote."""
+def cli(settings, storage, with_password, capfd, caplog):
+    """Call `mv-pipeline` with the password in both URLs; returns exit code and all that it wrote."""
     urls = {
         "MV_PIPELINE_DATABASE_URL": with_password(settings.resolved_database_url()),
         "MV_PIPELINE_DAGSTER_URL": with_password(storage),
     }
 
     def run(*arguments, **variables):
-        done = run_command(*arguments, **{**urls, **variables})
-        return done.returncode, done.stdout + done.stderr
+        done = (run_command if arguments == ("dev",) else call_command)(*arguments, **{**urls, **variables})
+        return done.returncode, done.stdout + done.stderr + "".join(capfd.readouterr()) + caplog.text
 
     return run
 

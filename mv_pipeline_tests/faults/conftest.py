@@ -20,7 +20,6 @@ from mv_pipeline.settings import Settings
 from mv_pipeline_tests.factory import csv_text, drop, line
 from mv_pipeline_tests.faults import worker
 
-LONG = os.environ.get("MV_PIPELINE_TESTS_PROFILE") == "long"
 _PATIENCE_S = 60
 _TALLY: Counter[str] = Counter()
 RECEIVE, FLASH, YARD = "shogun_final_receive", "shogun_flash_receive", "shogun_flash_yard"

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from mv_pipeline_tests.faults.conftest import LONG
+from mv_pipeline_tests.conftest import LONG
 from mv_pipeline_tests.faults.worker import BOUNDARIES
 
-_RANDOM_KILLS = 400 if LONG else 12
-_CALLS = (1, 2, 3) if LONG else (1, 2)
+_RANDOM_KILLS = 400 if LONG else 6
+_CALLS = (1, 2, 3) if LONG else (1,)
 _TICK_S = 0.8
 
 

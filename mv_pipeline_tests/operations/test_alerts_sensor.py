@@ -1,14 +1,9 @@
-"""The sensor `alerts`: a tick inspects and tells, in the tests' own process and in the real daemon."""
+"""The sensor `alerts`: a tick inspects and tells. In the real daemon it is test_end_to_end's."""
 
 import dagster as dg
 
 from mv_pipeline.definitions import defs
 from mv_pipeline.refresh.views import log_failure
-from mv_pipeline_tests.factory import csv_text, line
-from mv_pipeline_tests.operations.conftest import Receiver
-from mv_pipeline_tests.processes import running_dev, wait_for
-
-KIND = "shogun_final_receive"
 
 
 def tick(plant):
@@ -41,21 +36,3 @@ def test_a_receiver_that_is_unreachable_breaks_no_tick(plant, receiver, connecti
     log_failure(connection, catalog.relations["mart.mv_receive_daily"], "x")
 
     assert tick(plant).skip_message.endswith("0 messages sent. Not reached: 1 json.")
-
-
-def test_the_real_daemon_tells_the_office_of_a_rejected_file(home):
-    settings, log = home
-    receiver = Receiver()
-    try:
-        with running_dev(settings, log, MV_PIPELINE_ALERT_URLS=receiver.url):
-            hidden = settings.inbox_dir / KIND / ".bad.csv"
-            hidden.write_text(csv_text([line(KIND, net_weight="x")]), encoding="cp932", newline="")
-            hidden.rename(hidden.with_name("bad.csv"))
-
-            message = wait_for("the office is told", lambda: receiver.messages[:1])[0]
-    finally:
-        receiver.close()
-
-    assert message["title"].startswith("受入最終のファイル「bad.csv」を取り込めませんでした")
-    assert str(settings.rejected_dir / KIND / "bad.csv.errors.csv") in message["message"]
-    assert len(receiver.messages) == 1

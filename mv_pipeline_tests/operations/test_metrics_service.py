@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import subprocess
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,7 +15,7 @@ from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.deploy.conftest import running, wait_until_listening
 from mv_pipeline_tests.factory import csv_text, line
 from mv_pipeline_tests.operations.scrape import scrape
-from mv_pipeline_tests.processes import COMMAND, free_port, listening_addresses, wait_for
+from mv_pipeline_tests.processes import COMMAND, free_port, listening_addresses
 
 KIND = "shogun_final_receive"
 
@@ -77,8 +76,8 @@ def test_a_scrape_tells_what_is_in_the_database_and_a_restart_tells_the_same(pla
         assert first.value("mv_refresh_duration_seconds_count", view=view) == count
         assert first.value("mv_view_rows", view=view) == rows
 
-    status = subprocess.run([COMMAND, "status", "--json"], env=plant, capture_output=True, check=True).stdout
-    seen = {view["name"]: set(view["checks_passed"]) for view in json.loads(status)}
+    status = call_command("status", "--json", MV_PIPELINE_DATABASE_URL=plant["MV_PIPELINE_DATABASE_URL"])
+    seen = {view["name"]: set(view["checks_passed"]) for view in json.loads(status.stdout)}
     receive = first.by("check", "mv_check_passed", asset="mart.mv_receive_daily")
     assert receive == dict.fromkeys(seen["mart.mv_receive_daily"], 1)
     assert first.by("check", "mv_check_passed", asset=f"raw.{KIND}") == {"last_upload_accepted": 0}
@@ -86,27 +85,8 @@ def test_a_scrape_tells_what_is_in_the_database_and_a_restart_tells_the_same(pla
     assert dict(second.steady()) == dict(first.steady())
 
 
-def test_json_logs_are_json_from_every_process(plant, tmp_path):
-    """The daemon with its code server: what they write by themselves, and that a run's console passes through."""
-    log = tmp_path / "log"
-    environment = plant | {"MV_PIPELINE_LOG_FORMAT": "json"}
-
-    def entries():
-        return [json.loads(text) for text in log.read_text(encoding="utf-8").splitlines()]
-
-    with running([COMMAND, "serve", "daemon"], environment, log):
-        folder = Path(environment["MV_PIPELINE_HOME"]) / "inbox" / KIND
-        (folder / "more.csv").write_text(csv_text([line(receive_no=9)]), encoding="cp932", newline="")
-        wait_for("the run's console", lambda: log.exists() and "more.csv: loaded" in log.read_text(encoding="utf-8"))
-
-    found = entries()
-    assert {"INFO"} <= {entry["severity"] for entry in found} <= {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
-    assert all(entry["time"][10] == "T" and entry["message"] for entry in found)
-    assert any("more.csv: loaded, 1 rows." in entry["message"] and entry["logger"] == "dagster" for entry in found)
-
-
-def test_a_services_error_is_a_json_line_too(plant, tmp_path):
-    environment = plant | {"MV_PIPELINE_LOG_FORMAT": "json"}
+def test_a_services_start_and_its_error_are_json_lines(settings, tmp_path):
+    environment = os.environ | {"MV_PIPELINE_LOG_FORMAT": "json"}
     with serving(environment, tmp_path / "log", "metrics") as (_, port):
         done = subprocess.run(
             [COMMAND, "metrics"],
