@@ -25,6 +25,8 @@ _HEAD = re.compile(
     r"(?:(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}) - (?P<logger>\S+) - )?"
     r"(?P<severity>DEBUG|INFO|WARNING|ERROR|CRITICAL)(?: - |:\s+)"
 )
+# JSON is whole in its line. Any other line goes on until one that begins an entry.
+_ENTRY = re.compile(rf"^(?:\{{.*|.*(?:\n(?!\{{|{_HEAD.pattern}).*)*)", re.MULTILINE)
 _TRACEBACK = "Traceback (most recent call last):"
 _COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
 # Lines that belong together, as those of a traceback, come together.
@@ -68,17 +70,10 @@ def relay(source: IO[bytes], target: TextIO) -> None:
     """
     with source:
         for burst in _bursts(source.fileno()):
-            entries: list[str] = []
-            for line in burst.splitlines():
-                # JSON is whole in its line, so nothing continues it.
-                if not entries or _HEAD.match(line) or any(text.startswith("{") for text in (line, entries[-1])):
-                    entries.append(line)
-                else:
-                    entries[-1] += f"\n{line}"
-            for entry in filter(str.strip, entries):
-                with contextlib.suppress(OSError, ValueError):  # nobody reads any more
-                    target.write(json.dumps(as_entry(entry), ensure_ascii=False) + "\n")
-                    target.flush()
+            for entry in _ENTRY.finditer(burst):
+                if entry[0].strip():
+                    with contextlib.suppress(OSError, ValueError):  # nobody reads any more
+                        print(json.dumps(as_entry(entry[0]), ensure_ascii=False), file=target, flush=True)
 
 
 def _bursts(pipe: int) -> Iterator[str]:
