@@ -18,7 +18,6 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 # The newest runs of each job in one query: publicly that is a query for each job.
 from dagster._core.storage.dagster_run import JobBucket
 from dagster._core.storage.event_log import SqlEventLogStorage
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
 
 # When a schedule was last due, by the rules by which the daemon itself evaluates it.
 from dagster._utils.schedules import reverse_cron_string_iterator
@@ -65,31 +64,24 @@ def runs_with_newest_events(instance: dg.DagsterInstance) -> set[str]:
 
     Publicly, that is a query for each asset and each of its partitions.
     """
-    events, checks = SqlEventLogStorageTable.c, AssetCheckExecutionsTable.c
-    newest_events = (
-        sa.select(sa.func.max(events.id))
-        .where(events.asset_key.is_not(None), events.dagster_event_type.in_([kind.value for kind in _SHOWN_IN_THE_UI]))
-        .group_by(events.asset_key, events.dagster_event_type, events.partition)
-    )
-    newest_checks = (
-        sa.select(sa.func.max(checks.id))
-        .where(checks.execution_status.in_([status.value for status in COMPLETED]))
-        .group_by(checks.asset_key, checks.check_name, checks.partition)
+    query = sa.text(
+        "SELECT run_id FROM event_logs WHERE id IN (SELECT max(id) FROM event_logs WHERE asset_key IS NOT NULL "
+        "AND dagster_event_type IN :events GROUP BY asset_key, dagster_event_type, partition) "
+        "UNION SELECT run_id FROM asset_check_executions WHERE id IN (SELECT max(id) FROM asset_check_executions "
+        "WHERE execution_status IN :statuses GROUP BY asset_key, check_name, partition)"
+    ).bindparams(
+        sa.bindparam("events", [event.value for event in _SHOWN_IN_THE_UI], expanding=True),
+        sa.bindparam("statuses", [status.value for status in COMPLETED], expanding=True),
     )
     with _storage(instance).index_connection() as connection:
-        rows = connection.execute(
-            sa.union(
-                sa.select(events.run_id).where(events.id.in_(newest_events)),
-                sa.select(checks.run_id).where(checks.id.in_(newest_checks)),
-            )
-        )
-        return {run_id for (run_id,) in rows}
+        return set(connection.scalars(query))
 
 
 def delete_check_results(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> None:
     """Delete the check results of these runs: deleting a run leaves them behind, and nothing public deletes them."""
+    query = sa.text("DELETE FROM asset_check_executions WHERE run_id IN :run_ids")
     with _storage(instance).index_connection() as connection:
-        connection.execute(AssetCheckExecutionsTable.delete().where(AssetCheckExecutionsTable.c.run_id.in_(run_ids)))
+        connection.execute(query.bindparams(sa.bindparam("run_ids", list(run_ids), sa.String, expanding=True)))
 
 
 def _storage(instance: dg.DagsterInstance) -> SqlEventLogStorage:
