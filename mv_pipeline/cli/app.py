@@ -31,9 +31,11 @@ from mv_pipeline.cli.session import (
     read_catalog,
     session,
 )
+from mv_pipeline.cli.uploads import calendar_records, ingest_record, missing_sentence
 from mv_pipeline.database.connection import Database, scalar
 from mv_pipeline.database.dagster_storage import create_dagster_database, hand_over_dagster_database
 from mv_pipeline.defs.pictures import picture_names
+from mv_pipeline.intake.upload_log import read_calendar, read_uploads
 from mv_pipeline.migrate.roles import PIPELINE, may_migrate
 from mv_pipeline.operations import logging
 from mv_pipeline.settings import HOST, OperatorError, Settings, load_settings
@@ -146,14 +148,14 @@ def ingest_command(
 
     placed = [(find_kind(kind).name, path) for path in files]
     with migrated_session() as (settings, catalog):
-        outcomes, result = ingest_files(settings, catalog, placed, "command line")
-    print_records([asdict(outcome) for outcome in outcomes], as_json, "Uploads")
-    if len(outcomes) < len(files):
+        uploads, result = ingest_files(settings, catalog, placed, "command line")
+    print_records(list(map(ingest_record, uploads)), as_json, "Uploads")
+    if len(uploads) < len(files):
         raise CommandError(
-            f"{len(files) - len(outcomes)} files wait in the inbox; run {result.run_id} in the UI says why."
+            f"{len(files) - len(uploads)} files wait in the inbox; run {result.run_id} in the UI says why."
         )
     require_success(result)
-    if any(outcome.status == "failed" for outcome in outcomes):
+    if any(upload.state == "rejected" for upload in uploads):
         raise typer.Exit(1)
 
 
@@ -290,8 +292,6 @@ def uploads_command(
     as_json: Json = False,
 ) -> None:
     """Show the newest files: what became of each, and why one was rejected."""
-    from mv_pipeline.intake.upload_log import read_uploads
-
     with migrated_session(), Database().connect("uploads") as connection:
         files = read_uploads(connection, limit, find_kind(kind) if kind else None, rejected=rejected)
     print_records([asdict(file) for file in files], as_json, "Uploads, newest first (times in Asia/Tokyo)")
@@ -306,9 +306,6 @@ def calendar_command(
     as_json: Json = False,
 ) -> None:
     """Show per day and kind which upload counts, its lines and kg, and which business days have no file."""
-    from mv_pipeline.cli.uploads import calendar_records, missing_sentence
-    from mv_pipeline.intake.upload_log import read_calendar
-
     _check_list(csv_type)
     lists = [csv_list for csv_list in LISTS if csv_type in (None, csv_list.csv_type)]
     with migrated_session(), Database().connect("calendar") as connection:
@@ -371,23 +368,23 @@ def demo_command(as_json: Json = False) -> None:
     with session() as settings:
         catalog = read_catalog(settings)
         _migrate(settings, catalog)
-        outcomes = run_demo(settings, catalog)
+        uploads = run_demo(settings, catalog)
         with Database().connect("demo") as connection:
             statuses = read_status(connection, catalog)
-    counts = Counter(outcome.status for outcome in outcomes)
+    counts = Counter(upload.state for upload in uploads)
     if as_json:
-        print_json({"uploads": list(map(asdict, outcomes)), "views": list(map(asdict, statuses))})
+        print_json({"uploads": list(map(ingest_record, uploads)), "views": list(map(asdict, statuses))})
     else:
         console.print(
-            f"{len(outcomes)} files: {counts['success']} loaded ({sum(outcome.rows for outcome in outcomes):,} lines), "
-            f"{counts['duplicate']} known already, {counts['failed']} rejected."
+            f"{len(uploads)} files: {counts['loaded']} loaded ({sum(upload.lines for upload in uploads):,} lines), "
+            f"{counts['duplicate']} known already, {counts['rejected']} rejected."
         )
         _print_statuses(statuses)
         console.print(
             f"Next: `make dev`, then open http://127.0.0.1:{settings.port} and drop a CSV file into "
             f"{settings.inbox_dir}/<kind>/."
         )
-    if counts["failed"] or any(status.checks_failed for status in statuses):
+    if counts["rejected"] or any(status.checks_failed for status in statuses):
         raise typer.Exit(1)
 
 

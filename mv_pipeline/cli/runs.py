@@ -7,7 +7,6 @@ import shutil
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -19,41 +18,37 @@ from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.checks.recompute import Proof, prove_all
 from mv_pipeline.checks.rules import PROOF, all_checks
-from mv_pipeline.cli.session import CommandError, errors, read_catalog
-from mv_pipeline.database.connection import Connection, Database, scalar
+from mv_pipeline.cli.session import CommandError, errors
+from mv_pipeline.database.connection import Database, scalar
 from mv_pipeline.definitions import defs
 from mv_pipeline.defs.assets.describe import asset_key
 from mv_pipeline.defs.assets.intake import intake_step_name
 from mv_pipeline.defs.checks import asset_check_result, quick_check_keys
 from mv_pipeline.defs.jobs import INGEST, REFRESH_ALL, REFRESH_CHANGED, downstream_keys, intake_keys, refresh_config
-from mv_pipeline.defs.sensors import ingest_request
+from mv_pipeline.defs.sensors import changed_request, ingest_request
 from mv_pipeline.intake.inbox import hidden, printable_name, reserve
+from mv_pipeline.intake.upload_log import UploadedFile, read_uploads
 from mv_pipeline.refresh.views import prune_change_log
-from mv_pipeline.settings import Settings, load_settings
+from mv_pipeline.settings import Settings
 
 _WAIT_S = 60.0
-
-
-@dataclass(frozen=True)
-class Ingested:
-    """What became of one file: the log's row, and the reason if it was rejected."""
-
-    kind: str
-    file_name: str
-    upload_file_id: int
-    status: str
-    rows: int
-    message: str | None
+_EVERY_ASSET = "__ASSET_JOB"  # Dagster's own job of all assets
 
 
 def ingest_files(
-    settings: Settings, catalog: Catalog, files: Sequence[tuple[str, Path]], uploaded_by: str
-) -> tuple[list[Ingested], dg.ExecuteInProcessResult]:
+    settings: Settings,
+    catalog: Catalog,
+    files: Sequence[tuple[str, Path]],
+    uploaded_by: str,
+    *,
+    every_asset: bool = False,
+) -> tuple[list[UploadedFile], dg.ExecuteInProcessResult]:
     """Copy files into the inbox, run the sensor's job on them, and read from the log what became of each.
 
     Args:
         files: kind and path of each, in the order in which they count; the paths stay where they are.
         uploaded_by: for the log.
+        every_asset: run the job of all assets and checks instead, also those that no file reaches.
 
     Raises:
         CommandError: a path is no CSV file.
@@ -65,15 +60,17 @@ def ingest_files(
         newest = scalar(connection, "SELECT coalesce(max(id), 0) FROM log.upload_file")
     placed = [(kind, _place(settings, kind, path)) for kind, path in files]
     request = ingest_request(catalog, placed, uploaded_by)
-    result = run_job(
-        INGEST, request.asset_selection, request.run_config, request.tags, title=f"Ingesting {len(files)} files"
-    )
+    job, keys = (_EVERY_ASSET, None) if every_asset else (INGEST, request.asset_selection)
+    result = _run_job(catalog, job, f"Ingesting {len(files)} files", keys, request.run_config, request.tags)
     # A running sensor may have been quicker than this run and still be at it.
     deadline = time.monotonic() + _WAIT_S
     with Database().connect("ingest") as connection:
-        while not (logged := _logged_after(connection, newest)).keys() >= set(placed) and time.monotonic() < deadline:
+        while True:
+            uploads = read_uploads(connection, None, after=newest)
+            logged = {(upload.kind, upload.file_name): upload for upload in reversed(uploads)}
+            if logged.keys() >= set(placed) or time.monotonic() > deadline:
+                return [logged[file] for file in placed if file in logged], result
             time.sleep(0.5)
-    return [logged[file] for file in placed if file in logged], result
 
 
 def _place(settings: Settings, kind: str, path: Path) -> str:
@@ -85,18 +82,6 @@ def _place(settings: Settings, kind: str, path: Path) -> str:
     shutil.copyfile(path, copy)
     copy.replace(target)
     return target.name
-
-
-def _logged_after(connection: Connection, newest: int) -> dict[tuple[str, str], Ingested]:
-    """The last outcome by kind and file name, of the uploads after one."""
-    rows = connection.execute(
-        "SELECT 'shogun_' || lower(file_type) || '_' || csv_type, file_name, id, "
-        "CASE WHEN metadata ? 'duplicate_of' THEN 'duplicate' ELSE processing_status END, coalesce(row_count, 0), "
-        "coalesce('the same content is active as upload ' || (metadata->>'duplicate_of'), error_message) "
-        "FROM log.upload_file WHERE id > %s ORDER BY id",
-        [newest],
-    ).fetchall()
-    return {(kind, name): Ingested(kind, name, *outcome) for kind, name, *outcome in rows}
 
 
 def refresh_views(catalog: Catalog, names: Sequence[str], csv_type: str | None, *, full: bool) -> tuple[str, list[str]]:
@@ -117,19 +102,13 @@ def refresh_views(catalog: Catalog, names: Sequence[str], csv_type: str | None, 
     unknown = [name for name in names if name not in views]
     if unknown:
         raise CommandError(f"No materialized view: {', '.join(unknown)}. There are: {', '.join(views)}.")
-    keys, wanted = None, None
+    wanted = list(names)
     if csv_type:
-        rollup = ROLLUPS[csv_type].name
-        keys = [asset_key(rollup), *downstream_keys(catalog, {rollup})]
-        wanted = [name for name in views if asset_key(name) in keys]
-    elif names:
-        derived = {table.name for table in ROLLUPS.values()} | catalog.relations.keys()
-        upstream = set().union(*(catalog.upstream(name) for name in names)) & derived
-        keys = [asset_key(name) for name in sorted(upstream | set(names))]
-        wanted = list(names)
+        wanted = [ROLLUPS[csv_type].name, *catalog.downstream(ROLLUPS[csv_type].name)]
     # A job's own configuration names all of its steps, so a part of them runs as the job that has none.
-    job = REFRESH_CHANGED if keys else REFRESH_ALL
-    result = run_job(job, keys, refresh_config(catalog, keys, always=wanted, full=full), title="Refreshing")
+    job, keys = (REFRESH_CHANGED, changed_request(catalog, wanted).asset_selection) if wanted else (REFRESH_ALL, None)
+    config = refresh_config(catalog, keys, always=wanted or None, full=full)
+    result = _run_job(catalog, job, "Refreshing", keys, config)
     require_success(result)
     return result.run_id, [
         ".".join(event.asset_key.path)
@@ -147,21 +126,13 @@ def backfill(catalog: Catalog, kind: FileKind, first: date, last: date) -> dict[
     Raises:
         CommandError: the run failed.
     """
-    _, stg = intake_keys(kind)
-    days = {"derive_from": first.isoformat(), "derive_to": last.isoformat()}
-    result = run_job(
-        INGEST,
-        [stg, *downstream_keys(catalog, {f"stg.{kind.name}"})],
-        {"ops": {intake_step_name(kind): {"config": days}}},
-        title=f"Deriving {kind.name}",
-        days=(first, last),
-    )
+    step, (_, stg) = intake_step_name(kind), intake_keys(kind)
+    keys = [stg, *downstream_keys(catalog, {f"stg.{kind.name}"})]
+    config = {"ops": {step: {"config": {"derive_from": first.isoformat(), "derive_to": last.isoformat()}}}}
+    result = _run_job(catalog, INGEST, f"Deriving {kind.name}", keys, config, days=(first, last))
     require_success(result)
-    for event in result.get_asset_materialization_events():
-        if event.asset_key == stg and event.partition is None:
-            metadata = event.step_materialization_data.materialization.metadata
-            return {name: int(str(metadata[name].value)) for name in ("days", "inserted", "updated", "deleted")}
-    return {}
+    (totals,) = (done.metadata for done in result.asset_materializations_for_node(step) if done.partition is None)
+    return {name: int(str(totals[name].value)) for name in ("days", "inserted", "updated", "deleted")}
 
 
 def prove(catalog: Catalog, *, repair: bool) -> dict[str, Proof]:
@@ -191,7 +162,7 @@ def prove(catalog: Catalog, *, repair: bool) -> dict[str, Proof]:
 
 
 def require_success(result: dg.ExecuteInProcessResult) -> None:
-    """Look at a run's end.
+    """Check how a run ended.
 
     Raises:
         CommandError: it failed; the message names steps and run.
@@ -201,55 +172,44 @@ def require_success(result: dg.ExecuteInProcessResult) -> None:
         raise CommandError(f"Run {result.run_id} failed{f' in {steps}' if steps else ''}; its page in the UI says why.")
 
 
-def run_job(
+def _run_job(
+    catalog: Catalog,
     job_name: str,
-    asset_selection: Sequence[dg.AssetKey] | None = None,
-    run_config: Mapping[str, object] | None = None,
+    title: str,
+    keys: Sequence[dg.AssetKey] | None,
+    config: Mapping[str, object],
     tags: Mapping[str, str] | None = None,
-    title: str = "",
-    days: tuple[date, date] | None = None,
-    done: dg.ExecuteInProcessResult | None = None,
+    days: tuple[date, date] = (date.max, date.max),
 ) -> dg.ExecuteInProcessResult:
     """Run a job in this process.
 
     Args:
-        asset_selection: the assets to materialize; None: all of the job's.
         title: of the progress bar.
+        keys: the assets to materialize, with their quick checks; None: all of the job's.
         days: first and last of the days that the run marks one after the other; the bar follows them too.
-        done: a run whose assets and checks are left out.
     """
-    # The terminal shows progress; the steps' log is in the UI.
-    config = {**(run_config or {}), "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     job = defs().resolve_job_def(job_name)
-    catalog = read_catalog(load_settings())
+    if keys:
+        job = job.get_subset(asset_selection=set(keys), asset_check_selection=set(quick_check_keys(catalog, keys)))
+    first, last = days
     run_id = str(uuid.uuid4())
-    if asset_selection:
-        job = job.get_subset(
-            asset_selection=set(asset_selection), asset_check_selection=set(quick_check_keys(catalog, asset_selection))
-        )
-    if done:
-        job = job.get_subset(
-            asset_selection=job.asset_layer.selected_asset_keys
-            - {event.asset_key for event in done.all_events if event.is_step_materialization},
-            asset_check_selection=job.asset_layer.asset_graph.asset_check_keys
-            - {evaluation.asset_check_key for evaluation in done.get_asset_check_evaluations()},
-        )
     with dg.DagsterInstance.get() as instance, Progress(console=errors, transient=True) as bar:
         # Its storage opens a connection for each of a run's hundreds of events, unless it is told to keep one.
         instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3600, max_overflow=20)
-        first, last = days or (date.max, date.max)
-        task = bar.add_task(title or job_name, total=len(job.graph.nodes) + (last - first).days)
+        task = bar.add_task(title, total=len(job.graph.nodes) + (last - first).days)
 
         def advance(entry: dg.EventLogEntry) -> None:
             event = entry.dagster_event
             if event and (event.is_step_success or event.is_step_failure or event.is_step_skipped):
                 bar.advance(task)
-            elif days and event and event.is_step_materialization and event.partition:
+            elif first < last and event and event.is_step_materialization and event.partition:
                 bar.update(task, completed=(date.fromisoformat(event.partition) - first).days)
 
         instance.add_event_listener(run_id, advance)
+        # The terminal shows progress; the steps' log is in the UI.
+        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         result = job.execute_in_process(
-            instance=instance, run_config=config, tags=dict(tags or {}), raise_on_error=False, run_id=run_id
+            instance=instance, run_config={**config, **quiet}, tags=tags, raise_on_error=False, run_id=run_id
         )
     # Without a daemon no sensor does it.
     with Database().connect("prune notes") as connection:

@@ -1,10 +1,24 @@
-"""`calendar`: which upload counts on which day, a row a day with the list's kinds side by side."""
+"""How `ingest`, `demo` and `calendar` show what has been uploaded."""
 
 from collections.abc import Sequence
 from datetime import date
 
 from mv_pipeline.catalog.csv_kinds import KINDS, CsvList
-from mv_pipeline.intake.upload_log import UploadDay
+from mv_pipeline.intake.upload_log import UploadDay, UploadedFile
+
+_LOGGED = {"loaded": "success", "rejected": "failed"}
+
+
+def ingest_record(upload: UploadedFile) -> dict[str, object]:
+    """What became of one file, with the status as the log names it."""
+    return {
+        "kind": upload.kind,
+        "file_name": upload.file_name,
+        "upload_file_id": upload.id,
+        "status": _LOGGED.get(upload.state, upload.state),
+        "rows": upload.lines,
+        "message": upload.reason,
+    }
 
 
 def calendar_records(days: Sequence[UploadDay], csv_list: CsvList) -> list[dict[str, object]]:

@@ -29,7 +29,11 @@ def downstream_keys(catalog: Catalog, tables: set[str]) -> list[dg.AssetKey]:
 
 
 def refresh_config(
-    catalog: Catalog, keys: list[dg.AssetKey] | None = None, *, always: Container[str] | None = None, full: bool = False
+    catalog: Catalog,
+    keys: Container[dg.AssetKey] | None = None,
+    *,
+    always: Container[str] | None = None,
+    full: bool = False,
 ) -> dict[str, object]:
     """Run configuration for a refresh.
 

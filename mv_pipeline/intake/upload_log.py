@@ -79,15 +79,16 @@ class UploadDay:
 
 
 def read_uploads(
-    connection: Connection, limit: int, kind: FileKind | None = None, *, rejected: bool = False
+    connection: Connection, limit: int | None, kind: FileKind | None = None, *, rejected: bool = False, after: int = 0
 ) -> list[UploadedFile]:
     """The newest files of the log, newest first.
 
     Args:
         connection: to the plant's database.
-        limit: how many at most.
+        limit: how many at most; None: all.
         kind: only this kind's; None: all.
         rejected: only those that were rejected.
+        after: only those with a higher number.
     """
     return (
         connection.cursor(row_factory=class_row(UploadedFile))
@@ -99,13 +100,14 @@ def read_uploads(
             "coalesce(row_count, 0) AS lines, (metadata->>'net_weight_kg')::float AS net_weight_kg, "
             "metadata->>'first_day' AS first_day, metadata->>'last_day' AS last_day, uploaded_by, "
             "coalesce(error_message, 'the same content is active as upload ' || (metadata->>'duplicate_of')) AS reason "
-            "FROM log.upload_file "
-            "WHERE (%(version)s::text IS NULL OR (file_type, csv_type) = (%(version)s, %(csv_type)s)) "
+            "FROM log.upload_file WHERE id > %(after)s "
+            "AND (%(version)s::text IS NULL OR (file_type, csv_type) = (%(version)s, %(csv_type)s)) "
             "AND (NOT %(rejected)s OR processing_status = 'failed') ORDER BY id DESC LIMIT %(limit)s",
             {
                 "version": kind.version.upper() if kind else None,
                 "csv_type": kind.list.csv_type if kind else None,
                 "rejected": rejected,
+                "after": after,
                 "limit": limit,
             },
         )
