@@ -21,7 +21,8 @@ import dagster as dg
 import psycopg
 import pytest
 
-from mv_pipeline.catalog.relations import Catalog, load_catalog
+from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.catalog.sql_file import load_catalog
 from mv_pipeline.database.connection import Connection, Database
 from mv_pipeline.database.embedded import running_server
 from mv_pipeline.intake.inbox import prepare_folders

@@ -7,8 +7,8 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from mv_pipeline.catalog.relations import SqlFolder
-from mv_pipeline.catalog.sql_file import VIEW_SCHEMAS, Header, Rule, SqlFile, Violation, name_violations, sql_reason
+from mv_pipeline.catalog.relations import Header
+from mv_pipeline.catalog.sql_file import VIEW_SCHEMAS, Rule, SqlFile, SqlFolder, Violation, name_violations, sql_reason
 from mv_pipeline.catalog.tables import ROLLUPS
 
 _CLOCKS = {
@@ -47,7 +47,7 @@ def lint(sql_dir: Path, pictures: Collection[str] | None = None) -> list[Violati
 
 
 def _name(file: SqlFile) -> None:
-    for message, fix in name_violations(file.name):
+    for message, fix in name_violations(file.relation.name):
         file.add(None, Rule.FILE_NAME, message, fix)
 
 
@@ -59,7 +59,7 @@ def _fields(file: SqlFile) -> None:
             file.add(line, Rule.FIELD, message, "Keep one of them.")
         seen.add(name)
     for name in seen & Header.model_fields.keys() - {"description", "description_en", "owner"}:
-        if not file.materialized:
+        if not file.relation.materialized:
             message = f"`{name}` has no effect on a plain view."
             fix = "Leave it out, or name the file mv_… to make it a materialized view."
             file.add(file.line_of(name), Rule.FIELD, message, fix)
@@ -67,20 +67,20 @@ def _fields(file: SqlFile) -> None:
 
 def _columns(file: SqlFile) -> None:
     """Columns that the header names but the SELECT doesn't have, and those that are named twice."""
-    key, balance = file.header.key, file.header.balance
-    named = [(Rule.KEY, "key", "The key's column", key)]
-    named += [(Rule.INDEX, "indexes", "The index's column", columns) for columns in file.header.indexes]
-    named += [(Rule.FIELD, "balance", "`balance`'s column", (balance.tons,))] if balance else []
+    header, output = file.relation.header, file.relation.output
+    named = [(Rule.KEY, "key", "The key's column", header.key)]
+    named += [(Rule.INDEX, "indexes", "The index's column", columns) for columns in header.indexes]
+    named += [(Rule.FIELD, "balance", "`balance`'s column", (header.balance.tons,))] if header.balance else []
     for rule, field, what, columns in named:
         if len(set(columns)) < len(columns):
             file.add(file.line_of(field), rule, f"{_shown(columns)} names a column twice.", "Name it once.")
         for column in dict.fromkeys(columns):
-            if file.output is not None and column not in file.output:
-                message, fix = f"{what} “{column}” isn't in the SELECT.", f"Its columns are {', '.join(file.output)}."
+            if output and column not in output:
+                message, fix = f"{what} “{column}” isn't in the SELECT.", f"Its columns are {', '.join(output)}."
                 file.add(file.line_of(field), rule, message, fix)
-    for position, columns in enumerate(file.header.indexes):
-        if columns in (key, *file.header.indexes[:position]):
-            what = "the key, which has an index" if columns == key else "another one"
+    for position, columns in enumerate(header.indexes):
+        if columns in (header.key, *header.indexes[:position]):
+            what = "the key, which has an index" if columns == header.key else "another one"
             message = f"The index {_shown(columns)} is the same as {what}."
             file.add(file.line_of("indexes"), Rule.INDEX, message, "Leave it out.")
 
@@ -90,12 +90,12 @@ def _shown(columns: tuple[str, ...]) -> str:
 
 
 def _checks(file: SqlFile) -> None:
-    balance = file.header.balance
+    balance = file.relation.header.balance
     if balance and balance.csv_type not in ROLLUPS:
         message = f"`balance` names the list “{balance.csv_type}”, which doesn't exist."
         fix = f"The lists are {', '.join(ROLLUPS)}."
         file.add(file.line_of("balance"), Rule.UNKNOWN_RELATION, message, fix)
-    for name, check in file.header.checks.items():
+    for name, check in file.relation.header.checks.items():
         try:
             sqlglot.parse_one(check.sql, dialect="postgres")
         except SqlglotError as error:
@@ -104,17 +104,16 @@ def _checks(file: SqlFile) -> None:
 
 
 def _query(file: SqlFile) -> None:
-    if file.tree is None:
-        return
-    for select in file.tree.find_all(exp.Select):
+    for select in file.relation.tree.find_all(exp.Select):
         # A star over the file's own CTEs is harmless: their columns are written in the same file.
         sources = [source.this for source in (select.args.get("from_"), *(select.args.get("joins") or [])) if source]
         if any(column.is_star for column in select.expressions) and (
-            select is file.tree or any(source in file.tables for source in sources if isinstance(source, exp.Table))
+            select is file.relation.tree
+            or any(source in file.relation.tables for source in sources if isinstance(source, exp.Table))
         ):
             message = "SELECT * passes on whatever columns its source will have one day."
             file.add(file.query_line(select), Rule.STAR, message, "Name the columns.")
-    for node in file.tree.walk():
+    for node in file.relation.tree.walk():
         _functions(file, node)
 
 
@@ -124,7 +123,7 @@ def _functions(file: SqlFile, node: exp.Expr) -> None:
     name = node.sql_name().lower() if isinstance(node, exp.Func) and not name else name
     # The parser knows some functions by another name than the file does.
     meta = node.meta
-    written = file.query[meta["start"] : meta["end"] + 1].lower() if "start" in meta else node.name
+    written = file.relation.query[meta["start"] : meta["end"] + 1].lower() if "start" in meta else node.name
     word = node.this.name.strip().lower() if isinstance(node, exp.Cast) and node.this.is_string else ""
     if name in _CLOCKS or (name == "age" and not node.args.get("expression") and len(node.expressions) < 2):
         message = f"{written or name} is another clock than the pipeline's: no test, replay or repair could set it."
@@ -142,16 +141,17 @@ def _functions(file: SqlFile, node: exp.Expr) -> None:
 
 def _lines(folder: SqlFolder) -> None:
     """A materialized view reads the rollup; what a rollup or another materialized view reads doesn't count."""
-    lines = {table.name: frozenset[str]() for table in ROLLUPS.values()}
-    for name in folder.upstream:
-        file, reads = folder.files.get(name), folder.inputs.get(name)
-        if file and file.materialized:
-            _lines_of(file, {other: lines[other] for other in sorted(file.reads) if lines[other]})
+    # The tables of lines that reading a relation reads live; of the tables only those hold lines.
+    lines: dict[str, frozenset[str]] = {}
+    for name, relation in folder.catalog.relations.items():
+        reads = {
+            other: lines.get(other, frozenset({other} if other.startswith(("raw.", "stg.")) else ()))
+            for other in sorted(relation.dependencies)
+        }
+        lines[name] = frozenset().union(*reads.values())
+        if relation.materialized:
+            _lines_of(folder.files[name], {other: tables for other, tables in reads.items() if tables})
             lines[name] = frozenset()
-        elif reads is None:
-            lines[name] = frozenset({name} if name.startswith(("raw.", "stg.")) else ())
-        elif name not in lines:
-            lines[name] = frozenset().union(*(lines[other] for other in reads))
 
 
 def _lines_of(file: SqlFile, lines: dict[str, frozenset[str]]) -> None:
@@ -161,12 +161,14 @@ def _lines_of(file: SqlFile, lines: dict[str, frozenset[str]]) -> None:
         file: the view.
         lines: the tables of lines that it reads live, by what it reads itself.
     """
-    line = file.line_of("reads_lines")
-    if line and not lines:
-        file.add(line, Rule.LINES, "`reads_lines` is written, but no lines are read.", "Leave it out.")
-    for name, tables in lines.items() if not line else ():
+    said = file.relation.header.reads_lines
+    if said and not lines:
+        file.add(
+            file.line_of("reads_lines"), Rule.LINES, "`reads_lines` is written, but no lines are read.", "Leave it out."
+        )
+    for name, tables in lines.items() if not said else ():
         through = "" if tables == {name} else f", through {name}"
-        table = next(table for table in file.tables if f"{table.db}.{table.name}" == name)
+        table = next(table for table in file.relation.tables if f"{table.db}.{table.name}" == name)
         file.add(
             file.query_line(table),
             Rule.LINES,

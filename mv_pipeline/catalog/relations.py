@@ -1,40 +1,110 @@
-"""The views and materialized views: one SQL file each, and how they depend on each other.
+"""What there is: the views and materialized views, what their headers say, and how they depend on each other.
 
-The name of a file is `<schema>/<name>.sql`; a name that begins with `mv_` is a materialized view. What it depends on is
-read from its SQL. The views of active rows and of counted sources are made from the CSV kinds in the same form.
+A name that begins with `mv_` is a materialized view. What a relation depends on is read from its SQL. Most relations
+have a file, which `sql_file` reads; the views of active rows and of counted sources are made from the CSV kinds.
 """
 
 import graphlib
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+import sqlglot
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlglot import exp
 
 from mv_pipeline.catalog.csv_kinds import KINDS, FileKind
-from mv_pipeline.catalog.sql_file import (
-    DASHBOARDS,
-    Dashboard,
-    Header,
-    Rule,
-    SqlFile,
-    Violation,
-    instead_of,
-    parse_query,
-    read_dashboards,
-    tables_read,
-)
-from mv_pipeline.catalog.tables import ROLLUPS, SOURCES, TABLES
-from mv_pipeline.settings import OperatorError
+from mv_pipeline.catalog.tables import ROLLUPS, SOURCES
 
 RelationKind = Literal["view", "materialized view"]
 
 
-class CatalogError(OperatorError):
-    """The SQL files can't be used; the message says in a line for each violation what to change."""
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HeaderCheck(_Model):
+    """A check that a header states in SQL: it passes if the query returns no row."""
+
+    description: str
+    sql: str
+
+
+class Balance(_Model):
+    """Which column of a daily view holds the tons of which list; compared with the staging tables."""
+
+    csv_type: str
+    tons: str
+
+
+class Anomaly(_Model):
+    """Which days a profile's means and deviations were made of; yesterday is compared with them.
+
+    The profile has the columns ave, sigma, n and quality; the days have ddate and the columns of its key.
+    """
+
+    days: str
+    tons: str
+    where: str
+
+
+def _owner(value: str) -> str:
+    # The graph refuses to load with any other owner.
+    if not re.fullmatch(r"team:\S+|[\w.%+-]+@[\w.-]+\.[A-Za-z]{2,7}", value, re.ASCII):
+        raise ValueError("a team, as in team:data-platform, or a mail address is needed")
+    return value
+
+
+class Header(_Model):
+    """What a SQL file says of its relation.
+
+    All but `description`, `description_en` and `owner` are for materialized views.
+    """
+
+    description: str
+    description_en: str
+    owner: Annotated[str, AfterValidator(_owner)]
+    key: tuple[str, ...] = ()
+    indexes: tuple[tuple[str, ...], ...] = ()
+    criticality: Literal["critical", "optional"] | None = None
+    days: Literal["calendar", "until_yesterday"] | None = Field(
+        None, description="the view has exactly one row for each of these days; its key is the day"
+    )
+    equals: str | None = Field(None, description="a relation with the same columns that must hold the same rows")
+    balance: Balance | None = None
+    anomaly: Anomaly | None = None
+    picture: str | None = Field(None, description="the picture on the view's page; a file of `pictures`")
+    reads_lines: str | None = Field(None, description="why the view reads single lines instead of the rollup")
+    checks: dict[str, HeaderCheck] = {}
+
+    @property
+    def comment(self) -> str:
+        """The relation's comment in the database."""
+        return f"{self.description}\n{self.description_en}"
+
+
+class Dashboard(_Model):
+    """Something that people look at, or that computes on, at the end of the graph."""
+
+    title: str
+    description: str
+    description_en: str
+    owner: str
+    reads: tuple[str, ...]
+
+
+@cache
+def parse_query(query: str) -> exp.Query | None:
+    """Parse a SELECT, each text once; None if it is not exactly one SELECT.
+
+    Raises:
+        SqlglotError: the text can't be parsed.
+    """
+    statements = sqlglot.parse(query, dialect="postgres")
+    return statements[0] if len(statements) == 1 and isinstance(statements[0], exp.Query) else None
 
 
 @dataclass(frozen=True)
@@ -81,9 +151,24 @@ class Relation:
         return tree
 
     @cached_property
+    def tables(self) -> list[exp.Table]:
+        """What the SELECT reads, also without schema; its own CTEs and functions are not among them."""
+        with_names = {cte.alias for cte in self.tree.find_all(exp.CTE)}
+        return [
+            table
+            for table in self.tree.find_all(exp.Table)
+            if isinstance(table.this, exp.Identifier) and (table.db or table.name not in with_names)
+        ]
+
+    @cached_property
     def dependencies(self) -> frozenset[str]:
-        """The relations that the SELECT reads, as `schema.name`; its own CTEs are not among them."""
-        return frozenset(f"{table.db}.{table.name}" for table in tables_read(self.tree))
+        """The relations that the SELECT reads, as `schema.name`."""
+        return frozenset(f"{table.db}.{table.name}" for table in self.tables if table.db)
+
+    @property
+    def output(self) -> list[str]:
+        """The names of the SELECT's columns; none if a star hides them."""
+        return [] if self.tree.is_star else self.tree.named_selects
 
     @property
     def reads_business_date(self) -> bool:
@@ -128,20 +213,36 @@ def source_view(csv_type: str) -> Relation:
     return Relation(f"mart.v_{csv_type}_source", header, query)
 
 
+@cache
+def made_relations() -> tuple[Relation, ...]:
+    """The views that have no file: they are made from the CSV kinds."""
+    return (*(active_view(kind) for kind in KINDS), *(source_view(csv_type) for csv_type in ROLLUPS))
+
+
 class Catalog:
     """All relations, each after what it reads; so are `materialized_views` and `views`.
 
     Args:
-        relations: every view and materialized view; what they read exists, and none reads itself.
+        relations: every view and materialized view.
         dashboards: what reads them, by name.
+
+    Raises:
+        graphlib.CycleError: relations read each other in a circle.
     """
 
     def __init__(self, relations: Iterable[Relation], dashboards: Mapping[str, Dashboard] | None = None) -> None:
         self.dashboards = dashboards or {}
         by_name = {relation.name: relation for relation in relations}
-        self._inputs = _inputs({name: relation.dependencies for name, relation in by_name.items()})
+        self._inputs = {
+            table.name: frozenset(source.active for source in SOURCES if source.csv_type == csv_type)
+            for csv_type, table in ROLLUPS.items()
+        }
+        self._inputs |= {name: by_name[name].dependencies for name in sorted(by_name)}
         # Worked out once: asked for often, and walking the graph each time grows with its square.
-        self._upstream = _upstream(self._inputs)
+        self._upstream: dict[str, frozenset[str]] = {}
+        for name in graphlib.TopologicalSorter(self._inputs).static_order():
+            direct = self.inputs(name)
+            self._upstream[name] = direct.union(*(self._upstream[other] for other in direct))
         self.relations: dict[str, Relation] = {name: by_name[name] for name in self._upstream if name in by_name}
         self.materialized_views = [relation for relation in self.relations.values() if relation.materialized]
         self.views = [relation for relation in self.relations.values() if not relation.materialized]
@@ -164,151 +265,3 @@ class Catalog:
             other in self.relations and self.relations[other].reads_business_date
             for other in (name, *self.upstream(name))
         )
-
-
-def _inputs(reads: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
-    """What each relation and rollup table reads directly, in an order that is the same for the same files."""
-    rolled_up = {
-        table.name: frozenset(source.active for source in SOURCES if source.csv_type == csv_type)
-        for csv_type, table in ROLLUPS.items()
-    }
-    return {**rolled_up, **dict(sorted(reads.items()))}
-
-
-def _upstream(inputs: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
-    """Everything that each relation and table reads, directly or through others; each after what it reads.
-
-    Raises:
-        graphlib.CycleError: relations read each other in a circle.
-    """
-    found: dict[str, frozenset[str]] = {}
-    for name in graphlib.TopologicalSorter(inputs).static_order():
-        direct = inputs.get(name, frozenset())
-        found[name] = direct.union(*(found[other] for other in direct))
-    return found
-
-
-class SqlFolder:
-    """Every SQL file of a folder as far as it can be read, and what is wrong with them.
-
-    Args:
-        sql_dir: the folder with one folder for each schema.
-        pictures: the pictures that a header may name; None: any.
-
-    Attributes:
-        files: by the relation's name.
-        known: what a view may read: the files' relations, those that are made from the CSV kinds, and the tables.
-        others: what is wrong with files other than those.
-        inputs: what each relation and rollup table reads directly.
-        upstream: everything that each of them reads, each after what it reads; empty if there is a circle.
-
-    Raises:
-        CatalogError: the folder has no SQL file.
-    """
-
-    def __init__(self, sql_dir: Path, pictures: Collection[str] | None = None) -> None:
-        self.sql_dir = sql_dir
-        self.files = {file.name: file for file in (SqlFile(path, pictures) for path in sorted(sql_dir.glob("*/*.sql")))}
-        if not any(sql_dir.rglob("*.sql")):
-            raise CatalogError(f"There is no SQL file below {sql_dir}; MV_PIPELINE_SQL_DIR names the folder.")
-        self.known = {*self.files, *(relation.name for relation in made_relations()), *table_names()}
-        made = {relation.name: relation.dependencies for relation in made_relations()}
-        self.inputs = _inputs({**made, **{name: file.reads for name, file in self.files.items()}})
-        self.upstream: dict[str, frozenset[str]] = {}
-        self.dashboards, self.others = read_dashboards(sql_dir)
-        for file in self.files.values():
-            self._check_references(file)
-        self._check_lineage()
-        self._check_dashboards()
-
-    @property
-    def violations(self) -> list[Violation]:
-        """What is wrong with files, by file and line; each once."""
-        found = set(self.others).union(*(file.violations for file in self.files.values()))
-        return sorted(found, key=lambda one: (one.path, one.line or 0, one.rule, one.message))
-
-    def _check_references(self, file: SqlFile) -> None:
-        for message, fix in taken_name(file.name):
-            file.add(None, Rule.FILE_NAME, message, fix)
-        for table in file.tables:
-            name = f"{table.db}.{table.name}" if table.db else table.name
-            if not table.db:
-                alike = [known for known in sorted(self.known) if known.endswith(f".{name}")] or [f"mart.{name}"]
-                fix = f"Write {' or '.join(alike)}."
-                file.add(file.query_line(table), Rule.SCHEMA, f"“{name}” has no schema.", fix)
-            elif name not in self.known:
-                fix = instead_of(name, self.known)
-                file.add(file.query_line(table), Rule.UNKNOWN_RELATION, f"There is no {name}.", fix)
-        header = file.header
-        for field, named in (("equals", header.equals), ("anomaly", header.anomaly and header.anomaly.days)):
-            if named and named not in self.known:
-                message, fix = f"`{field}` names {named}, which doesn't exist.", instead_of(named, self.known)
-                file.add(file.line_of(field), Rule.UNKNOWN_RELATION, message, fix)
-
-    def _check_lineage(self) -> None:
-        try:
-            self.upstream = _upstream(self.inputs)
-        except graphlib.CycleError as error:
-            circle = error.args[1]
-            file = next(self.files[name] for name in circle if name in self.files)
-            message = f"Relations read each other in a circle: {' → '.join(circle)}."
-            fix = "Let one of them read what the other is made of."
-            file.add(None, Rule.CIRCLE, message, fix)
-            return
-        optional = {
-            name for name, file in self.files.items() if file.materialized and file.header.criticality == "optional"
-        }
-        for file in (file for file in self.files.values() if file.header.criticality == "critical"):
-            for name in sorted(self.upstream[file.name] & optional):
-                first = next(
-                    other for other in sorted(self.inputs[file.name]) if name in (other, *self.upstream[other])
-                )
-                through = "" if first == name else f" through {first}"
-                message = (
-                    f"A critical view reads {name}{through}, which is optional: when that can't be refreshed, "
-                    "this view isn't either, and no run fails."
-                )
-                fix = "Make both critical, or both optional."
-                file.add(file.line_of("criticality"), Rule.CRITICALITY, message, fix)
-
-    def _check_dashboards(self) -> None:
-        for name, dashboard in self.dashboards.items():
-            for relation in dashboard.reads:
-                if relation not in self.known:
-                    message = f"The dashboard “{name}” reads {relation}, which doesn't exist."
-                    fix, path = instead_of(relation, self.known), self.sql_dir / DASHBOARDS
-                    self.others.append(Violation(path, None, Rule.DASHBOARD, message, fix))
-
-
-def load_catalog(sql_dir: Path, pictures: Collection[str] | None = None) -> Catalog:
-    """Read every SQL file below the folder, and make the views that follow from the CSV kinds.
-
-    Args:
-        sql_dir: the folder with one folder for each schema.
-        pictures: the pictures that a header may name; None: any.
-
-    Raises:
-        CatalogError: files can't be used; every violation of every file is in it.
-    """
-    folder = SqlFolder(sql_dir, pictures)
-    if folder.violations:
-        raise CatalogError(f"The SQL files in {sql_dir} can't be used:", tuple(map(str, folder.violations)))
-    relations = [Relation(file.name, file.header, file.query, file.line) for file in folder.files.values()]
-    return Catalog([*relations, *made_relations()], folder.dashboards)
-
-
-def taken_name(name: str) -> Iterator[tuple[str, str]]:
-    """Say that a view of this name is made from the CSV kinds, and what to do."""
-    if name in {relation.name for relation in made_relations()}:
-        yield f"{name} is made from the CSV kinds already.", "Choose another name."
-
-
-def table_names() -> set[str]:
-    """The names of all tables that a view may read."""
-    return {f"{layer}.{kind.name}" for layer in ("raw", "stg") for kind in KINDS} | {table.name for table in TABLES}
-
-
-@cache
-def made_relations() -> tuple[Relation, ...]:
-    """The views that have no file: they are made from the CSV kinds."""
-    return (*(active_view(kind) for kind in KINDS), *(source_view(csv_type) for csv_type in ROLLUPS))

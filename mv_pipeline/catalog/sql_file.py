@@ -1,30 +1,37 @@
-"""Reads a view's SQL file and the file of dashboards, however broken, and collects what is wrong as violations.
+"""Reads the SQL files and the file of dashboards, however broken, and collects what is wrong as violations.
 
-A file is a header (YAML in the first comment) and a SELECT. `lint` prints violations, `load_catalog` raises them; their
-texts are here and nowhere else. What a file alone can't tell is judged in `relations`.
+A file is a header (YAML in the first comment) and a SELECT. `lint` prints violations, `load_catalog` raises them.
+What the catalogue takes, but would show in the data or never, is judged in `lint`.
 """
 
 import difflib
+import graphlib
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Literal
 
-import sqlglot
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from sqlglot import exp
 from sqlglot.errors import ParseError, SqlglotError
+
+from mv_pipeline.catalog.csv_kinds import KINDS
+from mv_pipeline.catalog.relations import Catalog, Dashboard, Header, Relation, made_relations, parse_query
+from mv_pipeline.catalog.tables import TABLES
+from mv_pipeline.settings import OperatorError
 
 VIEW_SCHEMAS = ("kpi", "mart", "ref", "stg")
 DASHBOARDS = "dashboards.yaml"
 _NAME = re.compile(r"(mv|v)_[a-z0-9_]+")
 # A name has 63 bytes in PostgreSQL, and its key's index is named <name>_key.
 _LONGEST_NAME = 59
-_REQUIRED = ("description", "description_en", "owner")
+_REQUIRED = {"description": "", "description_en": "", "owner": "team:unknown"}
+
+
+class CatalogError(OperatorError):
+    """The SQL files can't be used; the message says in a line for each violation what to change."""
 
 
 class Rule(StrEnum):
@@ -71,121 +78,22 @@ class Violation:
         return f"{place}: {self.rule}: {self.message} {self.fix}"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class HeaderCheck(_Model):
-    """A check that a header states in SQL: it passes if the query returns no row."""
-
-    description: str
-    sql: str
-
-
-class Balance(_Model):
-    """Which column of a daily view holds the tons of which list; compared with the staging tables."""
-
-    csv_type: str
-    tons: str
-
-
-class Anomaly(_Model):
-    """Which days a profile's means and deviations were made of; yesterday is compared with them.
-
-    The profile has the columns ave, sigma, n and quality; the days have ddate and the columns of its key.
-    """
-
-    days: str
-    tons: str
-    where: str
-
-
-def _owner(value: str) -> str:
-    # The graph refuses to load with any other owner.
-    if not re.fullmatch(r"team:\S+|[\w.%+-]+@[\w.-]+\.[A-Za-z]{2,7}", value, re.ASCII):
-        raise ValueError("a team, as in team:data-platform, or a mail address is needed")
-    return value
-
-
-class Header(_Model):
-    """What a SQL file says of its relation.
-
-    All but `description`, `description_en` and `owner` are for materialized views.
-    """
-
-    description: str
-    description_en: str
-    owner: Annotated[str, AfterValidator(_owner)]
-    key: tuple[str, ...] = ()
-    indexes: tuple[tuple[str, ...], ...] = ()
-    criticality: Literal["critical", "optional"] | None = None
-    days: Literal["calendar", "until_yesterday"] | None = Field(
-        None, description="the view has exactly one row for each of these days; its key is the day"
-    )
-    equals: str | None = Field(None, description="a relation with the same columns that must hold the same rows")
-    balance: Balance | None = None
-    anomaly: Anomaly | None = None
-    picture: str | None = Field(None, description="the picture on the view's page; a file of `pictures`")
-    reads_lines: str | None = Field(None, description="why the view reads single lines instead of the rollup")
-    checks: dict[str, HeaderCheck] = {}
-
-    @property
-    def comment(self) -> str:
-        """The relation's comment in the database."""
-        return f"{self.description}\n{self.description_en}"
-
-
-class Dashboard(_Model):
-    """Something that people look at, or that computes on, at the end of the graph."""
-
-    title: str
-    description: str
-    description_en: str
-    owner: str
-    reads: tuple[str, ...]
-
-
-@cache
-def parse_query(query: str) -> exp.Query | None:
-    """Parse a SELECT, each text once; None if it is not exactly one SELECT.
-
-    Raises:
-        SqlglotError: the text can't be parsed.
-    """
-    statements = sqlglot.parse(query, dialect="postgres")
-    return statements[0] if len(statements) == 1 and isinstance(statements[0], exp.Query) else None
-
-
-def tables_read(tree: exp.Query) -> list[exp.Table]:
-    """The relations that a query reads, also those without schema; its own CTEs and functions are not among them."""
-    with_names = {cte.alias for cte in tree.find_all(exp.CTE)}
-    return [
-        table
-        for table in tree.find_all(exp.Table)
-        if isinstance(table.this, exp.Identifier) and (table.db or table.name not in with_names)
-    ]
-
-
 class SqlFile:
-    """One SQL file, as far as it can be read.
+    """One SQL file.
 
     Args:
         path: the file; its folder and name are the relation's schema and name.
         pictures: the pictures that a header may name; None: any.
 
     Attributes:
-        header: without the fields whose values are invalid.
+        relation: as far as it can be read: without the fields whose values are invalid, without columns and tables if
+            its SELECT can't be parsed.
         field_lines: the header's fields in order, with their lines; a field that is written twice is in it twice.
-        query: the SELECT.
-        line: the line on which the SELECT begins.
-        tree: the SELECT, parsed; None if it can't be.
         violations: what is wrong with it.
     """
 
     def __init__(self, path: Path, pictures: Collection[str] | None = None) -> None:
         self.path = path
-        self.name = f"{path.parent.name}.{path.stem}"
-        self.materialized = path.stem.startswith("mv_")
         self.violations: list[Violation] = []
         self.field_lines: list[tuple[str, int]] = []
         text = path.read_bytes().decode("utf-8-sig", errors="replace")
@@ -194,51 +102,46 @@ class SqlFile:
         comment, closed, rest = text.lstrip().partition("*/")
         has_header = comment.startswith("/*") and bool(closed)
         rest = rest if has_header else text
-        self.query = rest.strip().rstrip(";")
-        self.line = _line_at(text, rest)
-        self.header = _as_far_as_valid({}, set())
+        line = _line_at(text, rest)
+        query = self._readable(rest.strip().rstrip(";"), line)
+        self.relation = Relation(f"{path.parent.name}.{path.stem}", Header.model_validate(_REQUIRED), query, line)
+        self._first_line = _line_at(text, text)
         if has_header:
-            self._read_header(comment.removeprefix("/*"), _line_at(text, text), pictures)
+            self._read_header(comment.removeprefix("/*"), pictures)
         else:
             fix = "Begin it with /* description: … */; `mv-pipeline new` writes one."
             self.add(1, Rule.HEADER, "The file doesn't begin with a header.", fix)
-        self.tree = self._parse()
 
     def add(self, line: int | None, rule: Rule, message: str, fix: str) -> None:
         """Add a violation."""
         self.violations.append(Violation(self.path, line, rule, message, fix))
 
-    def line_of(self, field: str) -> int | None:
-        """The line of a header's field."""
-        return dict(self.field_lines).get(field)
+    def line_of(self, field: str) -> int:
+        """The line of a header's field, or else where the header begins."""
+        return dict(self.field_lines).get(field, self._first_line)
 
     def query_line(self, node: exp.Expr | None) -> int | None:
         """The line of a part of the query; of a part that has no position, the line of what contains it."""
         while node is not None:
             lines = [int(part.meta["line"]) for part in node.walk() if "line" in part.meta]
             if lines:
-                return self.line - 1 + min(lines)
+                return self.relation.line - 1 + min(lines)
             node = node.parent
         return None
 
-    @cached_property
-    def tables(self) -> list[exp.Table]:
-        """The relations that the SELECT reads, also those without schema."""
-        return tables_read(self.tree) if self.tree else []
+    def _readable(self, query: str, first_line: int) -> str:
+        try:
+            if parse_query(query):
+                return query
+            fix = "Write a single SELECT (or WITH … SELECT); the pipeline itself makes CREATE and REFRESH of it."
+            self.add(first_line, Rule.QUERY, "This isn't one SELECT.", fix)
+        except SqlglotError as error:
+            line = error.errors[0].get("line") if isinstance(error, ParseError) and error.errors else None
+            message = f"The SQL can't be parsed: {sql_reason(error)}."
+            self.add(first_line - 1 + line if line else None, Rule.QUERY, message, "Correct it; psql says more.")
+        return "SELECT"
 
-    @property
-    def reads(self) -> frozenset[str]:
-        """The names of the relations that the SELECT reads, those without schema left out."""
-        return frozenset(f"{table.db}.{table.name}" for table in self.tables if table.db)
-
-    @property
-    def output(self) -> list[str] | None:
-        """The names of the SELECT's columns; None if a star hides them."""
-        if self.tree is None or "*" in self.tree.named_selects or self.tree.is_star:
-            return None
-        return self.tree.named_selects
-
-    def _read_header(self, text: str, first_line: int, pictures: Collection[str] | None) -> None:
+    def _read_header(self, text: str, pictures: Collection[str] | None) -> None:
         loader = yaml.SafeLoader(text)
         try:
             node = loader.get_single_node()
@@ -246,16 +149,17 @@ class SqlFile:
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             self.add(
-                first_line + mark.line if mark else None,
+                self._first_line + mark.line if mark else None,
                 Rule.HEADER,
                 f"The header is no YAML: {one_line(getattr(error, 'problem', None) or str(error))}.",
                 "Write `field: value`, and put a text that holds a colon or begins with a sign into quotes.",
             )
             return
         if not isinstance(node, yaml.MappingNode) or not content:
-            self.add(first_line, Rule.HEADER, "The header has no fields.", f"Write at least {', '.join(_REQUIRED)}.")
+            fix = f"Write at least {', '.join(_REQUIRED)}."
+            self.add(self._first_line, Rule.HEADER, "The header has no fields.", fix)
             return
-        self.field_lines = [(str(key.value), first_line + key.start_mark.line) for key, _ in node.value]
+        self.field_lines = [(str(key.value), self._first_line + key.start_mark.line) for key, _ in node.value]
         fields = {str(name): value for name, value in content.items()}
         invalid: set[str] = set()
         try:
@@ -265,53 +169,33 @@ class SqlFile:
                 field = str(issue["loc"][0])
                 invalid.add(field)
                 place, reason = ".".join(map(str, issue["loc"])), one_line(issue["msg"].removeprefix("Value error, "))
-                self.add(self.line_of(field) or first_line, *_field_violation(field, place, issue["type"], reason))
-        self.header = _as_far_as_valid(fields, invalid)
+                self.add(self.line_of(field), *_field_violation(field, place, issue["type"], reason))
+        valid = {name: value for name, value in fields.items() if name not in invalid}
+        self.relation = replace(self.relation, header=Header.model_validate(_REQUIRED | valid))
+        self._check_header(invalid, pictures)
+
+    def _check_header(self, invalid: set[str], pictures: Collection[str] | None) -> None:
+        header, materialized = self.relation.header, self.relation.materialized
         for field in ("days", "balance"):
-            if getattr(self.header, field) and len(self.header.key) != 1:
+            if getattr(header, field) and len(header.key) != 1:
                 message = f"`{field}` needs a key of one column, the day."
                 self.add(self.line_of(field), Rule.FIELD, message, f"Write `key: [ddate]`, or leave out `{field}`.")
-        if pictures is not None and self.header.picture not in (None, *pictures):
-            message = f"There is no picture “{self.header.picture}”."
+        if pictures is not None and header.picture not in (None, *pictures):
+            message = f"There is no picture “{header.picture}”."
             fix = f"Write one of {', '.join(pictures)}, or leave it out."
             self.add(self.line_of("picture"), Rule.PICTURE, message, fix)
-        if self.materialized and not self.header.key and "key" not in invalid:
-            self.add(
-                self.line_of("key") or first_line,
-                Rule.KEY,
-                "A materialized view needs a key, or it can't be refreshed while people read it.",
-                "Write `key: [column, …]`: the columns that identify a row and are never NULL.",
-            )
-        if self.materialized and not self.header.criticality and "criticality" not in invalid:
-            self.add(
-                self.line_of("criticality") or first_line,
-                Rule.CRITICALITY,
-                "`criticality` is missing.",
-                "Write `criticality: critical` if a run has to fail without this view, else `criticality: optional`.",
-            )
-
-    def _parse(self) -> exp.Query | None:
-        try:
-            tree = parse_query(self.query)
-        except SqlglotError as error:
-            line = error.errors[0].get("line") if isinstance(error, ParseError) and error.errors else None
-            message = f"The SQL can't be parsed: {sql_reason(error)}."
-            self.add(self.line - 1 + line if line else None, Rule.QUERY, message, "Correct it; psql says more.")
-            return None
-        if tree is None:
-            fix = "Write a single SELECT (or WITH … SELECT); the pipeline itself makes CREATE and REFRESH of it."
-            self.add(self.line, Rule.QUERY, "This isn't one SELECT.", fix)
-        return tree
+        if materialized and not header.key and "key" not in invalid:
+            message = "A materialized view needs a key, or it can't be refreshed while people read it."
+            fix = "Write `key: [column, …]`: the columns that identify a row and are never NULL."
+            self.add(self.line_of("key"), Rule.KEY, message, fix)
+        if materialized and not header.criticality and "criticality" not in invalid:
+            fix = "Write `criticality: critical` if a run has to fail without this view, else `criticality: optional`."
+            self.add(self.line_of("criticality"), Rule.CRITICALITY, "`criticality` is missing.", fix)
 
 
 def _line_at(text: str, end: str) -> int:
     """The line on which the last part of a text begins, blanks before it left out."""
     return text[: len(text) - len(end.lstrip())].count("\n") + 1
-
-
-def _as_far_as_valid(fields: dict[str, object], invalid: set[str]) -> Header:
-    valid = {name: value for name, value in fields.items() if name not in invalid}
-    return Header.model_validate({"description": "", "description_en": "", "owner": "team:unknown", **valid})
 
 
 def _field_violation(field: str, place: str, issue: str, reason: str) -> tuple[Rule, str, str]:
@@ -370,3 +254,108 @@ def instead_of(name: str, known: Iterable[str]) -> str:
     if close:
         return f"Did you mean {close[0]}?"
     return "Add it first, as a file of its own or, for a table, to the catalogue."
+
+
+class SqlFolder:
+    """Every SQL file of a folder as far as it can be read, and what is wrong with them.
+
+    Args:
+        sql_dir: the folder with one folder for each schema.
+        pictures: the pictures that a header may name; None: any.
+
+    Attributes:
+        files: by the relation's name.
+        known: what a view may read: the files' relations, those that are made from the CSV kinds, and the tables.
+        others: what is wrong with files other than those.
+        catalog: all relations; none if they read each other in a circle.
+
+    Raises:
+        CatalogError: the folder has no SQL file.
+    """
+
+    def __init__(self, sql_dir: Path, pictures: Collection[str] | None = None) -> None:
+        if not any(sql_dir.rglob("*.sql")):
+            raise CatalogError(f"There is no SQL file below {sql_dir}; MV_PIPELINE_SQL_DIR names the folder.")
+        self.sql_dir = sql_dir
+        files = [SqlFile(path, pictures) for path in sorted(sql_dir.glob("*/*.sql"))]
+        self.files = {file.relation.name: file for file in files}
+        relations = [*made_relations(), *(file.relation for file in files)]
+        tables = (*(f"{layer}.{kind.name}" for layer in ("raw", "stg") for kind in KINDS), *(t.name for t in TABLES))
+        self.known = {*tables, *(relation.name for relation in relations)}
+        dashboards, self.others = read_dashboards(sql_dir)
+        try:
+            self.catalog = Catalog(relations, dashboards)
+        except graphlib.CycleError as error:
+            self.catalog = Catalog([])
+            circle = error.args[1]
+            file = next(self.files[name] for name in circle if name in self.files)
+            message = f"Relations read each other in a circle: {' → '.join(circle)}."
+            file.add(None, Rule.CIRCLE, message, "Let one of them read what the other is made of.")
+        optional = {view.name for view in self.catalog.materialized_views if view.header.criticality == "optional"}
+        for file in files:
+            self._check_references(file)
+            if file.relation.header.criticality == "critical":
+                self._check_criticality(file, optional)
+        for name, dashboard in dashboards.items():
+            for unknown in set(dashboard.reads) - self.known:
+                message = f"The dashboard “{name}” reads {unknown}, which doesn't exist."
+                fix, path = instead_of(unknown, self.known), sql_dir / DASHBOARDS
+                self.others.append(Violation(path, None, Rule.DASHBOARD, message, fix))
+
+    @property
+    def violations(self) -> list[Violation]:
+        """What is wrong with files, by file and line; each once."""
+        found = set(self.others).union(*(file.violations for file in self.files.values()))
+        return sorted(found, key=lambda one: (one.path, one.line or 0, one.rule, one.message))
+
+    def _check_references(self, file: SqlFile) -> None:
+        for message, fix in taken_name(file.relation.name):
+            file.add(None, Rule.FILE_NAME, message, fix)
+        for table in file.relation.tables:
+            name = f"{table.db}.{table.name}" if table.db else table.name
+            if not table.db:
+                alike = [known for known in sorted(self.known) if known.endswith(f".{name}")] or [f"mart.{name}"]
+                fix = f"Write {' or '.join(alike)}."
+                file.add(file.query_line(table), Rule.SCHEMA, f"“{name}” has no schema.", fix)
+            elif name not in self.known:
+                fix = instead_of(name, self.known)
+                file.add(file.query_line(table), Rule.UNKNOWN_RELATION, f"There is no {name}.", fix)
+        header = file.relation.header
+        for field, named in (("equals", header.equals), ("anomaly", header.anomaly and header.anomaly.days)):
+            if named and named not in self.known:
+                message, fix = f"`{field}` names {named}, which doesn't exist.", instead_of(named, self.known)
+                file.add(file.line_of(field), Rule.UNKNOWN_RELATION, message, fix)
+
+    def _check_criticality(self, file: SqlFile, optional: set[str]) -> None:
+        for name in sorted(self.catalog.upstream(file.relation.name) & optional):
+            inputs = sorted(file.relation.dependencies)
+            first = next(other for other in inputs if name in (other, *self.catalog.upstream(other)))
+            through = "" if first == name else f" through {first}"
+            message = (
+                f"A critical view reads {name}{through}, which is optional: when that can't be refreshed, "
+                "this view isn't either, and no run fails."
+            )
+            fix = "Make both critical, or both optional."
+            file.add(file.line_of("criticality"), Rule.CRITICALITY, message, fix)
+
+
+def load_catalog(sql_dir: Path, pictures: Collection[str] | None = None) -> Catalog:
+    """Read every SQL file below the folder, and make the views that follow from the CSV kinds.
+
+    Args:
+        sql_dir: the folder with one folder for each schema.
+        pictures: the pictures that a header may name; None: any.
+
+    Raises:
+        CatalogError: files can't be used; every violation of every file is in it.
+    """
+    folder = SqlFolder(sql_dir, pictures)
+    if folder.violations:
+        raise CatalogError(f"The SQL files in {sql_dir} can't be used:", tuple(map(str, folder.violations)))
+    return folder.catalog
+
+
+def taken_name(name: str) -> Iterator[tuple[str, str]]:
+    """Say that a view of this name is made from the CSV kinds, and what to do."""
+    if name in {relation.name for relation in made_relations()}:
+        yield f"{name} is made from the CSV kinds already.", "Choose another name."

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from mv_pipeline.catalog.relations import taken_name
-from mv_pipeline.catalog.sql_file import name_violations
+from mv_pipeline.catalog.sql_file import name_violations, taken_name
 from mv_pipeline.settings import OperatorError
 
 NewKind = Literal["mv", "view"]

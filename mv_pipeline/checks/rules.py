@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping
 from psycopg import sql
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CsvList, FileKind
-from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.catalog.sql_file import Anomaly
+from mv_pipeline.catalog.relations import Anomaly, Catalog, Relation
 from mv_pipeline.catalog.tables import ROLLUPS, SOURCES
 from mv_pipeline.checks.check import Check, CheckResult, first_of, sql_check
 from mv_pipeline.checks.recompute import Proof, fresh_rollup, proofs

@@ -7,8 +7,7 @@ it, since PostgreSQL can't point it elsewhere. How they are refreshed stays thei
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from mv_pipeline.catalog.relations import Relation
-from mv_pipeline.catalog.sql_file import Header
+from mv_pipeline.catalog.relations import Header, Relation
 from mv_pipeline.database.connection import Connection
 
 _THEIRS = Header(description="", description_en="", owner="team:others")

@@ -3,7 +3,7 @@
 import pytest
 
 from mv_pipeline.catalog.lint import Rule, lint
-from mv_pipeline.catalog.relations import CatalogError, load_catalog
+from mv_pipeline.catalog.sql_file import CatalogError, load_catalog
 from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.settings import PROJECT_ROOT
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mv_pipeline.catalog.relations import CatalogError, Relation, load_catalog
-from mv_pipeline.catalog.sql_file import SqlFile
+from mv_pipeline.catalog.relations import Relation
+from mv_pipeline.catalog.sql_file import CatalogError, SqlFile, load_catalog
 
 HEADER = """\
 /*
@@ -31,8 +31,7 @@ def relation(folder: Path, query: str, name: str = "mart.mv_x") -> Relation:
 
 
 def read(path: Path) -> Relation:
-    file = SqlFile(path)
-    return Relation(file.name, file.header, file.query, file.line)
+    return SqlFile(path).relation
 
 
 def test_a_relation_is_named_after_its_file(tmp_path):

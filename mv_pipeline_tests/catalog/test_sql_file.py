@@ -3,8 +3,8 @@
 import pytest
 import sqlglot
 
-from mv_pipeline.catalog.relations import load_catalog
-from mv_pipeline.catalog.sql_file import SqlFile, parse_query, read_dashboards
+from mv_pipeline.catalog.relations import parse_query
+from mv_pipeline.catalog.sql_file import SqlFile, load_catalog, read_dashboards
 from mv_pipeline.settings import PROJECT_ROOT
 
 CARD = "card: {title: 目標カード, description: 試験, description_en: A test., owner: team:x, reads: [mart.mv_x]}"
@@ -16,9 +16,10 @@ def test_the_line_of_the_select_and_of_each_field_are_the_files(tmp_path):
     path.write_text("\n/*\n\nowner: team:x\nkey: [a]\n*/\n\nSELECT 1 AS a;\n", encoding="utf-8")
     file = SqlFile(path)
 
-    assert (file.name, file.line, file.query) == ("mart.v_x", 8, "SELECT 1 AS a")
+    relation = file.relation
+    assert (relation.name, relation.line, relation.query) == ("mart.v_x", 8, "SELECT 1 AS a")
     assert file.field_lines == [("owner", 4), ("key", 5)]
-    assert (file.header.owner, file.header.key, file.output) == ("team:x", ("a",), ["a"])
+    assert (relation.header.owner, relation.header.key, relation.output) == ("team:x", ("a",), ["a"])
 
 
 def test_each_file_is_parsed_once_however_often_it_is_needed(monkeypatch):

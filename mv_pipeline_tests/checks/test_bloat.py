@@ -2,8 +2,7 @@
 
 import pytest
 
-from mv_pipeline.catalog.relations import Relation
-from mv_pipeline.catalog.sql_file import Header
+from mv_pipeline.catalog.relations import Header, Relation
 from mv_pipeline.checks.rules import view_checks
 from mv_pipeline.refresh.views import refresh_view
 

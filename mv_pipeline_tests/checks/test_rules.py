@@ -6,8 +6,7 @@ import dagster as dg
 import pytest
 
 from mv_pipeline.catalog.csv_kinds import find_kind
-from mv_pipeline.catalog.relations import Relation
-from mv_pipeline.catalog.sql_file import HeaderCheck
+from mv_pipeline.catalog.relations import HeaderCheck, Relation
 from mv_pipeline.checks.rules import definition_check, leave_one_out, view_checks
 from mv_pipeline.defs.checks import build_checks
 from mv_pipeline.intake.ingest import take_file

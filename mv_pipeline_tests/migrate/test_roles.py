@@ -12,8 +12,7 @@ import pytest
 from psycopg import sql
 
 from mv_pipeline.catalog.csv_kinds import KINDS, find_kind
-from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.catalog.sql_file import Header
+from mv_pipeline.catalog.relations import Catalog, Header, Relation
 from mv_pipeline.checks.recompute import prove_rollup, prove_view
 from mv_pipeline.cli.services import check_migrated
 from mv_pipeline.cli.session import CommandError

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.catalog.sql_file import Header
+from mv_pipeline.catalog.relations import Catalog, Header, Relation
 from mv_pipeline.migrate.migrate import MigrateError, migrate, plan
 from mv_pipeline.migrate.state import Decision, Existing, changes, decide
 
