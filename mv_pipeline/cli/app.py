@@ -38,7 +38,7 @@ from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.intake.upload_log import read_calendar, read_uploads
 from mv_pipeline.migrate.roles import PIPELINE, may_migrate
 from mv_pipeline.operations import logging
-from mv_pipeline.settings import HOST, OperatorError, Settings, load_settings
+from mv_pipeline.settings import HOST, TIME_ZONE, OperatorError, Settings, load_settings
 
 if TYPE_CHECKING:
     from mv_pipeline.migrate.migrate import Migration
@@ -408,9 +408,12 @@ def doctor_command(as_json: Json = False) -> None:
 @app.command("watch")
 def watch_command(as_json: Json = False) -> None:
     """Check the health once, from outside the daemon, and notify who is to know. Exit code 1 if there is any."""
-    from mv_pipeline.cli.watch import watch
+    from mv_pipeline.definitions import defs
+    from mv_pipeline.operations.health import dagster_instance, report
 
-    update = watch(load_settings())
+    with session() as settings:
+        repository, now = defs().get_repository_def(), datetime.now(TIME_ZONE)
+        update = report(settings, read_catalog(settings), repository, dagster_instance, "watch", now)
     answer = [{"title": i.title, "message": i.message, "since": i.opened_at.isoformat()} for i in update.open]
     print_answer(answer, as_json, str(update))
     if update.open or update.failed:

@@ -1,32 +1,39 @@
-"""log.incident: what has been wrong since when, and who knows.
+"""Incidents: what has been wrong since when, and who knows; in log.incident, or in a file while that is unreachable.
 
 An incident is open as long as its problem is seen, and a little longer: one that comes and goes is one incident.
 """
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+import contextlib
+import fcntl
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Protocol
 
 from psycopg.rows import class_row
+from pydantic import TypeAdapter
 
-from mv_pipeline.database.connection import Connection
+from mv_pipeline.database.connection import Connection, session_lock_if_free
 from mv_pipeline.operations.problem import COOLDOWN, GRACE, Audience, HealthProblem, Level, ProblemType
 
 _TOLD_FOR = timedelta(days=7)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Incident:
-    """One row of log.incident.
+    """One row of log.incident, or one record of the file.
 
     Args:
         opened_at: since when it is so.
         first_seen_at, last_seen_at: the first and the last inspection that saw it.
         closed_at: None while it is open.
+        notified_at: when the first receiver was told.
         told: the receivers that know of it and not of its end.
+        id: None until it is in the table.
     """
 
-    id: int
     key: str
     type: str
     level: Level
@@ -37,8 +44,10 @@ class Incident:
     opened_at: datetime
     first_seen_at: datetime
     last_seen_at: datetime
-    closed_at: datetime | None
-    told: list[str]
+    closed_at: datetime | None = None
+    notified_at: datetime | None = None
+    told: list[str] = field(default_factory=list)
+    id: int | None = None
 
     @property
     def is_sure(self) -> bool:
@@ -46,111 +55,149 @@ class Incident:
         return self.last_seen_at - self.first_seen_at >= GRACE.get(self.type, timedelta())
 
 
-@dataclass(frozen=True)
-class IncidentChanges:
-    """What an inspection changes.
+def follow(
+    incidents: Iterable[Incident], problems: Sequence[HealthProblem], inspected: Collection[str], now: datetime
+) -> list[Incident]:
+    """The incidents after an inspection: begun, gone on, changed or over.
 
     Args:
-        new: problems without an open incident.
-        known: those with one.
-        changed: those with one that has to be told again.
-        over: open incidents whose problem is gone.
-    """
-
-    new: list[HealthProblem]
-    known: list[HealthProblem]
-    changed: list[HealthProblem]
-    over: list[Incident]
-
-
-def plan_changes(
-    open_incidents: Iterable[Incident], problems: Sequence[HealthProblem], inspected: Collection[str], now: datetime
-) -> IncidentChanges:
-    """Compare what holds now with the open incidents.
-
-    Args:
-        open_incidents: the open incidents.
-        problems: what holds now.
+        incidents: as they were.
+        problems: what is wrong now.
         inspected: the types that were inspected; of others nothing is known, so none of them is over.
             Types that an earlier version knew are over.
         now: aware.
     """
-    by_key = {incident.key: incident for incident in open_incidents}
-    held = {problem.key for problem in problems}
-    known = [problem for problem in problems if problem.key in by_key]
-    return IncidentChanges(
-        new=[problem for problem in problems if problem.key not in by_key],
-        known=[problem for problem in known if problem.state == by_key[problem.key].state],
-        changed=[problem for problem in known if problem.state != by_key[problem.key].state],
-        over=[
-            incident
-            for incident in by_key.values()
-            if incident.key not in held
-            and (incident.type in inspected or incident.type not in set(ProblemType))
-            and now - incident.last_seen_at >= COOLDOWN
-        ],
+    new = {problem.key: problem for problem in problems}
+    return [
+        *(
+            incident if incident.closed_at else _follow(incident, new.pop(incident.key, None), inspected, now)
+            for incident in incidents
+        ),
+        *(_begin(problem, now) for problem in new.values()),
+    ]
+
+
+def _begin(problem: HealthProblem, now: datetime) -> Incident:
+    return Incident(
+        key=problem.key,
+        type=problem.type.value,
+        level=problem.level,
+        audience=problem.audience,
+        state=problem.state,
+        title=problem.title,
+        message=problem.message,
+        opened_at=problem.since,
+        first_seen_at=now,
+        last_seen_at=now,
     )
 
 
-def read_open(connection: Connection) -> list[Incident]:
-    """The open incidents, the oldest first."""
-    return _read(connection, "WHERE closed_at IS NULL", [])
+def _follow(incident: Incident, problem: HealthProblem | None, inspected: Collection[str], now: datetime) -> Incident:
+    if problem is None:
+        is_known = incident.type not in inspected and incident.type in set(ProblemType)
+        return incident if is_known or now - incident.last_seen_at < COOLDOWN else replace(incident, closed_at=now)
+    if problem.state == incident.state:
+        return replace(incident, last_seen_at=now)
+    # The news of the same incident is told to everybody again.
+    return replace(_begin(problem, now), id=incident.id, first_seen_at=incident.first_seen_at)
 
 
-def read_untold(connection: Connection, now: datetime) -> list[Incident]:
-    """The incidents that somebody may still have to be told of, or of whose end; the oldest first."""
-    return _read(connection, "WHERE closed_at IS NULL OR (told <> '{}' AND closed_at > %s)", [now - _TOLD_FOR])
+class IncidentStore(Protocol):
+    """Where incidents are kept."""
+
+    def lock_if_free(self) -> AbstractContextManager[bool]:
+        """Hold it for the block if nobody else does, and say whether it is held: who holds it tells."""
+        ...
+
+    def read(self) -> list[Incident]:
+        """The open incidents, and those whose end somebody may still have to be told of; the oldest first."""
+        ...
+
+    def save(self, incidents: Sequence[Incident]) -> None:
+        """Write all that was read and what has been added."""
+        ...
 
 
-def _read(connection: Connection, where: str, params: list[object]) -> list[Incident]:
-    cursor = connection.cursor(row_factory=class_row(Incident))
-    return cursor.execute(
-        "SELECT id, key, kind AS type, level, audience, state, title, message, opened_at, first_seen_at, last_seen_at, "
-        f"closed_at, told FROM log.incident {where} ORDER BY id".encode(),
-        params,
-    ).fetchall()
-
-
-def save_changes(connection: Connection, changes: IncidentChanges, now: datetime) -> None:
-    """Write what an inspection has changed, in one transaction.
+class IncidentTable:
+    """log.incident.
 
     Args:
         connection: in autocommit mode.
-        changes: as `plan_changes` gave it.
         now: aware.
     """
-    with connection.transaction(), connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO log.incident (key, kind, level, audience, state, title, message, opened_at, first_seen_at, "
-            "last_seen_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
-            [(c.key, c.type, c.level, c.audience, c.state, c.title, c.message, c.since, now, now) for c in changes.new],
-        )
-        cursor.executemany(
-            "UPDATE log.incident SET state = %s, level = %s, title = %s, message = %s, opened_at = %s, told = '{}', "
-            "notified_at = NULL WHERE key = %s AND closed_at IS NULL",
-            [(c.state, c.level, c.title, c.message, c.since, c.key) for c in changes.changed],
-        )
-        cursor.execute(
-            "UPDATE log.incident SET last_seen_at = %s WHERE key = ANY (%s) AND closed_at IS NULL",
-            [now, [problem.key for problem in (*changes.known, *changes.changed)]],
-        )
-        cursor.execute(
-            "UPDATE log.incident SET closed_at = %s WHERE id = ANY (%s)", [now, [over.id for over in changes.over]]
+
+    def __init__(self, connection: Connection, now: datetime) -> None:
+        self._connection = connection
+        self._now = now
+
+    def lock_if_free(self) -> AbstractContextManager[bool]:  # noqa: D102
+        return session_lock_if_free(self._connection, "alerts")
+
+    def read(self) -> list[Incident]:  # noqa: D102
+        return (
+            self._connection.cursor(row_factory=class_row(Incident))
+            .execute(
+                "SELECT key, kind AS type, level, audience, state, title, message, opened_at, first_seen_at, "
+                "last_seen_at, closed_at, notified_at, told, id FROM log.incident "
+                "WHERE closed_at IS NULL OR (told <> '{}' AND closed_at > %s) ORDER BY id",
+                [self._now - _TOLD_FOR],
+            )
+            .fetchall()
         )
 
+    def save(self, incidents: Sequence[Incident]) -> None:  # noqa: D102
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            cursor.executemany(
+                "UPDATE log.incident SET level = %(level)s, state = %(state)s, title = %(title)s, "
+                "message = %(message)s, opened_at = %(opened_at)s, last_seen_at = %(last_seen_at)s, "
+                "closed_at = %(closed_at)s, notified_at = %(notified_at)s, told = %(told)s WHERE id = %(id)s",
+                [asdict(incident) for incident in incidents if incident.id is not None],
+            )
+            cursor.executemany(
+                "INSERT INTO log.incident (key, kind, level, audience, state, title, message, opened_at, "
+                "first_seen_at, last_seen_at, notified_at, told) VALUES (%(key)s, %(type)s, %(level)s, %(audience)s, "
+                "%(state)s, %(title)s, %(message)s, %(opened_at)s, %(first_seen_at)s, %(last_seen_at)s, "
+                "%(notified_at)s, %(told)s)",
+                [asdict(incident) for incident in incidents if incident.id is None],
+            )
 
-def note_told(connection: Connection, incidents: Sequence[Incident], receiver: str, now: datetime) -> None:
-    """Remember that a receiver knows of the incidents."""
-    connection.execute(
-        "UPDATE log.incident SET told = array_append(told, %s), notified_at = coalesce(notified_at, %s) "
-        "WHERE id = ANY (%s)",
-        [receiver, now, [incident.id for incident in incidents]],
-    )
 
+class IncidentFile:
+    """A file in the home, for as long as the table can't be reached."""
 
-def note_told_of_end(connection: Connection, incidents: Sequence[Incident], receiver: str) -> None:
-    """Remember that a receiver knows that the incidents are over."""
-    connection.execute(
-        "UPDATE log.incident SET told = array_remove(told, %s) WHERE id = ANY (%s)",
-        [receiver, [incident.id for incident in incidents]],
-    )
+    _records = TypeAdapter(list[Incident])
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / "incidents.json"
+        # What the version before kept instead.
+        (home / "database-away.json").unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def lock_if_free(self) -> Iterator[bool]:  # noqa: D102
+        with self._path.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    def read(self) -> list[Incident]:  # noqa: D102
+        # Nothing is in it yet, or a process was killed while it wrote.
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return self._records.validate_json(self._path.read_bytes())
+        return []
+
+    def save(self, incidents: Sequence[Incident]) -> None:  # noqa: D102
+        self._path.write_bytes(self._records.dump_json(list(incidents)))
+
+    def move_to(self, table: IncidentTable) -> None:
+        """Put what is in the file into the table, now that it can be reached.
+
+        Args:
+            table: locked.
+        """
+        if self._path.exists():
+            known = {incident.key for incident in table.read() if incident.closed_at is None}
+            table.save([incident for incident in self.read() if incident.key not in known])
+            self._path.unlink()

@@ -45,11 +45,14 @@ LOW_DISK_BYTES = 1_000_000_000
 REJECTED_BURST = timedelta(minutes=10)
 # A problem that is gone for less than this and comes back is the same incident.
 COOLDOWN = timedelta(minutes=2)
-# After an outage the first inspection may come before the first tick, a single tick may fail, and the sensors start a
-# failed run's successor by themselves: these have to last before anybody is told.
-GRACE: dict[str, timedelta] = dict.fromkeys(
-    (ProblemType.TICK_FAILED, ProblemType.TICKS_STOPPED, ProblemType.RUN_FAILED), timedelta(minutes=1)
-)
+# After an outage the first inspection may come before the first tick, a single tick may fail, the sensors start a
+# failed run's successor by themselves, and a server may be restarted: these have to last before anybody is told.
+GRACE: dict[str, timedelta] = {
+    ProblemType.TICK_FAILED: timedelta(minutes=1),
+    ProblemType.TICKS_STOPPED: timedelta(minutes=1),
+    ProblemType.RUN_FAILED: timedelta(minutes=1),
+    ProblemType.DATABASE_UNREACHABLE: timedelta(seconds=45),
+}
 
 
 @dataclass(frozen=True)

@@ -55,33 +55,57 @@ def test_before_migrate_it_says_so(watch, server):
     )
 
 
-def test_dagsters_storage_away(watch, receiver):
-    done = watch(MV_PIPELINE_DAGSTER_URL=REFUSED)
+def age(connection, since="2025-12-11T01:02:03+09:00"):
+    """Let every open incident have been seen since then, and not for an hour."""
+    connection.execute(
+        "UPDATE log.incident SET opened_at = %s, first_seen_at = %s, last_seen_at = now() - interval '1 hour'",
+        [since, since],
+    )
 
-    assert done.returncode == 1
+
+def test_dagsters_storage_unreachable_is_told_if_it_lasts(watch, receiver, connection):
+    done = watch(MV_PIPELINE_DAGSTER_URL=REFUSED)
+    assert (done.returncode, receiver.take()) == (1, [])
+
+    age(connection)
+    watch(MV_PIPELINE_DAGSTER_URL=REFUSED)
+
     assert receiver.take() == [("failure", "The database of Dagster can't be reached")]
 
 
-def test_the_database_away_is_told_once_if_it_lasts_and_its_return_too(watch, receiver, settings):
-    file = settings.home / "database-away.json"
+def test_the_database_unreachable_is_told_once_if_it_lasts_and_its_return_too(watch, receiver, settings, connection):
+    file = settings.home / "incidents.json"
+    old = settings.home / "database-away.json"
+    old.write_text("{}", encoding="utf-8")
 
-    done = watch(MV_PIPELINE_DATABASE_URL=REFUSED)
-    assert (done.returncode, "refused" in done.stderr, receiver.take()) == (1, True, [])
+    done = watch("--json", MV_PIPELINE_DATABASE_URL=REFUSED)
+    ((incident,), messages) = json.loads(done.stdout), receiver.take()
+    assert (done.returncode, incident["title"], messages) == (1, "The database can't be reached", [])
+    assert "refused" in incident["message"]
+    assert not old.exists()
 
-    long_ago = {**json.loads(file.read_text(encoding="utf-8")), "since": "2025-12-11T01:02:03+09:00"}
-    file.write_text(json.dumps(long_ago), encoding="utf-8")
+    records = json.loads(file.read_text(encoding="utf-8"))
+    long_ago = "2025-12-11T01:02:03+09:00"
+    file.write_text(json.dumps([{**records[0], "opened_at": long_ago, "first_seen_at": long_ago}]), encoding="utf-8")
     for _ in range(2):
         watch(MV_PIPELINE_DATABASE_URL=REFUSED)
     (message,) = receiver.messages
     assert message["title"] == "The database can't be reached"
-    assert "Since: 2025-12-11 01:02 (Asia/Tokyo)" in message["message"]
     assert "nothing or old rows are shown in: 目標カード (target_card)" in message["message"]
 
     receiver.messages.clear()
+    watch()
+    assert [title for _, title in receiver.take()] == ["The daemon is gone"]
+    assert not file.exists()
+    age(connection)
     for _ in range(2):
         watch()
-    assert [title for _, title in receiver.take()] == [
-        "解決 Resolved: The database can't be reached",
-        "The daemon is gone",
-    ]
-    assert not file.exists()
+    assert [title for _, title in receiver.take()] == ["解決 Resolved: The database can't be reached"]
+
+
+def test_a_file_that_a_killed_process_left_half_written_stops_nothing(watch, settings):
+    (settings.home / "incidents.json").write_text('[{"key": "data', encoding="utf-8")
+
+    done = watch("--json", MV_PIPELINE_DATABASE_URL=REFUSED)
+
+    assert [incident["title"] for incident in json.loads(done.stdout)] == ["The database can't be reached"]

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -28,9 +29,7 @@ from dagster._utils.error import SerializableErrorInfo
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import Connection
 from mv_pipeline.definitions import defs
-from mv_pipeline.operations.daemon_health import inspect_dagster
-from mv_pipeline.operations.database_health import INSPECTED, inspect_warehouse
-from mv_pipeline.operations.health import IncidentUpdate, update_incidents
+from mv_pipeline.operations.health import IncidentUpdate, report
 from mv_pipeline.settings import TIME_ZONE, load_settings
 
 ABSENT_PORT = 9
@@ -109,10 +108,8 @@ class Plant:
         """Inspect once, as the sensor and the command do."""
         if self.beating:
             self.beat()
-        settings = load_settings()
-        warehouse = inspect_warehouse(self.connection, self.catalog, settings, self.now)
-        dagster, inspected = inspect_dagster(self.instance, self.repository, self.catalog, settings, self.now)
-        return update_incidents(self.connection, settings, [*warehouse, *dagster], INSPECTED | inspected, self.now)
+        opened = nullcontext(self.instance)
+        return report(load_settings(), self.catalog, self.repository, lambda _: opened, "alerts", self.now)
 
     def wait(self, **span: float) -> None:
         """Let time pass."""

@@ -454,14 +454,21 @@ def test_two_inspections_at_once_tell_once(plant, receiver, connection, catalog,
 def test_no_transaction_is_open_while_a_message_is_sent(plant, receiver, connection, catalog, monkeypatch):
     from mv_pipeline.operations import health
 
-    seen = []
-    send = health.send
-    monkeypatch.setattr(health, "send", lambda *args: seen.append(connection.info.transaction_status) or send(*args))
+    def send_and_look(*args):
+        found = connection.execute(
+            "SELECT state FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name = 'mv_pipeline alerts'"
+        )
+        states.extend(found.fetchall())
+        return send(*args)
+
+    states, send = [], health.send
+    monkeypatch.setattr(health, "send", send_and_look)
     log_failure(connection, catalog.relations[CRITICAL], "x")
 
     plant.inspect()
 
-    assert [status.name for status in seen] == ["IDLE"]
+    assert states == [("idle",)]
 
 
 @pytest.mark.parametrize("url", ["json://user:{}@127.0.0.1:9/", "slack://{}/{}/{}", "nosuch://{}", "mailto://u:{}@x"])
