@@ -1,12 +1,17 @@
-"""The catalogue of CSV kinds: headers, columns, types, required headers and line keys.
+"""The catalogue of CSV kinds, as csv_kinds.yaml has it: lists, their versions, columns, types and line keys.
 
-A kind is one entry of `KINDS`. Its raw and stg tables, its active view, its triggers, its place in the
-rollup, its assets and its inbox folder all follow from that entry; nothing else has to be edited.
+An entry there is a list with a kind for each of its versions. A kind's raw and stg tables, its active view, its
+triggers, its place in the rollup, its assets and its inbox folder all follow from that entry; nothing else has to be
+edited.
 How a cell of a type is read is in `intake.cells`; what a table looks like, in `migrate.tables`.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict
 
 from mv_pipeline.settings import OperatorError
 
@@ -14,8 +19,11 @@ CellType = Literal["date", "integer", "numeric", "text", "code", "time"]
 Version = Literal["flash", "final"]
 
 
-@dataclass(frozen=True)
-class Column:
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Column(_Entry):
     """One column of a list.
 
     Args:
@@ -38,8 +46,19 @@ class Column:
         return "text" if self.type == "code" else self.type
 
 
-@dataclass(frozen=True)
-class CsvList:
+class ListVersion(_Entry):
+    """What one version of a list has of its own.
+
+    Args:
+        priority: where several sources have rows for a day, the lowest number counts.
+        raw_legacy: unused columns at the end of the raw table that existing clients may name.
+    """
+
+    priority: int
+    raw_legacy: tuple[str, ...] = ()
+
+
+class CsvList(_Entry):
     """One list of the trade system; its flash and final versions have the same headers.
 
     Args:
@@ -47,6 +66,7 @@ class CsvList:
         title: the list's name in Japanese.
         slip_number: the column that numbers slips; distinct values are counted per day.
         columns: in the order of the stg table.
+        versions: those in which the list comes.
         daily: a file is expected for every business day.
         raw_last: columns at the end of the raw table, after all others.
         raw_unused_after: a column of the raw table and the unused columns that follow it there.
@@ -56,21 +76,10 @@ class CsvList:
     title: str
     slip_number: str
     columns: tuple[Column, ...]
+    versions: dict[Version, ListVersion]
     daily: bool = False
     raw_last: tuple[str, ...] = ()
     raw_unused_after: tuple[str, tuple[str, ...]] = ("", ())
-
-    @property
-    def raw_columns(self) -> tuple[str, ...]:
-        """The raw table's text columns in order."""
-        after, unused = self.raw_unused_after
-        names: list[str] = []
-        for column in self.columns:
-            if column.name not in self.raw_last:
-                names.append(column.name)
-            if column.name == after:
-                names.extend(unused)
-        return (*names, *self.raw_last)
 
 
 @dataclass(frozen=True)
@@ -80,14 +89,10 @@ class FileKind:
     Args:
         version: flash (速報) or final (最終).
         list: the list that the file holds.
-        priority: where several sources have rows for a day, the lowest number counts.
-        raw_legacy: unused columns at the end of the raw table that existing clients may name.
     """
 
     version: Version
     list: CsvList
-    priority: int
-    raw_legacy: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -110,118 +115,26 @@ class FileKind:
         return self.list.columns
 
     @property
+    def priority(self) -> int:
+        """Where several sources have rows for a day, the lowest number counts."""
+        return self.list.versions[self.version].priority
+
+    @property
     def raw_columns(self) -> tuple[str, ...]:
         """The raw table's text columns in order."""
-        return self.list.raw_columns + self.raw_legacy
+        after, unused = self.list.raw_unused_after
+        names: list[str] = []
+        for column in self.columns:
+            if column.name not in self.list.raw_last:
+                names.append(column.name)
+            if column.name == after:
+                names.extend(unused)
+        return (*names, *self.list.raw_last, *self.list.versions[self.version].raw_legacy)
 
 
-RECEIVE = CsvList(
-    csv_type="receive",
-    title="受入",
-    slip_number="receive_no",
-    daily=True,
-    columns=(
-        Column("伝票日付", "slip_date", "date", required=True, key=True),
-        Column("売上日付", "sales_date", "date"),
-        Column("支払日付", "payment_date", "date"),
-        Column("業者CD", "vendor_cd", "integer", required=True, key=True),
-        Column("業者名", "vendor_name", "text"),
-        Column("伝票区分CD", "slip_type_cd", "integer"),
-        Column("伝票区分名", "slip_type_name", "text"),
-        Column("品名CD", "item_cd", "integer", required=True, key=True),
-        Column("品名", "item_name", "text"),
-        Column("正味重量", "net_weight", "numeric", required=True, key=True),
-        Column("数量", "quantity", "numeric"),
-        Column("単位CD", "unit_cd", "integer"),
-        Column("単位名", "unit_name", "text"),
-        Column("単価", "unit_price", "numeric"),
-        Column("金額", "amount", "numeric"),
-        Column("受入番号", "receive_no", "integer", required=True, key=True),
-        Column("集計項目CD", "aggregate_item_cd", "integer"),
-        Column("集計項目", "aggregate_item_name", "text"),
-        Column("種類CD", "category_cd", "integer"),
-        Column("種類名", "category_name", "text"),
-        Column("計量時間（総重量）", "weighing_time_gross", "time"),
-        Column("計量時間（空車重量）", "weighing_time_empty", "time"),
-        Column("現場CD", "site_cd", "integer"),
-        Column("現場名", "site_name", "text"),
-        Column("荷降業者CD", "unload_vendor_cd", "integer"),
-        Column("荷降業者名", "unload_vendor_name", "text"),
-        Column("荷降現場CD", "unload_site_cd", "integer"),
-        Column("荷降現場名", "unload_site_name", "text"),
-        Column("運搬業者CD", "transport_vendor_cd", "integer"),
-        Column("運搬業者名", "transport_vendor_name", "text"),
-        Column("取引先CD", "client_cd", "code"),
-        Column("取引先名", "client_name", "text"),
-        Column("マニ種類CD", "manifest_type_cd", "integer"),
-        Column("マニ種類名", "manifest_type_name", "text"),
-        Column("マニフェスト番号", "manifest_no", "text"),
-        Column("営業担当者CD", "sales_staff_cd", "integer"),
-        Column("営業担当者名", "sales_staff_name", "text"),
-    ),
-    raw_last=("manifest_no",),
-)
-
-SHIPMENT = CsvList(
-    csv_type="shipment",
-    title="出荷",
-    slip_number="shipment_no",
-    columns=(
-        Column("伝票日付", "slip_date", "date", required=True, key=True),
-        Column("取引先名", "client_name", "text", required=True),
-        Column("品名", "item_name", "text", key=True),
-        Column("正味重量", "net_weight", "numeric", key=True),
-        Column("数量", "quantity", "numeric", key=True),
-        Column("単位名", "unit_name", "text"),
-        Column("単価", "unit_price", "numeric"),
-        Column("金額", "amount", "numeric"),
-        Column("運搬業者名", "transport_vendor_name", "text"),
-        Column("業者CD", "vendor_cd", "integer", required=True),
-        Column("業者名", "vendor_name", "text", required=True, key=True),
-        Column("現場CD", "site_cd", "integer"),
-        Column("現場名", "site_name", "text"),
-        Column("伝票区分名", "slip_type_name", "text"),
-        Column("出荷番号", "shipment_no", "integer", required=True, key=True),
-        Column("明細備考", "detail_note", "text"),
-        Column("種類CD", "category_cd", "integer"),
-        Column("種類名", "category_name", "text"),
-    ),
-    raw_unused_after=("detail_note", ("id", "created_at")),
-)
-
-YARD = CsvList(
-    csv_type="yard",
-    title="ヤード",
-    slip_number="slip_no",
-    columns=(
-        Column("伝票日付", "slip_date", "date", required=True, key=True),
-        Column("取引先名", "client_name", "text", required=True),
-        Column("品名", "item_name", "text", required=True),
-        Column("正味重量", "net_weight", "numeric", required=True),
-        Column("数量", "quantity", "numeric", required=True),
-        Column("単位名", "unit_name", "text"),
-        Column("単価", "unit_price", "numeric"),
-        Column("金額", "amount", "numeric", key=True),
-        Column("営業担当者名", "sales_staff_name", "text"),
-        Column("業者CD", "vendor_cd", "integer", key=True),
-        Column("業者名", "vendor_name", "text"),
-        Column("種類CD", "category_cd", "integer"),
-        Column("種類名", "category_name", "text"),
-        Column("品名CD", "item_cd", "integer", key=True),
-        Column("伝票番号", "slip_no", "integer", key=True),
-    ),
-)
-
-KINDS: tuple[FileKind, ...] = (
-    FileKind("flash", RECEIVE, priority=2),
-    FileKind("final", RECEIVE, priority=1, raw_legacy=("column38", "column39")),
-    FileKind("flash", SHIPMENT, priority=2),
-    FileKind("final", SHIPMENT, priority=1),
-    FileKind("flash", YARD, priority=2),
-    FileKind("final", YARD, priority=1),
-)
-
-LISTS: tuple[CsvList, ...] = tuple(dict.fromkeys(kind.list for kind in KINDS))
+_ENTRIES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+LISTS = tuple(CsvList(csv_type=csv_type, **entry) for csv_type, entry in _ENTRIES.items())
+KINDS = tuple(FileKind(version, csv_list) for csv_list in LISTS for version in csv_list.versions)
 
 
 class UnknownKindError(OperatorError):

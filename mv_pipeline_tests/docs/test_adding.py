@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import textwrap
 
 import pytest
 
@@ -140,13 +139,10 @@ def command(python):
 @pytest.fixture
 def kind(project, command):
     """The page's kind and view, put where the page says, and what `migrate` then printed."""
-    (entry,) = blocks(KIND, "python")
+    (entry,) = blocks(KIND, "yaml")
     (view,) = blocks(KIND, "sql")
-    path = project / "mv_pipeline" / "catalog" / "csv_kinds.py"
-    before, start, rest = path.read_text(encoding="utf-8").partition("KINDS: tuple[FileKind, ...] = (\n")
-    entries, end, after = rest.partition("\n)\n")
-    text = "".join((before, start, entries, "\n", textwrap.indent(f"{entry.rstrip()},", "    "), end, after))
-    path.write_text(text, encoding="utf-8")
+    with (project / "mv_pipeline" / "catalog" / "csv_kinds.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"\n{entry}")
     (project / "sql" / "mart" / "mv_disposal_daily.sql").write_text(view, encoding="utf-8")
     return command("migrate").splitlines()
 
