@@ -10,8 +10,7 @@ from datetime import datetime
 import dagster as dg
 
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.defs.assets.describe import GROUP_OVERVIEW
-from mv_pipeline.defs.assets.failures import LOGGED
+from mv_pipeline.defs.assets.describe import GROUP_OVERVIEW, asset_key
 from mv_pipeline.defs.checks import check_keys
 from mv_pipeline.operations.dagster_private import (
     IMPLICIT_ASSET_JOB_NAME,
@@ -94,7 +93,7 @@ def failed_runs(
         for failure in failures:
             # A step within a graph bears the graph's name first.
             made = history.keys_of_steps.get(failure.step.partition(".")[0])
-            if made and not failure.is_logged and not history.any_since(made, failure.at):
+            if made and not _is_logged(failure, made, catalog) and not history.any_since(made, failure.at):
                 found.setdefault(failure.step, _failed_step(catalog, settings, run.job_name, failure, made))
         job = f"job {run.job_name}"
         if failures or job in found or history.all_since(keys, _began_at(record)) or _succeeded_since(instance, record):
@@ -123,13 +122,13 @@ def _ended_at(record: dg.RunRecord) -> float:
 
 @dataclass(frozen=True)
 class _StepFailure:
-    """One step's failure: when, why, in which run, and whether the step has logged it itself."""
+    """One step's failure: when, why, in which run, and whether the step has said so itself or an exception ended it."""
 
     step: str
     at: float
     reason: str
     run_id: str
-    is_logged: bool
+    is_stated: bool
 
 
 def _step_failures(instance: dg.DagsterInstance, run_id: str) -> Iterator[_StepFailure]:
@@ -146,8 +145,13 @@ def _step_failures(instance: dg.DagsterInstance, run_id: str) -> Iterator[_StepF
             at=entry.timestamp,
             reason=_first_line((said.description if said else None) or (error.message if error else None)),
             run_id=run_id,
-            is_logged=LOGGED in (said.metadata if said else {}),
+            is_stated=said is not None,
         )
+
+
+def _is_logged(failure: _StepFailure, made: Collection[Key], catalog: Catalog) -> bool:
+    """True for a view's step that has stated its failure: it does so after it has logged it."""
+    return failure.is_stated and {asset_key(view.name) for view in catalog.materialized_views}.issuperset(made)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,6 @@ import psycopg
 
 from mv_pipeline.database.connection import is_transient
 
-# In the metadata of a failure that the step has logged in the plant's own tables.
-LOGGED = "logged"
 RETRIES = dg.RetryPolicy(max_retries=3, delay=1, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 

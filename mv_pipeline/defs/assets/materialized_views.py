@@ -3,7 +3,6 @@
 A step tells what the refresh itself knows. What has to be read for people who look is the overview's business.
 """
 
-import contextlib
 from collections.abc import Iterator
 
 import dagster as dg
@@ -14,13 +13,12 @@ from mv_pipeline.database.connection import Connection, Database, is_transient, 
 from mv_pipeline.defs.assets.describe import (
     FIRST,
     GROUP_MATERIALIZED,
-    asset_key,
     asset_keys,
     column_schema,
     describe_relation,
     observations_link,
 )
-from mv_pipeline.defs.assets.failures import LOGGED, RETRIES
+from mv_pipeline.defs.assets.failures import RETRIES
 from mv_pipeline.refresh.views import log_failure, read_view_status, refresh_view
 
 
@@ -101,20 +99,15 @@ def _report(context: dg.AssetExecutionContext, database: Database, relation: Rel
     """Log a refresh that failed for good.
 
     Raises:
-        dagster.Failure: the view is critical, so the run has to fail.
+        psycopg.OperationalError: the database can't be reached, so the run has to say it.
+        dagster.Failure: the view is critical, so the run has to fail; it is logged.
     """
     message = f"{relation.name} could not be refreshed and shows older rows: {error}"
-    logged = False
-    # Where the database is away, the run's own log has to do.
-    with contextlib.suppress(psycopg.OperationalError), database.connect("report a failure") as connection:
+    with database.connect("report a failure") as connection:
         log_failure(connection, relation, error, context.run.run_id)
-        logged = True
     if relation.header.criticality == "critical":
-        raise dg.Failure(message, metadata={LOGGED: True} if logged else {}, allow_retries=False)
+        raise dg.Failure(message, allow_retries=False)
     context.log.error(f"{message} It is optional: what reads it is skipped, everything else goes on.")
-    context.log_event(
-        dg.AssetObservation(asset_key(relation.name), description=message, metadata={"refresh_failed": error})
-    )
 
 
 def build_materialized_view_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
