@@ -13,7 +13,7 @@ from functools import cache, cached_property
 from typing import Annotated, Literal
 
 import sqlglot
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict
 from sqlglot import exp
 
 from mv_pipeline.catalog.csv_kinds import KINDS, FileKind
@@ -62,6 +62,12 @@ class Header(_Model):
     """What a SQL file says of its relation.
 
     All but `description`, `description_en` and `owner` are for materialized views.
+
+    Args:
+        days: the view has exactly one row for each of these days; its key is the day.
+        equals: a relation with the same columns that must hold the same rows.
+        picture: the picture on the view's page; a file of `pictures`.
+        reads_lines: why the view reads single lines instead of the rollup.
     """
 
     description: str
@@ -70,14 +76,12 @@ class Header(_Model):
     key: tuple[str, ...] = ()
     indexes: tuple[tuple[str, ...], ...] = ()
     criticality: Literal["critical", "optional"] | None = None
-    days: Literal["calendar", "until_yesterday"] | None = Field(
-        None, description="the view has exactly one row for each of these days; its key is the day"
-    )
-    equals: str | None = Field(None, description="a relation with the same columns that must hold the same rows")
+    days: Literal["calendar", "until_yesterday"] | None = None
+    equals: str | None = None
     balance: Balance | None = None
     anomaly: Anomaly | None = None
-    picture: str | None = Field(None, description="the picture on the view's page; a file of `pictures`")
-    reads_lines: str | None = Field(None, description="why the view reads single lines instead of the rollup")
+    picture: str | None = None
+    reads_lines: str | None = None
     checks: dict[str, HeaderCheck] = {}
 
     @property
@@ -186,31 +190,29 @@ class Relation:
 def active_view(kind: FileKind) -> Relation:
     """The view of a kind's rows that are not deleted (spec: Staging, `stg.v_active_<kind>`)."""
     columns = ", ".join(column.name for column in kind.columns)
-    header = Header(
-        description=f"{kind.title}の有効な行（論理削除されていない行）。",
-        description_en=f"The rows of stg.{kind.name} that are not deleted.",
-        owner="team:data-platform",
-    )
-    query = (
+    return _made(
+        f"stg.v_active_{kind.name}",
+        f"{kind.title}の有効な行（論理削除されていない行）。",
+        f"The rows of stg.{kind.name} that are not deleted.",
         f"SELECT id, {columns}, upload_file_id, source_row_no, is_deleted, deleted_at, created_at "
-        f"FROM stg.{kind.name} WHERE NOT is_deleted"
+        f"FROM stg.{kind.name} WHERE NOT is_deleted",
     )
-    return Relation(f"stg.v_active_{kind.name}", header, query)
 
 
 def source_view(csv_type: str) -> Relation:
     """The view that picks, for each day of a list, the one source that counts (spec: mart.mv_receive_daily)."""
-    rollup = ROLLUPS[csv_type].name
-    header = Header(
-        description="日ごとに採用するデータ源（最終→速報→king の順で1つ）。",
-        description_en=f"Per day the one source of {csv_type} lines that counts: final, else flash, else king.",
-        owner="team:data-platform",
-    )
-    query = (
+    return _made(
+        f"mart.v_{csv_type}_source",
+        "日ごとに採用するデータ源（最終→速報→king の順で1つ）。",
+        f"Per day the one source of {csv_type} lines that counts: final, else flash, else king.",
         "SELECT DISTINCT ON (ddate) ddate, source, line_count, slip_count, net_weight_kg, amount_yen, changed_at "
-        f"FROM {rollup} ORDER BY ddate, priority"
+        f"FROM {ROLLUPS[csv_type].name} ORDER BY ddate, priority",
     )
-    return Relation(f"mart.v_{csv_type}_source", header, query)
+
+
+def _made(name: str, description: str, description_en: str, query: str) -> Relation:
+    header = Header(description=description, description_en=description_en, owner="team:data-platform")
+    return Relation(name, header, query)
 
 
 @cache

@@ -83,7 +83,6 @@ class SqlFile:
 
     Args:
         path: the file; its folder and name are the relation's schema and name.
-        pictures: the pictures that a header may name; None: any.
 
     Attributes:
         relation: as far as it can be read: without the fields whose values are invalid, without columns and tables if
@@ -92,7 +91,7 @@ class SqlFile:
         violations: what is wrong with it.
     """
 
-    def __init__(self, path: Path, pictures: Collection[str] | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.violations: list[Violation] = []
         self.field_lines: list[tuple[str, int]] = []
@@ -107,7 +106,7 @@ class SqlFile:
         self.relation = Relation(f"{path.parent.name}.{path.stem}", Header.model_validate(_REQUIRED), query, line)
         self._first_line = _line_at(text, text)
         if has_header:
-            self._read_header(comment.removeprefix("/*"), pictures)
+            self._read_header(comment.removeprefix("/*"))
         else:
             fix = "Begin it with /* description: … */; `mv-pipeline new` writes one."
             self.add(1, Rule.HEADER, "The file doesn't begin with a header.", fix)
@@ -130,8 +129,9 @@ class SqlFile:
         return None
 
     def _readable(self, query: str, first_line: int) -> str:
+        """The query, or one that reads nothing if it can't be used."""
         try:
-            if parse_query(query):
+            if parse_query(query) is not None:
                 return query
             fix = "Write a single SELECT (or WITH … SELECT); the pipeline itself makes CREATE and REFRESH of it."
             self.add(first_line, Rule.QUERY, "This isn't one SELECT.", fix)
@@ -141,7 +141,7 @@ class SqlFile:
             self.add(first_line - 1 + line if line else None, Rule.QUERY, message, "Correct it; psql says more.")
         return "SELECT"
 
-    def _read_header(self, text: str, pictures: Collection[str] | None) -> None:
+    def _read_header(self, text: str) -> None:
         loader = yaml.SafeLoader(text)
         try:
             node = loader.get_single_node()
@@ -172,18 +172,14 @@ class SqlFile:
                 self.add(self.line_of(field), *_field_violation(field, place, issue["type"], reason))
         valid = {name: value for name, value in fields.items() if name not in invalid}
         self.relation = replace(self.relation, header=Header.model_validate(_REQUIRED | valid))
-        self._check_header(invalid, pictures)
+        self._check_header(invalid)
 
-    def _check_header(self, invalid: set[str], pictures: Collection[str] | None) -> None:
+    def _check_header(self, invalid: set[str]) -> None:
         header, materialized = self.relation.header, self.relation.materialized
         for field in ("days", "balance"):
             if getattr(header, field) and len(header.key) != 1:
                 message = f"`{field}` needs a key of one column, the day."
                 self.add(self.line_of(field), Rule.FIELD, message, f"Write `key: [ddate]`, or leave out `{field}`.")
-        if pictures is not None and header.picture not in (None, *pictures):
-            message = f"There is no picture “{header.picture}”."
-            fix = f"Write one of {', '.join(pictures)}, or leave it out."
-            self.add(self.line_of("picture"), Rule.PICTURE, message, fix)
         if materialized and not header.key and "key" not in invalid:
             message = "A materialized view needs a key, or it can't be refreshed while people read it."
             fix = "Write `key: [column, …]`: the columns that identify a row and are never NULL."
@@ -277,7 +273,7 @@ class SqlFolder:
         if not any(sql_dir.rglob("*.sql")):
             raise CatalogError(f"There is no SQL file below {sql_dir}; MV_PIPELINE_SQL_DIR names the folder.")
         self.sql_dir = sql_dir
-        files = [SqlFile(path, pictures) for path in sorted(sql_dir.glob("*/*.sql"))]
+        files = [SqlFile(path) for path in sorted(sql_dir.glob("*/*.sql"))]
         self.files = {file.relation.name: file for file in files}
         relations = [*made_relations(), *(file.relation for file in files)]
         tables = (*(f"{layer}.{kind.name}" for layer in ("raw", "stg") for kind in KINDS), *(t.name for t in TABLES))
@@ -293,7 +289,7 @@ class SqlFolder:
             file.add(None, Rule.CIRCLE, message, "Let one of them read what the other is made of.")
         optional = {view.name for view in self.catalog.materialized_views if view.header.criticality == "optional"}
         for file in files:
-            self._check_references(file)
+            self._check_references(file, pictures)
             if file.relation.header.criticality == "critical":
                 self._check_criticality(file, optional)
         for name, dashboard in dashboards.items():
@@ -308,7 +304,7 @@ class SqlFolder:
         found = set(self.others).union(*(file.violations for file in self.files.values()))
         return sorted(found, key=lambda one: (one.path, one.line or 0, one.rule, one.message))
 
-    def _check_references(self, file: SqlFile) -> None:
+    def _check_references(self, file: SqlFile, pictures: Collection[str] | None) -> None:
         for message, fix in taken_name(file.relation.name):
             file.add(None, Rule.FILE_NAME, message, fix)
         for table in file.relation.tables:
@@ -325,6 +321,10 @@ class SqlFolder:
             if named and named not in self.known:
                 message, fix = f"`{field}` names {named}, which doesn't exist.", instead_of(named, self.known)
                 file.add(file.line_of(field), Rule.UNKNOWN_RELATION, message, fix)
+        if pictures is not None and header.picture not in (None, *pictures):
+            message = f"There is no picture “{header.picture}”."
+            fix = f"Write one of {', '.join(pictures)}, or leave it out."
+            file.add(file.line_of("picture"), Rule.PICTURE, message, fix)
 
     def _check_criticality(self, file: SqlFile, optional: set[str]) -> None:
         for name in sorted(self.catalog.upstream(file.relation.name) & optional):

@@ -1,19 +1,25 @@
 """Each check on a real database: it passes when all is well, and fails, saying so, when what it guards is broken."""
 
 import statistics
+from dataclasses import fields
 
 import dagster as dg
 import pytest
+import yaml
 
 from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.catalog.relations import HeaderCheck, Relation
+from mv_pipeline.checks.check import Check
 from mv_pipeline.checks.rules import definition_check, leave_one_out, view_checks
 from mv_pipeline.defs.checks import build_checks
 from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import refresh_view
+from mv_pipeline.settings import PROJECT_ROOT
 from mv_pipeline_tests.factory import csv_text, drop, line
 
+QUERIES = sorted((PROJECT_ROOT / "mv_pipeline" / "checks" / "queries").glob("*.sql"))
+TEXTS = ("message", "no_row")
 RECEIVE, CARD = "mart.mv_receive_daily", "mart.mv_target_card_per_day"
 KIND = "shogun_final_receive"
 
@@ -54,6 +60,14 @@ def test_every_view_passes_when_all_is_well(loaded, look, catalog):
     assert {view.name: failed(look(view.name)) for view in catalog.materialized_views} == {
         view.name: set() for view in catalog.materialized_views
     }
+
+
+@pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)
+def test_a_query_says_all_that_its_check_needs_and_nothing_that_nobody_reads(path):
+    header = yaml.safe_load(path.read_text(encoding="utf-8").removeprefix("/*").partition("*/")[0])
+
+    assert {"description", "message", "remedy"} <= header.keys() <= {*(field.name for field in fields(Check)), *TEXTS}
+    assert header.get("severity") in (None, "WARN")
 
 
 def replace_view(connection, name, query):
