@@ -11,8 +11,8 @@ from mv_pipeline.cli.session import console, errors, new_table
 from mv_pipeline.database.connection import Database
 from mv_pipeline.migrate.diff import RelationDiff, RowChange
 from mv_pipeline.migrate.migrate import Migration
-from mv_pipeline.migrate.migrate import plan as plan_migration
 from mv_pipeline.migrate.plan import Plan
+from mv_pipeline.migrate.plan import plan as plan_migration
 
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 NOTHING = "Nothing to do: the database is up to date."
@@ -37,7 +37,7 @@ def print_plan(plan: Plan, as_json: bool) -> None:
     if not plan.steps:
         console.print(NOTHING, highlight=False)
         return
-    table = new_table("What a migration would do, in order", "step", "why", "lock on what stands")
+    table = new_table("What a migration would do, in order", "step", "why", "lock")
     for step in plan.steps:
         table.add_row(step.what, step.why, step.lock)
     console.print(table)
@@ -79,14 +79,14 @@ def _print_json(data: object) -> None:
 def print_diff(name: str, diff: RelationDiff) -> None:
     """Print the definitions, columns and rows that differ."""
     if not diff.swapped:
-        console.print(f"{name} stands as its file says.", highlight=False)
+        console.print(f"{name} is as its file says.", highlight=False)
         return
     if not (diff.definition or diff.columns):
         console.print(f"The definition is the same, but {diff.reason}.", highlight=False)
     for line in diff.definition:
         console.print(Text(line, _COLOURS.get(line[:1], "")))
     if diff.columns:
-        table = new_table("Columns", "column", "as it stands", "as its file says")
+        table = new_table("Columns", "column", "in the database", "as its file says")
         for column, (before, after) in diff.columns.items():
             table.add_row(column, before or "–", after or "–")
         console.print(table)

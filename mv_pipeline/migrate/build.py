@@ -1,29 +1,28 @@
 """Building relations in shadow schemas, where no reader sees them.
 
-A relation that is built here reads the others that are built here, and the rest where it stands. Putting them in
-their places is `migrate.swap`'s.
+A relation that is built here reads the others that are built here, and the rest in its place. Putting them in their
+places is `migrate.swap`'s.
 """
 
 import contextlib
-import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import sql
 from sqlglot import Token, TokenType, tokenize
 
-from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.catalog.relations import Catalog, Relation, RelationKind
 from mv_pipeline.database.connection import Connection, identifier, limit_waits, one_row, scalar
 from mv_pipeline.migrate import roles
-from mv_pipeline.migrate.dependents import UnmanagedMaterializedView
-from mv_pipeline.migrate.indexes import index_names
+from mv_pipeline.migrate.dependents import UnmanagedDependent
+from mv_pipeline.migrate.indexes import find_key_violations, header_indexes
+from mv_pipeline.migrate.tables import column_types
 from mv_pipeline.settings import OperatorError
 
 _SHADOW = "mv_pipeline_new_"
-_SHOWN = 3
 
 
 class BuildError(OperatorError):
@@ -36,37 +35,34 @@ class Built:
 
     Args:
         relation: the relation.
-        name: where it stands now.
         snapshot: what its rows could see.
         seconds: how long filling it took.
-        comparison: how its rows compare with those of the one that stands; empty: nothing to compare.
+        comparison: how its rows compare with those of the one that it is to replace; empty: nothing to compare.
     """
 
     relation: Relation
-    name: str
-    snapshot: str
-    seconds: float
-    comparison: str
+    snapshot: str = ""
+    seconds: float = 0
+    comparison: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name in the shadow schema."""
+        return shadow_name(self.relation.name)
 
 
 def shadow_name(name: str) -> str:
     """The name of a relation in its shadow schema."""
-    schema, table = name.split(".")
-    return f"{_SHADOW}{schema}.{table}"
+    return f"{_SHADOW}{name}"
 
 
 def in_place(definition: str) -> str:
     """A definition as PostgreSQL prints it, naming what is in a shadow schema as if it were in its place."""
-    return re.sub(rf"\b{_SHADOW}(\w+)\.", r"\1.", definition)
+    return definition.replace(_SHADOW, "")
 
 
-def reading(query: str, names: Mapping[str, str]) -> str:
-    """Let a query read other relations in the place of some.
-
-    Args:
-        query: with every relation's schema.
-        names: `schema.relation` to read instead, by `schema.relation`.
-    """
+def reading_shadows(query: str, names: Collection[str]) -> str:
+    """Let a query, in which every relation has its schema, read some relations in their shadow schemas."""
     tokens = tokenize(query, read="postgres")
     text, end = "", 0
     for before, schema, dot, table in zip([None, *tokens], tokens, tokens[1:], tokens[2:], strict=False):
@@ -74,7 +70,7 @@ def reading(query: str, names: Mapping[str, str]) -> str:
             continue
         name = f"{_folded(schema)}.{_folded(table)}"
         if name in names:
-            text += query[end : schema.start] + identifier(names[name]).as_string()
+            text += query[end : schema.start] + identifier(shadow_name(name)).as_string()
             end = table.end + 1
     return text + query[end:]
 
@@ -85,62 +81,50 @@ def _folded(token: Token) -> str:
     return str(token.text if token.token_type == TokenType.IDENTIFIER else token.text.lower())
 
 
-def rehearse(connection: Connection, catalog: Catalog, names: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Make relations in shadow schemas as plain views, which fills nothing; each stands behind what it reads.
+def rehearse(connection: Connection, catalog: Catalog, names: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    """Make relations in shadow schemas as plain views, which fills nothing.
 
     Args:
         connection: in a transaction that the caller rolls back.
         catalog: the relations.
-        names: which to make, in the catalogue's order.
+        names: which to make, each after what it reads.
 
     Returns:
-        Where those stand that could be made, and the sentences about those that couldn't, by name. What reads one
-        that couldn't be made is in neither.
+        Those that could be made, and the sentences about those that couldn't, by name. What reads one that couldn't
+        be made is in neither.
     """
-    made: dict[str, str] = {}
+    made: list[str] = []
     wrong: dict[str, str] = {}
-    left_out: set[str] = set()
     for name in names:
-        relation = catalog.relations[name]
-        if relation.dependencies & left_out:
-            left_out.add(name)
+        if catalog.upstream(name) & wrong.keys():
             continue
         try:
             with connection.transaction():
-                _create_schema(connection, name)
-                _create(connection, relation, made, rehearsed=True)
-                _require_columns(connection, relation)
+                _create(connection, catalog.relations[name], made, "view")
         except BuildError as error:
-            left_out.add(name)
             wrong[name] = str(error)
         else:
-            made[name] = shadow_name(name)
+            made.append(name)
     return made, wrong
 
 
 def build(connection: Connection, relations: Iterable[Relation]) -> list[Built]:
-    """Build relations in shadow schemas, filled, indexed and compared with the ones that stand.
+    """Build relations in shadow schemas, filled, indexed and compared with those that they are to replace.
 
     Args:
-        connection: in autocommit mode; each relation is committed by itself.
-        relations: each behind what it reads.
+        connection: in autocommit mode; each relation is committed by itself. The caller drops them by `tear_down`.
+        relations: each after what it reads.
 
     Raises:
-        BuildError: one can't be built; nothing is left of any of them.
+        BuildError: one can't be built.
     """
     tear_down(connection)
-    built: dict[str, Built] = {}
-    try:
-        for relation in relations:
-            with connection.transaction(), acting(connection, relation):
-                limit_waits(connection)
-                _create_schema(connection, relation.name)
-                made = {name: other.name for name, other in built.items()}
-                built[relation.name] = _build(connection, relation, made)
-    except BaseException:
-        tear_down(connection)
-        raise
-    return [*built.values()]
+    built: list[Built] = []
+    for relation in relations:
+        with connection.transaction(), acting(connection, relation):
+            limit_waits(connection)
+            built.append(_build(connection, relation, [other.relation.name for other in built]))
+    return built
 
 
 def tear_down(connection: Connection) -> None:
@@ -153,62 +137,54 @@ def tear_down(connection: Connection) -> None:
 
 def acting(connection: Connection, relation: Relation) -> AbstractContextManager[None]:
     """Act as whoever runs the migration where a relation is others'."""
-    theirs = isinstance(relation, UnmanagedMaterializedView)
+    theirs = isinstance(relation, UnmanagedDependent)
     return roles.as_caller(connection) if theirs else contextlib.nullcontext()
 
 
-def _create_schema(connection: Connection, name: str) -> None:
-    schema = sql.Identifier(shadow_name(name).split(".")[0])
-    connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
-
-
-def _build(connection: Connection, relation: Relation, made: Mapping[str, str]) -> Built:
-    name = shadow_name(relation.name)
-    _create(connection, relation, made)
+def _build(connection: Connection, relation: Relation, made: Collection[str]) -> Built:
+    _create(connection, relation, made, relation.kind)
     if not relation.materialized:
-        return Built(relation, name, "", 0, "")
+        return Built(relation)
+    name = shadow_name(relation.name)
     snapshot = scalar(connection, "SELECT pg_current_snapshot()::text")
     started = time.perf_counter()
-    if not isinstance(relation, UnmanagedMaterializedView) or relation.filled:
-        _fill(connection, relation)
+    if not isinstance(relation, UnmanagedDependent) or relation.filled:
+        try:
+            # What REFRESH fills in can be seen even by a transaction that began before, once it is in its place.
+            connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(identifier(name)))
+        except psycopg.Error as error:
+            raise BuildError(f"{relation.name}: {_sentence(error)}") from error
     seconds = time.perf_counter() - started
-    if isinstance(relation, UnmanagedMaterializedView):
-        return Built(relation, name, snapshot, seconds, "")
-    _require_columns(connection, relation)
-    _require_keys(connection, relation)
-    for number, columns in enumerate((relation.header.key, *relation.header.indexes)):
-        connection.execute(
-            sql.SQL("CREATE {} INDEX {} ON {} ({})").format(
-                sql.SQL("UNIQUE" if number == 0 else ""),
-                sql.Identifier(index_names(relation, columns)[0 if number == 0 else 1]),
-                identifier(name),
-                sql.SQL(", ").join(map(sql.Identifier, columns)),
-            )
+    if isinstance(relation, UnmanagedDependent):
+        return Built(relation, snapshot, seconds)
+    indexes = [replace(index, table=name) for index in header_indexes(relation)]
+    if violations := find_key_violations(connection, indexes[0]):
+        raise BuildError(
+            f"{relation.name}: the key ({', '.join(relation.header.key)}) isn't one: {violations}. "
+            "Correct the SELECT, or name another key."
         )
-    return Built(relation, name, snapshot, seconds, _compare(connection, relation))
+    for index in indexes:
+        index.create(connection)
+    return Built(relation, snapshot, seconds, _compare(connection, relation))
 
 
-def _create(connection: Connection, relation: Relation, made: Mapping[str, str], *, rehearsed: bool = False) -> None:
-    materialized = relation.materialized and not rehearsed
-    name = identifier(shadow_name(relation.name))
+def _create(connection: Connection, relation: Relation, made: Collection[str], kind: RelationKind) -> None:
+    name = shadow_name(relation.name)
+    connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(name.split(".")[0])))
+    head = sql.SQL("CREATE {} {} AS ").format(sql.SQL(kind.upper()), identifier(name)).as_string(connection)
+    query = reading_shadows(relation.query, made)
     # On a line of its own, as the file may end in a comment.
-    kind, empty = ("MATERIALIZED VIEW", "\nWITH NO DATA") if materialized else ("VIEW", "")
-    head = sql.SQL("CREATE {} {} AS ").format(sql.SQL(kind), name).as_string(connection)
-    query = reading(relation.query, made)
+    tail = "\nWITH NO DATA" if kind == "materialized view" else ""
     try:
-        with connection.transaction():
-            connection.execute(sql.SQL(head + query + empty))  # the file's own text
+        connection.execute(sql.SQL(head + query + tail))  # the file's own text
     except psycopg.Error as error:
         raise BuildError(f"{relation.name}{_where(error, relation, head, query)}: {_sentence(error)}") from error
-
-
-def _fill(connection: Connection, relation: Relation) -> None:
-    """Fill by REFRESH, whose rows even a transaction that began before can see once they are in their place."""
-    try:
-        with connection.transaction():
-            connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(identifier(shadow_name(relation.name))))
-    except psycopg.Error as error:
-        raise BuildError(f"{relation.name}: {_sentence(error)}") from error
+    named = {column for index in header_indexes(relation) for column in index.columns}
+    if unknown := named - column_types(connection, name).keys():
+        raise BuildError(
+            f"{relation.name}: the header's key or indexes name {', '.join(sorted(unknown))}, "
+            "which the SELECT doesn't give."
+        )
 
 
 def _where(error: psycopg.Error, relation: Relation, head: str, query: str) -> str:
@@ -223,55 +199,15 @@ def _sentence(error: psycopg.Error) -> str:
     return " ".join(f"{part.rstrip('.')}." for part in parts if part)
 
 
-def columns(connection: Connection, name: str) -> dict[str, str]:
-    """The columns of a relation and their types, in order."""
-    rows = connection.execute(
-        "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute "
-        "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
-        [name],
-    )
-    return dict(rows.fetchall())
-
-
-def _require_columns(connection: Connection, relation: Relation) -> None:
-    header = relation.header
-    named = {*header.key, *(column for index in header.indexes for column in index)}
-    unknown = named - columns(connection, shadow_name(relation.name)).keys()
-    if unknown:
-        raise BuildError(
-            f"{relation.name}: the header's key or indexes name {', '.join(sorted(unknown))}, "
-            "which the SELECT doesn't give."
-        )
-
-
-def _require_keys(connection: Connection, relation: Relation) -> None:
-    key = sql.SQL(", ").join(map(sql.Identifier, relation.header.key))
-    rows = connection.execute(
-        sql.SQL(
-            "SELECT concat_ws(', ', {key}), count(*), count(*) OVER () FROM {view} GROUP BY {key} "
-            "HAVING count(*) > 1 OR num_nulls({key}) > 0 ORDER BY {key} LIMIT {shown}"
-        ).format(key=key, view=identifier(shadow_name(relation.name)), shown=sql.Literal(_SHOWN))
-    ).fetchall()
-    if rows:
-        examples = "; ".join(f"({value or 'NULL'}): {count} rows" for value, count, _ in rows)
-        raise BuildError(
-            f"{relation.name}: the key ({', '.join(relation.header.key)}) isn't one: {rows[0][2]} of its values "
-            f"stand more than once or hold NULL: {examples}. Mend the SELECT, or name another key."
-        )
-
-
 def _compare(connection: Connection, relation: Relation) -> str:
-    """Hold the new rows against those that stand.
+    """Say how the new rows compare with those that they are to replace.
 
     Raises:
         BuildError: nothing is left of what had rows.
     """
     new, old = shadow_name(relation.name), relation.name
-    if scalar(
-        connection,
-        "SELECT coalesce(NOT (SELECT relispopulated FROM pg_class WHERE oid = to_regclass(%s)), true)",
-        [old],
-    ):
+    populated = "SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass(%s) AND relispopulated)"
+    if not scalar(connection, populated, [old]):
         return ""
     count = sql.SQL("SELECT (SELECT count(*) FROM {}), (SELECT count(*) FROM {})").format(
         identifier(old), identifier(new)
@@ -279,20 +215,19 @@ def _compare(connection: Connection, relation: Relation) -> str:
     before, after = one_row(connection, count)
     if before and not after:
         raise BuildError(
-            f"{old}: the new definition gives no row, the one that stands has {before}. "
-            "If that is right, drop the view first; else mend the SELECT."
+            f"{old}: the new definition gives no row, the existing one has {before}. "
+            "If that is right, drop the view first; else correct the SELECT."
         )
-    text = f"{before} rows → {after}"
-    key = relation.header.key
-    if not {(name, columns(connection, new)[name]) for name in key} <= columns(connection, old).items():
-        return text
+    key, types = relation.header.key, column_types(connection, new)
+    if not {name: types[name] for name in key}.items() <= column_types(connection, old).items():
+        return f"{before} rows → {after}"
+    only = sql.SQL("(SELECT count(*) FROM (SELECT {key} FROM {one} EXCEPT SELECT {key} FROM {other}) AS keys)")
     names = sql.SQL(", ").join(map(sql.Identifier, key))
-    side = sql.SQL("(SELECT count(*) FROM (SELECT {key} FROM {a} EXCEPT SELECT {key} FROM {b}) AS keys)")
     gone, added = one_row(
         connection,
         sql.SQL("SELECT {}, {}").format(
-            side.format(key=names, a=identifier(old), b=identifier(new)),
-            side.format(key=names, a=identifier(new), b=identifier(old)),
+            only.format(key=names, one=identifier(old), other=identifier(new)),
+            only.format(key=names, one=identifier(new), other=identifier(old)),
         ),
     )
-    return f"{text}; {gone} keys gone, {added} new"
+    return f"{before} rows → {after}; {gone} keys gone, {added} new"

@@ -7,99 +7,75 @@ it, since PostgreSQL can't point it elsewhere. How they are refreshed stays thei
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from mv_pipeline.catalog.relations import Header, Relation
+from mv_pipeline.catalog.relations import Header, Relation, RelationKind
 from mv_pipeline.database.connection import Connection
 
 _THEIRS = Header(description="", description_en="", owner="team:others")
 
 
 @dataclass(frozen=True)
-class UnmanagedView:
-    """A plain view of others: its name, its owner, and its definition as PostgreSQL prints it."""
-
-    name: str
-    owner: str
-    definition: str
-
-
-@dataclass(frozen=True)
-class UnmanagedMaterializedView(Relation):
-    """A materialized view of others, to be built again as they have defined it.
+class UnmanagedDependent(Relation):
+    """A view or materialized view of others that reads relations of ours, as PostgreSQL prints its definition.
 
     Args:
-        filled: it has rows; without, it is made without.
+        filled: it has rows; a materialized view without is made without.
+        options: of a view, as its CREATE VIEW has them.
     """
 
+    kind: RelationKind = "view"
     filled: bool = True
-
-    @property
-    def materialized(self) -> bool:
-        """Whatever its name."""
-        return True
-
-
-@dataclass(frozen=True)
-class UnmanagedDependents:
-    """What others have made that reads some relations directly, or a materialized view of theirs that does."""
-
-    views: list[UnmanagedView]
-    materialized_views: list[UnmanagedMaterializedView]
+    options: str = ""
 
 
 def read_unmanaged_dependents(
     connection: Connection, names: Collection[str], ours: Collection[str]
-) -> UnmanagedDependents:
-    """Find what of others reads relations.
+) -> list[UnmanagedDependent]:
+    """Find what of others reads relations directly, or a materialized view of theirs that does.
 
     Args:
-        connection: to the plant's database.
+        connection: to the warehouse database.
         names: the relations.
         ours: what isn't others'.
     """
-    read = [*names]
-    while True:
-        rows = _read_readers(connection, read, ours)
-        theirs = {name for name, kind, *_ in rows if kind == "m"}
-        if theirs <= {*read}:
-            break
-        read += sorted(theirs - {*read})
-    return UnmanagedDependents(
-        [UnmanagedView(name, owner, text) for name, kind, owner, text, _ in rows if kind == "v"],
-        [
-            UnmanagedMaterializedView(name, _THEIRS, text, filled=filled)
-            for name, kind, _, text, filled in rows
-            if kind == "m"
-        ],
-    )
-
-
-def _read_readers(
-    connection: Connection, names: Collection[str], ours: Collection[str]
-) -> list[tuple[str, str, str, str, bool]]:
     with connection.transaction(force_rollback=True):
         # So that every name is printed with its schema.
         connection.execute("SET LOCAL search_path = pg_catalog")
         rows = connection.execute(
-            "SELECT n.nspname || '.' || c.relname, c.relkind::text, c.relowner::regrole::text, "
-            "rtrim(pg_get_viewdef(c.oid), ';'), c.relispopulated "
-            "FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
-            "WHERE c.relkind IN ('v', 'm') AND n.nspname || '.' || c.relname <> ALL (%s) AND EXISTS ("
-            "SELECT FROM pg_rewrite AS r JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid "
-            "JOIN pg_class AS read ON d.refclassid = 'pg_class'::regclass AND read.oid = d.refobjid "
-            "JOIN pg_namespace AS rn ON rn.oid = read.relnamespace "
-            "WHERE r.ev_class = c.oid AND read.oid <> c.oid AND rn.nspname || '.' || read.relname = ANY (%s)) "
-            # Nothing can read what was made after it, so each stands behind what it reads.
-            "ORDER BY c.oid",
-            [list(ours), list(names)],
+            """
+            WITH RECURSIVE existing AS (
+                SELECT c.*, n.nspname || '.' || c.relname AS name
+                FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.relkind IN ('v', 'm')
+            ),
+            found (oid, replaced) AS (
+                SELECT oid, true FROM existing WHERE name = ANY (%(names)s)
+                UNION
+                SELECT reader.oid, reader.relkind = 'm' FROM found
+                JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = found.oid
+                JOIN pg_rewrite AS r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+                JOIN existing AS reader ON reader.oid = r.ev_class
+                WHERE found.replaced AND reader.name <> ALL (%(ours)s)
+            )
+            SELECT name, rtrim(pg_get_viewdef(oid), ';'),
+                CASE relkind WHEN 'm' THEN 'materialized view' ELSE 'view' END, relispopulated,
+                (SELECT 'WITH (' || string_agg(format('%%I = %%L', option_name, option_value), ', ') || ')'
+                FROM pg_options_to_table(reloptions))
+            FROM found JOIN existing USING (oid) WHERE name <> ALL (%(names)s)
+            -- Nothing can read what was made after it, so each follows what it reads.
+            ORDER BY oid
+            """,
+            {"names": [*names], "ours": [*ours]},
         )
-        return [tuple(row) for row in rows.fetchall()]
+        return [
+            UnmanagedDependent(name, _THEIRS, query, kind=kind, filled=filled, options=options or "")
+            for name, query, kind, filled, options in rows
+        ]
 
 
 def read_needs(connection: Connection, names: Collection[str]) -> list[tuple[str, str, bool]]:
     """What needs relations, or their row types, so that they can't be dropped.
 
     Args:
-        connection: to the plant's database.
+        connection: to the warehouse database.
         names: the relations.
 
     Returns:

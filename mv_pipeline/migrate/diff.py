@@ -1,4 +1,4 @@
-"""A relation as it stands against the same one as its file says: definition, columns, and which rows change.
+"""A relation in the database compared with its file: definition, columns, and which rows change.
 
 The new definition is rehearsed in a transaction that is rolled back; nothing is changed.
 """
@@ -13,6 +13,7 @@ from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.database.connection import Connection, Database, identifier, limit_waits, scalar
 from mv_pipeline.migrate import build
 from mv_pipeline.migrate.state import read_decisions
+from mv_pipeline.migrate.tables import column_types
 from mv_pipeline.settings import OperatorError
 
 
@@ -22,7 +23,7 @@ class DiffError(OperatorError):
 
 @dataclass(frozen=True)
 class RowChange:
-    """One row that changes: as it stands, and as it would be; None: there is no such row."""
+    """One row that changes: as it is, and as it would be; None: there is no such row."""
 
     before: dict[str, Any] | None
     after: dict[str, Any] | None
@@ -31,8 +32,7 @@ class RowChange:
         """The columns whose values differ; none for a row that comes or goes."""
         if self.before is None or self.after is None:
             return []
-        names = [*self.before, *(name for name in self.after if name not in self.before)]
-        return [name for name in names if self.before.get(name) != self.after.get(name)]
+        return [name for name in self.before | self.after if self.before.get(name) != self.after.get(name)]
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ class RelationDiff:
 
 
 def diff(database: Database, catalog: Catalog, name: str, at_most: int = 10) -> RelationDiff:
-    """Compare a relation that stands with its file, and with the files of what it reads.
+    """Compare a relation in the database with its file, and with the files of what it reads.
 
     Args:
-        database: the plant's.
+        database: the warehouse's.
         catalog: the relations as the files have them.
         name: of a view or materialized view.
         at_most: how many rows to show.
@@ -90,10 +90,10 @@ def diff(database: Database, catalog: Catalog, name: str, at_most: int = 10) -> 
 
 def _compare(connection: Connection, relation: Relation, reason: str, at_most: int) -> RelationDiff:
     old, new = relation.name, build.shadow_name(relation.name)
-    before, after = build.columns(connection, old), build.columns(connection, new)
+    before, after = column_types(connection, old), column_types(connection, new)
     changed = {
         column: (before.get(column), after.get(column))
-        for column in (*before, *(column for column in after if column not in before))
+        for column in before | after
         if before.get(column) != after.get(column)
     }
     key = [column for column in relation.header.key if column in before.keys() & after.keys()]
@@ -102,33 +102,27 @@ def _compare(connection: Connection, relation: Relation, reason: str, at_most: i
 
 
 def _definitions(connection: Connection, old: str, new: str) -> list[str]:
-    before, after = _printed(connection, old), _printed(connection, new)
-    return list(difflib.unified_diff(before, after, "as it stands", "as its file says", lineterm=""))
-
-
-def _printed(connection: Connection, name: str) -> list[str]:
-    text = scalar(connection, "SELECT pg_get_viewdef(%s::regclass, true)", [name])
-    return build.in_place(text).splitlines()
+    print_definition = "SELECT pg_get_viewdef(%s::regclass, true)"
+    before, after = (build.in_place(scalar(connection, print_definition, [name])).splitlines() for name in (old, new))
+    return list(difflib.unified_diff(before, after, "in the database", "as its file says", lineterm=""))
 
 
 def _rows(connection: Connection, old: str, new: str, key: list[str], at_most: int) -> tuple[int, list[RowChange]]:
     """Match rows by key where there is one; rows of a view without a key come and go whole."""
-    match = sql.SQL(" AND ").join(sql.SQL("o.{0} = n.{0}").format(sql.Identifier(column)) for column in key)
-    order = sql.SQL(", ").join(sql.SQL("coalesce(o.{0}, n.{0})").format(sql.Identifier(column)) for column in key)
-    if key:
-        query = sql.SQL(
-            "SELECT to_jsonb(o) AS before, to_jsonb(n) AS after, count(*) OVER () FROM {old} AS o FULL JOIN {new} AS n "
-            "ON {match} WHERE to_jsonb(o) IS DISTINCT FROM to_jsonb(n) ORDER BY {order} LIMIT {limit}"
-        )
-    else:
-        query = sql.SQL(
-            "SELECT before, after, count(*) OVER () FROM ("
-            "(SELECT to_jsonb(o) AS before, NULL::jsonb AS after FROM {old} AS o "
-            "EXCEPT ALL SELECT to_jsonb(n), NULL FROM {new} AS n) UNION ALL "
-            "(SELECT NULL::jsonb, to_jsonb(n) FROM {new} AS n EXCEPT ALL SELECT NULL, to_jsonb(o) FROM {old} AS o)"
-            ") AS rows ORDER BY coalesce(before, after), after IS NULL DESC LIMIT {limit}"
-        )
+    columns = sql.SQL(", ").join(sql.SQL("v.{}").format(sql.Identifier(column)) for column in key)
+    side = sql.SQL(
+        "(SELECT to_jsonb(v) AS line, key, row_number() OVER (PARTITION BY key) AS copy FROM {view} AS v "
+        "CROSS JOIN LATERAL (SELECT {key} AS key) AS keys)"
+    )
+    match = sql.SQL("jsonb_build_array({})").format(columns) if key else sql.SQL("to_jsonb(v)")
     found = connection.execute(
-        query.format(old=identifier(old), new=identifier(new), match=match, order=order, limit=sql.Literal(at_most))
+        sql.SQL(
+            "SELECT o.line, n.line, count(*) OVER () FROM {old} AS o FULL JOIN {new} AS n USING (key, copy) "
+            "WHERE o.line IS DISTINCT FROM n.line ORDER BY key, copy LIMIT {limit}"
+        ).format(
+            old=side.format(view=identifier(old), key=match),
+            new=side.format(view=identifier(new), key=match),
+            limit=sql.Literal(at_most),
+        )
     ).fetchall()
     return (found[0][2] if found else 0), [RowChange(before, after) for before, after, _ in found]

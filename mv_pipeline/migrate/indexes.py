@@ -1,6 +1,5 @@
-"""Indexes and keys: which a table or materialized view has, and making one that is missing."""
+"""Indexes and keys: which a table or materialized view has, which it should have, and making one that is missing."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -8,27 +7,27 @@ from psycopg import sql
 from mv_pipeline.catalog.relations import Relation
 from mv_pipeline.database.connection import Connection, identifier, scalar
 
+_SHOWN = 3
+
 
 @dataclass(frozen=True)
 class Index:
-    """An index that is missing; a unique one is a key.
+    """An index on columns, for all rows; a unique one is a key.
 
     Args:
-        table: schema and table.
-        columns: in order.
+        table: schema and name of the table or materialized view.
+        columns: in order, without those that are only included.
         unique: no two rows may have the same values.
-        invalid: the name of one that an interrupted CONCURRENTLY has left behind, to be dropped first.
     """
 
     table: str
     columns: tuple[str, ...]
     unique: bool = False
-    invalid: str = ""
 
     @property
     def name(self) -> str:
-        """Made of the table's name and the columns'."""
-        return "_".join((self.table.split(".")[1], *self.columns))
+        """The name that it gets, made of the table's name and the columns'."""
+        return "_".join((self.table.split(".")[1], *(("key",) if self.unique else self.columns)))
 
     def create(self, connection: Connection, *, concurrently: bool = False) -> None:
         """Create the index, under another name if its own is taken.
@@ -38,17 +37,16 @@ class Index:
             concurrently: let writers go on meanwhile.
         """
         schema = self.table.split(".")[0]
-        if self.invalid:
-            connection.execute(
-                sql.SQL("DROP INDEX {} {}").format(
-                    sql.SQL("CONCURRENTLY" if concurrently else ""), identifier(self.invalid)
-                )
-            )
+        how = sql.SQL("CONCURRENTLY" if concurrently else "")
+        for existing in read_indexes(connection, self.table):
+            # An interrupted CONCURRENTLY has left it behind.
+            if existing.index == self and not existing.valid:
+                connection.execute(sql.SQL("DROP INDEX {} {}").format(how, sql.Identifier(schema, existing.name)))
         taken = scalar(connection, "SELECT to_regclass(%s) IS NOT NULL", [f"{schema}.{self.name}"])
         connection.execute(
             sql.SQL("CREATE {} INDEX {} {} ON {} ({})").format(
                 sql.SQL("UNIQUE" if self.unique else ""),
-                sql.SQL("CONCURRENTLY" if concurrently else ""),
+                how,
                 sql.Identifier(f"mv_pipeline_{self.name}" if taken else self.name),
                 identifier(self.table),
                 sql.SQL(", ").join(map(sql.Identifier, self.columns)),
@@ -57,55 +55,64 @@ class Index:
 
 
 @dataclass(frozen=True)
-class StandingIndex:
-    """An index that stands.
+class ExistingIndex:
+    """An index in the database.
 
     Args:
+        index: its columns, and whether it is unique.
         name: without schema.
-        columns: in order, without those that are only included.
-        unique: no two rows may have the same values.
         plain: on columns only, for all rows.
         valid: not left behind by an interrupted CONCURRENTLY.
         definition: as PostgreSQL prints it.
     """
 
+    index: Index
     name: str
-    columns: tuple[str, ...]
-    unique: bool
     plain: bool
     valid: bool
     definition: str
 
+    def serves(self, wanted: Index) -> bool:
+        """True if the wanted one needn't be made: a key's columns in any order, or an index that begins with them."""
+        if not (self.plain and self.valid):
+            return False
+        if wanted.unique:
+            return self.index.unique and {*self.index.columns} == {*wanted.columns}
+        return self.index.columns[: len(wanted.columns)] == wanted.columns
 
-def read_indexes(connection: Connection, table: str) -> list[StandingIndex]:
+
+def read_indexes(connection: Connection, table: str) -> list[ExistingIndex]:
     """Read the indexes of a table or materialized view, the oldest first."""
     rows = connection.execute(
-        "SELECT c.relname::text, ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY "
+        "SELECT ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY "
         "AS k (attnum, n) JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum "
-        "WHERE n <= i.indnkeyatts ORDER BY n), indisunique, indpred IS NULL AND indexprs IS NULL, indisvalid, "
-        "pg_get_indexdef(indexrelid) FROM pg_index AS i JOIN pg_class AS c ON c.oid = indexrelid "
+        "WHERE n <= i.indnkeyatts ORDER BY n), indisunique, c.relname::text, indpred IS NULL AND indexprs IS NULL, "
+        "indisvalid, pg_get_indexdef(indexrelid) FROM pg_index AS i JOIN pg_class AS c ON c.oid = indexrelid "
         "WHERE indrelid = %s::regclass ORDER BY indexrelid",
         [table],
     )
-    return [StandingIndex(name, tuple(columns), *rest) for name, columns, *rest in rows]
+    return [ExistingIndex(Index(table, tuple(columns), unique), *rest) for columns, unique, *rest in rows]
 
 
-def has_key(indexes: Sequence[StandingIndex], columns: Sequence[str]) -> bool:
-    """True if one of the indexes keeps rows with the same values in these columns out."""
-    return any(i.unique and i.valid and i.plain and sorted(i.columns) == sorted(columns) for i in indexes)
+def header_indexes(relation: Relation) -> list[Index]:
+    """The indexes that a materialized view's header asks for, the key first."""
+    header = relation.header
+    return [Index(relation.name, header.key, unique=True), *(Index(relation.name, names) for names in header.indexes)]
 
 
-def has_index(indexes: Sequence[StandingIndex], columns: Sequence[str]) -> bool:
-    """True if one of the indexes finds rows by these columns."""
-    return any(i.valid and i.plain and i.columns[: len(columns)] == tuple(columns) for i in indexes)
-
-
-def invalid_index(table: str, indexes: Sequence[StandingIndex], columns: Sequence[str]) -> str:
-    """The name of one on these columns that an interrupted CONCURRENTLY has left behind; empty: there is none."""
-    schema = table.split(".")[0]
-    return next((f"{schema}.{i.name}" for i in indexes if not i.valid and i.columns == tuple(columns)), "")
-
-
-def index_names(relation: Relation, columns: Sequence[str]) -> tuple[str, str]:
-    """The names that an index on these columns has if it was made from a header: as the key, and as another."""
-    return f"{relation.table}_key", "_".join((relation.table, *columns))
+def find_key_violations(connection: Connection, key: Index) -> str:
+    """Say which values keep columns from being a key; empty: none do."""
+    rows = connection.execute(
+        sql.SQL(
+            "SELECT concat_ws(', ', {key}), count(*), count(*) OVER () FROM {table} GROUP BY {key} "
+            "HAVING count(*) > 1 OR num_nulls({key}) > 0 ORDER BY {key} LIMIT {shown}"
+        ).format(
+            key=sql.SQL(", ").join(map(sql.Identifier, key.columns)),
+            table=identifier(key.table),
+            shown=sql.Literal(_SHOWN),
+        )
+    ).fetchall()
+    if not rows:
+        return ""
+    examples = "; ".join(f"({value or 'NULL'}): {count} rows" for value, count, _ in rows)
+    return f"{rows[0][2]} of its values occur more than once or hold NULL: {examples}"

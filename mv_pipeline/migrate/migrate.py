@@ -6,7 +6,7 @@ swapped in, in one transaction. Each part is done whole or not at all, and a mig
 where it stopped.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import psycopg
@@ -14,7 +14,6 @@ import psycopg
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS, SOURCES
 from mv_pipeline.database.connection import (
-    MINIMUM_SERVER_VERSION,
     Connection,
     Database,
     limit_waits,
@@ -24,25 +23,17 @@ from mv_pipeline.database.connection import (
 from mv_pipeline.migrate import build, revise, roles, tables
 from mv_pipeline.migrate.attributes import describe, outdated_comments, record, record_lineage
 from mv_pipeline.migrate.dependents import read_unmanaged_dependents
-from mv_pipeline.migrate.indexes import Index
-from mv_pipeline.migrate.plan import Plan, feeders, is_small, read_plan
-from mv_pipeline.migrate.state import Action, changes
-from mv_pipeline.migrate.swap import Swapped, drop_functions, retry, swap, sweep, who_holds
+from mv_pipeline.migrate.plan import MigrateError, Plan, feeders, plan
+from mv_pipeline.migrate.state import Action, changes, kind_of
+from mv_pipeline.migrate.swap import drop_functions, retry, swap, sweep
 from mv_pipeline.refresh import reference
 from mv_pipeline.refresh.rollup import expand_days, log_days, update_rollup
 from mv_pipeline.refresh.views import read_view_status, refresh_view
-from mv_pipeline.settings import OperatorError
 
 # A quarter of days a transaction: two million lines over five years take twenty of them.
 _DAYS_AT_ONCE = 92
-# Below PostgreSQL's deadlock_timeout of a second, so that it is never a reader or an upload that is sent away.
-_LOCK_TIMEOUT = "500ms"
 
 Say = Callable[[str], None]
-
-
-class MigrateError(OperatorError):
-    """The database can't be brought to the wanted state; with problems, nothing was touched."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +46,7 @@ class Migration:
         compared: how the rows of what was swapped compare with those before.
         dropped: relations and functions dropped.
         kept: what would have been dropped but for somebody else's need of it, with the reason; what others need of
-            an old definition stands in a schema of its own.
+            an old definition is in a schema of its own.
         remarks: what is worth knowing, a sentence each.
         reference: rows changed in reference tables.
         access: what changed in who may what.
@@ -70,28 +61,6 @@ class Migration:
     remarks: list[str] = field(default_factory=list)
     reference: dict[str, int] = field(default_factory=dict)
     access: roles.Changes = field(default_factory=roles.Changes)
-
-
-def plan(database: Database, catalog: Catalog, *, with_roles: bool = False) -> Plan:
-    """Say what `migrate` would do.
-
-    Args:
-        database: PostgreSQL 16 or later; nothing in it is changed.
-        catalog: the views and materialized views to have.
-        with_roles: as for `migrate`.
-
-    Raises:
-        MigrateError: the server is too old, or something has to be changed first.
-    """
-    with database.connect("plan") as connection:
-        _require_server(connection)
-    try:
-        found = read_plan(database, catalog, with_roles=with_roles)
-    except psycopg.Error as error:
-        raise MigrateError(f"Nothing was changed: {error}") from error
-    if found.problems:
-        raise MigrateError("Nothing was changed, because this has to be fixed first:", tuple(found.problems))
-    return found
 
 
 def migrate(
@@ -109,58 +78,44 @@ def migrate(
         MigrateError: the server is too old, something has to be changed first, or the server refuses a statement.
     """
     say = progress or (lambda _: None)
-    with database.connect("migrate") as connection:
-        _require_server(connection)
-        # Whoever prunes change notes leaves them alone meanwhile: what is being built hasn't seen them all.
-        with session_lock(connection, "migrate"):
-            say("planning")
-            found = plan(database, catalog, with_roles=with_roles)
-            try:
-                return _carry_out(database, connection, catalog, found, say, with_roles=with_roles)
-            except psycopg.Error as error:
-                raise MigrateError(f"The migration stopped; run it again to go on: {error}") from error
-            except build.BuildError as error:
-                raise MigrateError(f"The views are as they were: {error}") from error
-
-
-def _require_server(connection: Connection) -> None:
-    if connection.info.server_version < MINIMUM_SERVER_VERSION:
-        raise MigrateError(
-            f"The server is PostgreSQL {connection.info.server_version // 10000}; 16 or later is needed."
-        )
+    # Whoever prunes change notes leaves them alone meanwhile: what is being built hasn't seen them all.
+    with database.connect("migrate") as connection, session_lock(connection, "migrate"):
+        say("planning")
+        found = plan(database, catalog, with_roles=with_roles)
+        try:
+            return _carry_out(database, connection, catalog, found, say, with_roles)
+        except psycopg.Error as error:
+            raise MigrateError(f"The migration stopped; run it again to go on: {error}") from error
+        except build.BuildError as error:
+            raise MigrateError(f"The views are as they were: {error}") from error
 
 
 def _carry_out(
-    database: Database, connection: Connection, catalog: Catalog, found: Plan, say: Say, *, with_roles: bool
+    database: Database, connection: Connection, catalog: Catalog, found: Plan, say: Say, with_roles: bool
 ) -> Migration:
     say("tables")
-    small = [index for index in found.indexes if is_small(connection, index.table)]
-    access = retry(
-        lambda _: _tables(database, catalog, small, with_roles=with_roles),
-        lambda: who_holds(connection, [*found.untracked, *(index.table for index in found.indexes)]),
-    )
+    changed_tables = [*found.untracked, *(index.table for index in found.indexes)]
+    access = retry(connection, changed_tables, lambda wait: _tables(database, catalog, found, with_roles, wait))
     uses_roles = roles.in_use(connection)
     if uses_roles:
         roles.act_as_owner(connection, until="session")
-    for index in found.indexes:
-        if index not in small:
-            say(f"index {index.name}")
-            index.create(connection, concurrently=True)
+    for index in found.large_indexes:
+        say(f"index {index.name}")
+        index.create(connection, concurrently=True)
     first = feeders(catalog)
     say("views that the rollup reads")
-    done = [_views(connection, catalog, [n for n in found.rebuilt() if n in first], [])]
+    compared = _views(connection, catalog, [name for name in found.rebuilt() if name in first], [])
     filled = {}
     if scalar(connection, "SELECT NOT EXISTS (SELECT FROM ref.calendar_day)"):
         with connection.transaction():
             filled = reference.update_reference_tables(connection)
     _fill_rollups(connection, say)
     say("views")
-    done.append(_views(connection, catalog, [n for n in found.rebuilt() if n not in first], found.obsolete))
+    compared |= _views(connection, catalog, [name for name in found.rebuilt() if name not in first], found.obsolete)
     if uses_roles:
         say("privileges")
     functions, parked, access = retry(
-        lambda _: _finish(connection, catalog, found, access if uses_roles else None),
-        lambda: who_holds(connection, [*catalog.relations]),
+        connection, [*catalog.relations], lambda wait: _finish(connection, catalog, found, access, wait)
     )
     say("refresh")
     changed = {name: decision.action for name, decision in changes(found.decisions).items()}
@@ -169,8 +124,8 @@ def _carry_out(
         found.revision,
         revise.current(connection),
         changed,
-        {name: text for swapped in done for name, text in swapped.compared.items()},
-        [*(name for swapped in done for name in swapped.dropped if name in found.obsolete), *functions],
+        compared,
+        [*(name for name in found.obsolete if kind_of(connection, name) is None), *functions],
         {**found.kept, **parked},
         found.remarks,
         filled,
@@ -178,30 +133,29 @@ def _carry_out(
     )
 
 
-def _tables(database: Database, catalog: Catalog, small: Sequence[Index], *, with_roles: bool) -> roles.Changes:
+def _tables(database: Database, catalog: Catalog, found: Plan, with_roles: bool, wait: str) -> roles.Changes:
     """Everything about tables and roles but large indexes, in one transaction."""
-    with revise.transaction(database) as bound:
-        connection = bound.connection
-        limit_waits(connection, lock_timeout=_LOCK_TIMEOUT)
+    with revise.transaction(database) as (connection, upgrade):
+        limit_waits(connection, lock_timeout=wait)
         uses_roles = with_roles or roles.in_use(connection)
         created = roles.prepare(connection) if with_roles else []
         owners = roles.hand_over(connection, catalog) if uses_roles else {}
         if uses_roles:
             roles.act_as_owner(connection)
-        bound.upgrade()
+        upgrade()
         tables.create_tables(connection)
-        for index in small:
+        for index in found.indexes:
             index.create(connection)
         tables.create_triggers(connection, tables.untracked(connection))
     return roles.Changes(created, owners)
 
 
 def _finish(
-    connection: Connection, catalog: Catalog, found: Plan, access: roles.Changes | None
+    connection: Connection, catalog: Catalog, found: Plan, access: roles.Changes, wait: str
 ) -> tuple[list[str], dict[str, str], roles.Changes]:
     """Write down what was adopted, drop what is parked, and grant the roles their missing privileges."""
     with connection.transaction():
-        limit_waits(connection, lock_timeout=_LOCK_TIMEOUT)
+        limit_waits(connection, lock_timeout=wait)
         for name, decision in found.decisions.items():
             if decision.action == "adopt":
                 record(connection, catalog.relations[name])
@@ -211,27 +165,28 @@ def _finish(
         record_lineage(connection, catalog)
         functions = drop_functions(connection, found.functions)
         parked = sweep(connection)
-        if access is None:
-            return functions, parked, roles.Changes()
+        if not roles.in_use(connection):
+            return functions, parked, access
         owners = access.owners | roles.hand_over(connection, catalog)
         return functions, parked, roles.Changes(access.created, owners, *roles.grant(connection, catalog))
 
 
-def _views(connection: Connection, catalog: Catalog, names: list[str], obsolete: list[str]) -> Swapped:
+def _views(connection: Connection, catalog: Catalog, names: list[str], obsolete: list[str]) -> dict[str, str]:
     """Build relations in shadow schemas and swap them in; what the rollup reads counts as changed with its view."""
-    theirs = read_unmanaged_dependents(connection, names, [*catalog.relations, *obsolete]).materialized_views
-    built = build.build(connection, [*(catalog.relations[name] for name in names), *theirs])
+    unmanaged = read_unmanaged_dependents(connection, names, [*catalog.relations, *obsolete])
+    theirs = [dependent for dependent in unmanaged if dependent.materialized]
 
-    def attempt(wait_s: float) -> Swapped:
+    def attempt(wait: str) -> dict[str, str]:
         with connection.transaction():
             limit_waits(connection)
-            swapped = swap(connection, catalog, built, obsolete, wait_s)
+            compared = swap(connection, catalog, built, obsolete, wait)
             for csv_type in {source.csv_type for source in SOURCES if source.active in names}:
                 log_days(connection, csv_type)
-        return swapped
+        return compared
 
     try:
-        return retry(attempt, lambda: who_holds(connection, [*names, *obsolete]))
+        built = build.build(connection, [*(catalog.relations[name] for name in names), *theirs])
+        return retry(connection, [*names, *obsolete], attempt)
     finally:
         build.tear_down(connection)
 

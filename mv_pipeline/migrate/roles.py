@@ -7,7 +7,7 @@ objects that aren't ours are left alone.
 """
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,16 +26,63 @@ PIPELINE = "mv_pipeline_pipeline"
 READER = "mv_pipeline_reader"
 ROLES = (OWNER, PIPELINE, READER)
 
-_MAINTAIN_VERSION = 170000
+SCHEMAS = ("raw", "stg", "ref", "kpi", "mart", "log")
+_READ_SCHEMAS = ("mart", "ref")
+# Without arguments that need quoting, so that they can be put in a statement as they are.
+_FUNCTIONS = ("ref.business_date()", "ref.king_date(text)")
+_TRIGGER_FUNCTIONS = ("log.note_rows()", "log.note_truncate()")
+# They run with their owner's rights, so that the pipeline needn't have them: nobody else may call them.
+_PIPELINE_FUNCTIONS = ("log.take_over()", "log.forget(timestamp with time zone, integer)")
+# Every table of ours, with the rights that the pipeline has in addition to SELECT; it writes nothing that people keep.
+_TABLES: dict[str, tuple[str, ...]] = {
+    **{f"raw.{kind.name}": ("INSERT",) for kind in KINDS},
+    **{f"stg.{kind.name}": ("INSERT", "UPDATE") for kind in KINDS},
+    **{table.name: ("INSERT", "UPDATE", "DELETE") if table.maintained_by == "pipeline" else () for table in TABLES},
+    CALENDAR.name: ("INSERT",),
+    "ref.calendar_month": ("INSERT",),
+    ROLLUP: (),
+    "log.upload_file": ("INSERT", "UPDATE"),
+    "log.change_note": ("INSERT", "DELETE"),
+    "log.view_refresh": ("INSERT",),
+    "log.refresh_failure": ("INSERT",),
+    "log.counter": ("INSERT", "UPDATE"),
+    "log.incident": ("INSERT", "UPDATE"),
+    "log.relation": (),
+    "log.server": (),
+    "log.v_view_status": (),
+    "log.mv_pipeline_version": (),
+}
+
+ObjectKind = Literal["SCHEMA", "TABLE", "SEQUENCE", "FUNCTION"]
 
 
 class RolesError(OperatorError):
     """The role that migrates has too few rights; the message says which is missing."""
 
 
+@dataclass(frozen=True, order=True)
+class Privilege:
+    """One right of one role on one object; of a function the name includes its arguments' types."""
+
+    kind: ObjectKind
+    name: str
+    role: str
+    right: str
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What was done: roles created, new owners by object, privileges granted and revoked."""
+
+    created: list[str] = field(default_factory=list)
+    owners: dict[str, str] = field(default_factory=dict)
+    granted: list[Privilege] = field(default_factory=list)
+    revoked: list[Privilege] = field(default_factory=list)
+
+
 def has_maintain(connection: Connection) -> bool:
     """True if the server knows the privilege MAINTAIN; without it, only its owner can refresh a view."""
-    return connection.info.server_version >= _MAINTAIN_VERSION
+    return connection.info.server_version >= 170000
 
 
 def in_use(connection: Connection) -> bool:
@@ -56,8 +103,8 @@ def may_migrate(connection: Connection) -> bool:
 
 def missing(connection: Connection) -> list[str]:
     """The roles that the server doesn't have."""
-    existing = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
-    return [role for role in ROLES if role not in existing]
+    rows = connection.execute("SELECT role FROM unnest(%s::text[]) AS role WHERE to_regrole(role) IS NULL", [[*ROLES]])
+    return [row[0] for row in rows]
 
 
 def prepare(connection: Connection) -> list[str]:
@@ -120,76 +167,6 @@ def as_caller(connection: Connection) -> Iterator[None]:
         connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(acting)))
 
 
-def unreachable_owners(connection: Connection, names: Collection[str]) -> dict[str, list[str]]:
-    """The owners of relations that whoever runs the migration isn't a member of, with the relations' names."""
-    rows = connection.execute(
-        "SELECT c.relowner::regrole::text, array_agg(n.nspname || '.' || c.relname ORDER BY 1) "
-        "FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
-        "WHERE n.nspname || '.' || c.relname = ANY (%s) AND NOT pg_has_role(session_user, c.relowner, 'USAGE') "
-        "GROUP BY 1 ORDER BY 1",
-        [list(names)],
-    )
-    return dict(rows.fetchall())
-
-
-SCHEMAS = ("raw", "stg", "ref", "kpi", "mart", "log")
-_READ_SCHEMAS = ("mart", "ref")
-# Without arguments that need quoting, so that they can stand in a statement as they are.
-_FUNCTIONS = ("ref.business_date()", "ref.king_date(text)")
-_TRIGGER_FUNCTIONS = ("log.note_rows()", "log.note_truncate()")
-# They run with their owner's rights, so that the pipeline needn't have them: nobody else may call them.
-_PIPELINE_FUNCTIONS = ("log.take_over()", "log.forget(timestamp with time zone, integer)")
-# In addition to SELECT, which the pipeline has on every table. What people keep is not its to write.
-_LOG: dict[str, tuple[str, ...]] = {
-    "log.upload_file": ("INSERT", "UPDATE"),
-    "log.change_note": ("INSERT", "DELETE"),
-    "log.view_refresh": ("INSERT",),
-    "log.refresh_failure": ("INSERT",),
-    "log.counter": ("INSERT", "UPDATE"),
-    "log.incident": ("INSERT", "UPDATE"),
-    "log.relation": (),
-    "log.server": (),
-    "log.v_view_status": (),
-    "log.mv_pipeline_version": (),
-}
-_APPENDED: dict[str, tuple[str, ...]] = {CALENDAR.name: ("INSERT",), "ref.calendar_month": ("INSERT",)}
-_KEPT_UP = ("INSERT", "UPDATE", "DELETE")
-
-ObjectKind = Literal["SCHEMA", "TABLE", "SEQUENCE", "FUNCTION"]
-
-
-@dataclass(frozen=True, order=True)
-class Privilege:
-    """One right of one role on one object; of a function the name includes its arguments' types."""
-
-    kind: ObjectKind
-    name: str
-    role: str
-    right: str
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What was done: roles created, new owners by object, privileges granted and revoked."""
-
-    created: list[str] = field(default_factory=list)
-    owners: dict[str, str] = field(default_factory=dict)
-    granted: list[Privilege] = field(default_factory=list)
-    revoked: list[Privilege] = field(default_factory=list)
-
-
-def tables() -> dict[str, tuple[str, ...]]:
-    """Every table of ours, with the rights that the pipeline has on it in addition to SELECT."""
-    return {
-        **{f"raw.{kind.name}": ("INSERT",) for kind in KINDS},
-        **{f"stg.{kind.name}": ("INSERT", "UPDATE") for kind in KINDS},
-        **{table.name: _KEPT_UP if table.maintained_by == "pipeline" else () for table in TABLES},
-        **_APPENDED,
-        ROLLUP: (),
-        **_LOG,
-    }
-
-
 def wanted_privileges(catalog: Catalog, maintain: bool) -> set[Privilege]:
     """Compute what pipeline and reader may do.
 
@@ -204,7 +181,7 @@ def _pipeline_privileges(catalog: Catalog, maintain: bool) -> Iterator[Privilege
     yield from (Privilege("SCHEMA", schema, PIPELINE, "USAGE") for schema in SCHEMAS)
     yield from (Privilege("FUNCTION", name, PIPELINE, "EXECUTE") for name in (*_FUNCTIONS, *_PIPELINE_FUNCTIONS))
     yield from (Privilege("SEQUENCE", name, PIPELINE, "USAGE") for name in (*ID_SEQUENCES, "log.upload_file_id_seq"))
-    for name, rights in tables().items():
+    for name, rights in _TABLES.items():
         yield from (Privilege("TABLE", name, PIPELINE, right) for right in ("SELECT", *rights))
     for relation in catalog.relations.values():
         if maintain or not relation.materialized:  # else it is the owner, and needs no grant
@@ -216,52 +193,48 @@ def _pipeline_privileges(catalog: Catalog, maintain: bool) -> Iterator[Privilege
 def _reader_privileges(catalog: Catalog) -> Iterator[Privilege]:
     yield from (Privilege("SCHEMA", schema, READER, "USAGE") for schema in _READ_SCHEMAS)
     yield from (Privilege("FUNCTION", function, READER, "EXECUTE") for function in _FUNCTIONS)
-    for name in (*tables(), *catalog.relations):
-        if name.startswith(tuple(f"{schema}." for schema in _READ_SCHEMAS)):
+    for name in (*_TABLES, *catalog.relations):
+        if name.split(".")[0] in _READ_SCHEMAS:
             yield Privilege("TABLE", name, READER, "SELECT")
 
 
-def misowned(connection: Connection, catalog: Catalog) -> dict[str, str]:
+def misowned(connection: Connection, catalog: Catalog) -> dict[tuple[ObjectKind, str], str]:
     """The objects of ours that belong to another role than they should, with the role that is to own them."""
-    return {name: role for (_, name), role in _misowned(connection, catalog).items()}
-
-
-def _misowned(connection: Connection, catalog: Catalog) -> dict[tuple[ObjectKind, str], str]:
     wanted: dict[tuple[ObjectKind, str], str] = {("SCHEMA", schema): OWNER for schema in SCHEMAS}
-    wanted |= {("FUNCTION", function): OWNER for function in (*_FUNCTIONS, *_TRIGGER_FUNCTIONS, *_PIPELINE_FUNCTIONS)}
-    wanted |= {("TABLE", name): OWNER for name in (*tables(), *obsolete.RELATIONS)}
-    wanted |= {("FUNCTION", name): OWNER for name in obsolete.FUNCTIONS}
+    functions = (*_FUNCTIONS, *_TRIGGER_FUNCTIONS, *_PIPELINE_FUNCTIONS, *obsolete.FUNCTIONS)
+    wanted |= {("FUNCTION", name): OWNER for name in functions}
+    wanted |= {("TABLE", name): OWNER for name in (*_TABLES, *obsolete.RELATIONS)}
     wanted |= {("SEQUENCE", name): OWNER for name in ID_SEQUENCES}
     for relation in catalog.relations.values():
         pipelines = relation.materialized and not has_maintain(connection)
         wanted["TABLE", relation.name] = PIPELINE if pipelines else OWNER
-    owners = _owners(connection)
+    owners, _ = _read_objects(connection)
     return {item: role for item, role in wanted.items() if owners.get(item, role) != role}
 
 
 def hand_over(connection: Connection, catalog: Catalog) -> dict[str, str]:
-    """Give everything of ours to the role that is to own it, as far as it stands in the database already.
+    """Give everything of ours to the role that is to own it, as far as it is in the database already.
 
     Returns:
         The new owners by object.
     """
-    changed = _misowned(connection, catalog)
+    changed = misowned(connection, catalog)
     # Schemas come first: who gets a table has to have CREATE on its schema.
     for (kind, name), role in changed.items():
-        names = {
-            "object": _object(kind, name),
-            "role": sql.Identifier(role),
-            "schema": sql.Identifier(name.split(".")[0]),
-        }
-        statements = ["ALTER {kind} {object} OWNER TO {role}"]  # ALTER TABLE serves views and materialized views too
+        statement = "ALTER {kind} {name} OWNER TO {role}"  # ALTER TABLE serves views and materialized views too
         if role == PIPELINE:
-            statements = [
-                "GRANT CREATE ON SCHEMA {schema} TO {role}",
-                *statements,
-                "REVOKE CREATE ON SCHEMA {schema} FROM {role}",
-            ]
-        for statement in statements:
-            connection.execute(sql.SQL(statement).format(kind=sql.SQL(kind), **names))
+            statement = (
+                "GRANT CREATE ON SCHEMA {schema} TO {role}; ALTER {kind} {name} OWNER TO {role}; "
+                "REVOKE CREATE ON SCHEMA {schema} FROM {role}"
+            )
+        connection.execute(
+            sql.SQL(statement).format(
+                kind=sql.SQL(kind),
+                name=_object(kind, name),
+                role=sql.Identifier(role),
+                schema=sql.Identifier(name.split(".")[0]),
+            )
+        )
     return {name: role for (_, name), role in changed.items()}
 
 
@@ -269,8 +242,8 @@ def compare_privileges(connection: Connection, catalog: Catalog) -> tuple[list[P
     """Privileges of pipeline and reader that are missing, and what they have too much of on our objects."""
     wanted = wanted_privileges(catalog, has_maintain(connection))
     ours = {(privilege.kind, privilege.name) for privilege in wanted}
-    standing = {privilege for privilege in _standing(connection) if (privilege.kind, privilege.name) in ours}
-    return sorted(wanted - standing), sorted(standing - wanted)
+    granted = {privilege for privilege in _read_objects(connection)[1] if (privilege.kind, privilege.name) in ours}
+    return sorted(wanted - granted), sorted(granted - wanted)
 
 
 def grant(connection: Connection, catalog: Catalog) -> tuple[list[Privilege], list[Privilege]]:
@@ -283,18 +256,12 @@ def grant(connection: Connection, catalog: Catalog) -> tuple[list[Privilege], li
         sql.SQL("REVOKE CREATE ON SCHEMA {} FROM PUBLIC").format(sql.SQL(", ").join(map(sql.Identifier, SCHEMAS)))
     )
     granted, revoked = compare_privileges(connection, catalog)
-    for verb, preposition, privileges in (("GRANT", "TO", granted), ("REVOKE", "FROM", revoked)):
-        for privilege in privileges:
-            connection.execute(
-                sql.SQL("{} {} ON {} {} {} {}").format(
-                    sql.SQL(verb),
-                    sql.SQL(privilege.right),
-                    sql.SQL(privilege.kind),
-                    _object(privilege.kind, privilege.name),
-                    sql.SQL(preposition),
-                    sql.Identifier(privilege.role),
-                )
-            )
+    changes = [("GRANT {} ON {} {} TO {}", privilege) for privilege in granted]
+    changes += [("REVOKE {} ON {} {} FROM {}", privilege) for privilege in revoked]
+    for statement, privilege in changes:
+        kind, name = sql.SQL(privilege.kind), _object(privilege.kind, privilege.name)
+        role = sql.Identifier(privilege.role)
+        connection.execute(sql.SQL(statement).format(sql.SQL(privilege.right), kind, name, role))
     return granted, revoked
 
 
@@ -302,32 +269,26 @@ def _object(kind: ObjectKind, name: str) -> sql.Composable:
     return sql.SQL(name) if kind == "FUNCTION" else identifier(name)
 
 
-_OBJECTS = """
-WITH objects AS (
-    SELECT 'SCHEMA' AS kind, nspname::text AS name, nspacl AS acl, nspowner AS owner
-    FROM pg_namespace WHERE nspname = ANY (%(schemas)s)
-    UNION ALL
-    SELECT CASE WHEN relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, n.nspname || '.' || relname, relacl, relowner
-    FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
-    WHERE n.nspname = ANY (%(schemas)s) AND relkind IN ('r', 'p', 'v', 'm', 'S')
-    UNION ALL
-    SELECT 'FUNCTION', format('%%s.%%s(%%s)', n.nspname, proname, oidvectortypes(proargtypes)), proacl, proowner
-    FROM pg_proc JOIN pg_namespace AS n ON n.oid = pronamespace WHERE n.nspname = ANY (%(schemas)s)
-)
-"""
-
-
-def _owners(connection: Connection) -> dict[tuple[ObjectKind, str], str]:
+def _read_objects(connection: Connection) -> tuple[dict[tuple[ObjectKind, str], str], set[Privilege]]:
+    """Who owns what in our schemas, and what pipeline and reader may do with what they don't own."""
     rows = connection.execute(
-        _OBJECTS + "SELECT kind, name, pg_get_userbyid(owner)::text FROM objects", {"schemas": list(SCHEMAS)}
-    )
-    return {(kind, name): owner for kind, name, owner in rows}
-
-
-def _standing(connection: Connection) -> set[Privilege]:
-    rows = connection.execute(
-        _OBJECTS + "SELECT kind, name, rolname::text, privilege_type FROM objects CROSS JOIN aclexplode(acl) "
-        "JOIN pg_roles AS r ON r.oid = grantee WHERE grantee <> owner AND rolname = ANY (%(roles)s)",
-        {"schemas": list(SCHEMAS), "roles": [PIPELINE, READER]},
-    )
-    return {Privilege(*row) for row in rows}
+        """
+        WITH objects AS (
+            SELECT 'SCHEMA' AS kind, nspname::text AS name, nspacl AS acl, nspowner AS owner
+            FROM pg_namespace WHERE nspname = ANY (%(schemas)s)
+            UNION ALL
+            SELECT CASE WHEN relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, nspname || '.' || relname, relacl, relowner
+            FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
+            WHERE nspname = ANY (%(schemas)s) AND relkind IN ('r', 'p', 'v', 'm', 'S')
+            UNION ALL
+            SELECT 'FUNCTION', format('%%s.%%s(%%s)', nspname, proname, oidvectortypes(proargtypes)), proacl, proowner
+            FROM pg_proc JOIN pg_namespace AS n ON n.oid = pronamespace WHERE nspname = ANY (%(schemas)s)
+        )
+        SELECT kind, name, pg_get_userbyid(owner)::text, pg_get_userbyid(grantee)::text, privilege_type
+        FROM objects LEFT JOIN LATERAL aclexplode(acl)
+        ON grantee <> owner AND pg_get_userbyid(grantee) = ANY (%(roles)s)
+        """,
+        {"schemas": [*SCHEMAS], "roles": [PIPELINE, READER]},
+    ).fetchall()
+    owners = {(kind, name): owner for kind, name, owner, *_ in rows}
+    return owners, {Privilege(kind, name, role, right) for kind, name, _, role, right in rows if right}

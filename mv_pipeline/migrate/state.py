@@ -13,10 +13,9 @@ from psycopg import sql
 
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.database.connection import Connection, scalar
-from mv_pipeline.migrate.indexes import index_names, read_indexes
-from mv_pipeline.refresh.views import has_concurrent_index
+from mv_pipeline.migrate.indexes import header_indexes, read_indexes
 
-KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table", "i": "index"}
+_KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table", "i": "index"}
 
 Action = Literal["create", "adopt", "swap", "keep"]
 
@@ -124,13 +123,13 @@ def describe_drift(connection: Connection, catalog: Catalog) -> str:
 
 def kind_of(connection: Connection, name: str) -> str | None:
     """The kind of the relation of that name, as pg_class has it; None: there is none."""
-    # By name, since to_regclass refuses to look into a schema that the role may not use.
+    # By name, since to_regclass refuses to read a schema that the role may not use.
     row = connection.execute(
-        "SELECT relkind::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace "
-        "WHERE n.nspname || '.' || relname = %s",
-        [name],
+        "SELECT relkind::text FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace "
+        "WHERE nspname = %s AND relname = %s",
+        name.split(".", 1),
     ).fetchone()
-    return str(row[0]) if row else None
+    return _KINDS.get(row[0], "relation of another kind") if row else None
 
 
 def _is_as_file(connection: Connection, relation: Relation) -> bool:
@@ -139,13 +138,12 @@ def _is_as_file(connection: Connection, relation: Relation) -> bool:
     PostgreSQL prints both definitions, so neither blanks nor a newer server's way of printing make a difference.
 
     Args:
-        connection: what is made for the comparison is taken back.
-        relation: one that stands.
+        connection: what is made for the comparison is rolled back.
+        relation: one that exists.
     """
-    kind = scalar(connection, "SELECT relkind::text FROM pg_class WHERE oid = %s::regclass", [relation.name])
-    if KINDS.get(kind) != relation.kind:
+    if kind_of(connection, relation.name) != relation.kind:
         return False
-    if relation.materialized and not (_is_indexed(connection, relation) and _is_filled(connection, relation)):
+    if relation.materialized and not _is_indexed_and_filled(connection, relation):
         return False
     try:
         with connection.transaction(force_rollback=True):
@@ -159,18 +157,14 @@ def _is_as_file(connection: Connection, relation: Relation) -> bool:
                 )
             )
     except psycopg.errors.ProgrammingError:
-        # The file's SELECT reads what isn't there yet, so it can't be what stands.
+        # The file's SELECT reads what isn't there yet, so it can't be what exists.
         return False
 
 
-def _is_filled(connection: Connection, relation: Relation) -> bool:
-    return bool(scalar(connection, "SELECT relispopulated FROM pg_class WHERE oid = %s::regclass", [relation.name]))
-
-
-def _is_indexed(connection: Connection, relation: Relation) -> bool:
-    """True if the header's indexes stand, and none that an earlier header asked for."""
-    plain = [index for index in read_indexes(connection, relation.name) if index.valid and index.plain]
-    wanted = {(True, relation.header.key), *((False, columns) for columns in relation.header.indexes)}
-    standing = {(index.unique, index.columns) for index in plain}
-    ours = {(i.unique, i.columns) for i in plain if i.name in index_names(relation, i.columns)}
-    return has_concurrent_index(connection, relation) and wanted <= standing and ours <= wanted
+def _is_indexed_and_filled(connection: Connection, relation: Relation) -> bool:
+    """True if there are rows and the header's indexes, and none of the indexes that an earlier header asked for."""
+    usable = [existing for existing in read_indexes(connection, relation.name) if existing.valid and existing.plain]
+    ours = {existing.index for existing in usable if existing.name == existing.index.name}
+    wanted = {*header_indexes(relation)}
+    filled = scalar(connection, "SELECT relispopulated FROM pg_class WHERE oid = %s::regclass", [relation.name])
+    return filled and ours <= wanted <= {existing.index for existing in usable}

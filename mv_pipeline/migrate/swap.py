@@ -1,40 +1,35 @@
 """Putting relations from their shadow schemas in their places: one short transaction, in which nothing is computed.
 
 The old ones are parked and dropped. Views of others that read one of them are pointed at the new one. Whatever
-else still needs an old one keeps it where it is parked; the next migration tries again to drop it.
+else still needs an old one keeps it where it is parked, as do relations that a later swap replaces; the end of the
+migration tries again to drop it.
 """
 
 import contextlib
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import psycopg
 from psycopg import sql
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.catalog.relations import Catalog, Relation, RelationKind
 from mv_pipeline.database.connection import Connection, identifier, limit_waits, scalar
 from mv_pipeline.migrate import roles
 from mv_pipeline.migrate.attributes import copy_attributes, describe, record, record_lineage
 from mv_pipeline.migrate.build import Built, acting
-from mv_pipeline.migrate.dependents import (
-    UnmanagedMaterializedView,
-    UnmanagedView,
-    read_needs,
-    read_unmanaged_dependents,
-)
+from mv_pipeline.migrate.dependents import UnmanagedDependent, read_needs, read_unmanaged_dependents
 from mv_pipeline.migrate.state import kind_of
 from mv_pipeline.refresh.views import log_refresh
 from mv_pipeline.settings import OperatorError
 
 _PARKED = "mv_pipeline_old"
-# The most is below PostgreSQL's deadlock_timeout of a second, so that it is never a reader who is sent away.
-_SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.1, 0.9
+# Below PostgreSQL's deadlock_timeout of a second, so that it is never a reader or an upload that is sent away.
+_LONGEST_WAIT_MS = 900
 _TRIES = 60
 _LONGEST_PAUSE_S = 2.0
-_DROPPABLE = {"v": "VIEW", "m": "MATERIALIZED VIEW"}
 
 T = TypeVar("T")
 
@@ -43,22 +38,14 @@ class BusyError(OperatorError):
     """The locks couldn't be had; the message says who holds them."""
 
 
-@dataclass(frozen=True)
-class Swapped:
-    """What a swap did: names dropped, names that stay with the reason, and how rows compare with those before."""
-
-    dropped: list[str] = field(default_factory=list)
-    kept: dict[str, str] = field(default_factory=dict)
-    compared: dict[str, str] = field(default_factory=dict)
-
-
-def retry(attempt: Callable[[float], T], holders: Callable[[], str]) -> T:
+def retry(connection: Connection, names: Sequence[str], attempt: Callable[[str], T]) -> T:
     """Try until the locks can be had; each try gives up before anybody is kept waiting for long.
 
     Args:
-        attempt: one transaction, given the seconds that it may wait for locks; raises LockNotAvailable or
+        connection: to see who holds locks.
+        names: the relations whose locks are needed.
+        attempt: one transaction, given how long it may wait for locks, as PostgreSQL has it; raises LockNotAvailable or
             DeadlockDetected if it can't have them.
-        holders: says which sessions hold the locks.
 
     Raises:
         BusyError: it couldn't be done in all tries.
@@ -68,18 +55,18 @@ def retry(attempt: Callable[[float], T], holders: Callable[[], str]) -> T:
         stop=stop_after_attempt(_TRIES),
         wait=wait_random_exponential(multiplier=0.1, max=_LONGEST_PAUSE_S),
     )
-    numbers = itertools.count()
     try:
-        return tries(lambda: attempt(min(_LONGEST_WAIT_S, _SHORTEST_WAIT_S * 1.1 ** next(numbers))))
+        return tries(lambda: attempt(f"{min(_LONGEST_WAIT_MS, 100 * 1.1 ** tries.statistics['attempt_number']):.0f}ms"))
     except RetryError:
         raise BusyError(
-            f"What has to be changed was in use at each of {_TRIES} tries. {holders()} Try again when that has ended."
+            f"What has to be changed was in use at each of {_TRIES} tries. {_who_holds(connection, names)} "
+            "Try again when that has ended."
         ) from None
 
 
 def swap(
-    connection: Connection, catalog: Catalog, built: Sequence[Built], obsolete: Sequence[str], wait_s: float
-) -> Swapped:
+    connection: Connection, catalog: Catalog, built: Sequence[Built], obsolete: Sequence[str], wait: str
+) -> dict[str, str]:
     """Put what was built in its place, and drop what is obsolete.
 
     Args:
@@ -87,40 +74,45 @@ def swap(
         catalog: the relations.
         built: what was built, each behind what it reads.
         obsolete: relations to drop, unless an unmanaged dependent needs them.
-        wait_s: for how long readers may be kept waiting, in seconds.
+        wait: for how long readers may be kept waiting.
+
+    Returns:
+        How the rows compare with those before, by relation.
 
     Raises:
         psycopg.errors.LockNotAvailable: somebody holds a lock for too long.
     """
     built = [_catch_up(connection, catalog, made) for made in built]
-    standing = [made for made in built if kind_of(connection, made.relation.name)]
-    names = [made.relation.name for made in standing]
-    unmanaged = read_unmanaged_dependents(connection, names, [*catalog.relations, *obsolete, *names]).views
+    replaced = [made for made in built if kind_of(connection, made.relation.name)]
+    # Readers lock a view before what it reads, so what reads the others comes first.
+    names = [made.relation.name for made in reversed(replaced)]
+    unmanaged = read_unmanaged_dependents(connection, names, [*catalog.relations, *obsolete])
+    pointed = [dependent for dependent in unmanaged if not dependent.materialized]
     for made in built:
-        if made in standing:
+        if made in replaced:
             with acting(connection, made.relation):
-                copy_attributes(connection, made.relation, made.relation.name, made.name)
+                copy_attributes(connection, made.relation)
         else:
             describe(connection, made.relation, made.name)
-    # Readers lock a view before what it reads, so what reads the others comes first.
-    lock(connection, [*(view.name for view in unmanaged), *obsolete, *reversed(names)], wait_s)
+    _lock(connection, [*(view.name for view in pointed), *obsolete, *names], wait)
     limit_waits(connection)
-    parked = [_park(connection, made.relation) for made in reversed(standing)]
+    parked = [_park(connection, made.relation) for made in reversed(replaced)]
     for made in built:
         with acting(connection, made.relation):
-            _move(connection, made.name, made.relation.schema)
+            _move(connection, made.relation.kind, made.name, made.relation.schema)
     with roles.as_caller(connection):
-        for view in unmanaged:
-            connection.execute(sql.SQL("CREATE OR REPLACE VIEW {} {} AS {}").format(*_statement(connection, view)))
+        for view in pointed:
+            statement = sql.SQL("CREATE OR REPLACE VIEW {} {} AS {}")
+            connection.execute(statement.format(identifier(view.name), sql.SQL(view.options), sql.SQL(view.query)))
     for made in built:
-        if isinstance(made.relation, UnmanagedMaterializedView):
+        if isinstance(made.relation, UnmanagedDependent):
             continue
         record(connection, made.relation)
         if made.relation.materialized:
             log_refresh(connection, made.relation, "create", made.seconds, made.snapshot, None)
     record_lineage(connection, catalog)
-    compared = {made.relation.name: made.comparison for made in built if made.comparison}
-    return replace(drop(connection, [*obsolete, *parked]), compared=compared)
+    _drop(connection, [*obsolete, *parked])
+    return {made.relation.name: made.comparison for made in built if made.comparison}
 
 
 def _catch_up(connection: Connection, catalog: Catalog, made: Built) -> Built:
@@ -138,7 +130,7 @@ def _catch_up(connection: Connection, catalog: Catalog, made: Built) -> Built:
     return replace(made, snapshot=snapshot)
 
 
-def lock(connection: Connection, names: Sequence[str], wait_s: float) -> None:
+def _lock(connection: Connection, names: Sequence[str], wait: str) -> None:
     """Take the locks of all relations that are to be moved or dropped, or none.
 
     One statement takes them all: with a round trip between two of them, a reader who takes them in another order would
@@ -147,38 +139,32 @@ def lock(connection: Connection, names: Sequence[str], wait_s: float) -> None:
     Args:
         connection: in a transaction.
         names: of views and materialized views.
-        wait_s: for how long everybody may be kept waiting, in seconds.
+        wait: for how long everybody may be kept waiting.
 
     Raises:
         psycopg.errors.LockNotAvailable: somebody held one for too long.
     """
-    found = [
-        connection.execute(
-            "SELECT relkind::text, relowner::regrole::text FROM pg_class AS c JOIN pg_namespace AS n "
-            "ON n.oid = relnamespace WHERE n.nspname || '.' || relname = %s",
-            [name],
-        ).fetchone()
-        for name in names
-    ]
     # Giving something to its owner changes nothing, but takes the lock that moving it needs.
-    statements = [
-        sql.SQL("ALTER {} {} OWNER TO {};").format(sql.SQL(_DROPPABLE[row[0]]), identifier(name), sql.SQL(row[1]))
-        for name, row in zip(names, found, strict=True)
-        if row
-    ]
+    statements = scalar(
+        connection,
+        "SELECT string_agg(format('ALTER %%s %%I.%%I OWNER TO %%s;', CASE relkind WHEN 'm' THEN 'MATERIALIZED VIEW' "
+        "ELSE 'VIEW' END, nspname, relname, relowner::regrole), ' ' ORDER BY place) "
+        "FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace "
+        "JOIN unnest(%s::text[]) WITH ORDINALITY AS wanted (name, place) ON name = nspname || '.' || relname",
+        [list(names)],
+    )
     if not statements:
         return
-    body = sql.SQL("BEGIN {} END").format(sql.SQL(" ").join(statements)).as_string(connection)
-    limit_waits(connection, statement_timeout=f"{round(wait_s * 1000)}ms")
+    limit_waits(connection, statement_timeout=wait)
     try:
         with roles.as_caller(connection):
-            connection.execute(sql.SQL("DO {}").format(sql.Literal(body)))
+            connection.execute(sql.SQL("DO {}").format(sql.Literal(f"BEGIN {statements} END")))
     except psycopg.errors.QueryCanceled as error:
         raise psycopg.errors.LockNotAvailable(str(error)) from error
 
 
 def _park(connection: Connection, relation: Relation) -> str:
-    """Park a relation that exists in a schema of its own, and return its name there."""
+    """Park an existing relation in a schema of its own, and return its name there."""
     # Whoever runs the migration can move both ours and others' there.
     with roles.as_caller(connection):
         for number in itertools.count(1):
@@ -186,47 +172,31 @@ def _park(connection: Connection, relation: Relation) -> str:
             if kind_of(connection, f"{parked}.{relation.table}") is None:
                 break
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(parked)))
-        _move(connection, relation.name, parked)
+        _move(connection, relation.kind, relation.name, parked)
     return f"{parked}.{relation.table}"
 
 
-def _move(connection: Connection, name: str, schema: str) -> None:
-    kind = _DROPPABLE[kind_of(connection, name) or "v"]
-    connection.execute(
-        sql.SQL("ALTER {} {} SET SCHEMA {}").format(sql.SQL(kind), identifier(name), sql.Identifier(schema))
-    )
+def _move(connection: Connection, kind: RelationKind, name: str, schema: str) -> None:
+    statement = sql.SQL("ALTER {} {} SET SCHEMA {}")
+    connection.execute(statement.format(sql.SQL(kind.upper()), identifier(name), sql.Identifier(schema)))
 
 
-def _statement(connection: Connection, view: UnmanagedView) -> tuple[sql.Composable, sql.Composable, sql.Composable]:
-    options = [
-        sql.SQL("{} = {}").format(sql.Identifier(name), sql.Literal(value))
-        for name, value in connection.execute(
-            "SELECT option_name, option_value FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace, "
-            "pg_options_to_table(reloptions) WHERE n.nspname || '.' || relname = %s",
-            [view.name],
-        )
-    ]
-    given = sql.SQL("WITH ({})").format(sql.SQL(", ").join(options)) if options else sql.SQL("")
-    return identifier(view.name), given, sql.SQL(view.definition)
+def _drop(connection: Connection, names: Sequence[str]) -> dict[str, str]:
+    """Drop relations in an order that their dependencies allow.
 
-
-def drop(connection: Connection, names: Sequence[str]) -> Swapped:
-    """Drop relations in an order that their dependencies allow; one that something else needs is kept."""
-    done = Swapped()
+    Returns:
+        Those that something else needs, which are kept, and the reason.
+    """
+    kept: dict[str, str] = {}
     waiting = list(names)
     with roles.as_caller(connection):
         while waiting:
-            done.kept.clear()
-            for name in waiting:
-                if reason := _try_to_drop(connection, name):
-                    done.kept[name] = reason
-                else:
-                    done.dropped.append(name)
-            if len(done.kept) == len(waiting):
+            kept = {name: reason for name in waiting if (reason := _try_to_drop(connection, name))}
+            if len(kept) == len(waiting):
                 break
-            waiting = list(done.kept)
-    connection.execute("DELETE FROM log.relation WHERE name = ANY (%s)", [done.dropped])
-    return done
+            waiting = list(kept)
+    connection.execute("DELETE FROM log.relation WHERE name = ANY (%s) AND name <> ALL (%s)", [[*names], [*kept]])
+    return kept
 
 
 def _try_to_drop(connection: Connection, name: str) -> str:
@@ -235,7 +205,7 @@ def _try_to_drop(connection: Connection, name: str) -> str:
     # DROP would lock whatever needs the relation before it refuses, and that may be read all the time.
     readers = [what for _, what, _ in read_needs(connection, [name])] if kind else []
     if kind and not readers:
-        connection.execute(sql.SQL("DROP {} {}").format(sql.SQL(_DROPPABLE[kind]), identifier(name)))
+        connection.execute(sql.SQL("DROP {} {}").format(sql.SQL(kind.upper()), identifier(name)))
     return f"{', '.join(readers)} {'needs' if len(readers) == 1 else 'need'} it" if readers else ""
 
 
@@ -257,7 +227,7 @@ def drop_functions(connection: Connection, names: Sequence[str]) -> list[str]:
     return dropped
 
 
-def who_holds(connection: Connection, names: Sequence[str]) -> str:
+def _who_holds(connection: Connection, names: Sequence[str]) -> str:
     """Say in a sentence which sessions hold locks on relations."""
     rows = connection.execute(
         "SELECT DISTINCT a.pid, a.usename, a.application_name, now() - a.xact_start FROM pg_locks AS l "
@@ -282,7 +252,13 @@ def sweep(connection: Connection) -> dict[str, str]:
     Returns:
         What is still needed, and by what.
     """
-    kept = drop(connection, read_parked(connection)).kept
+    rows = connection.execute(
+        "SELECT n.nspname || '.' || c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace "
+        # Nothing can read what was made after it, so dependents come first.
+        "WHERE relkind IN ('v', 'm') AND n.nspname ^@ %s ORDER BY c.oid DESC",
+        [_PARKED],
+    )
+    kept = _drop(connection, [row[0] for row in rows])
     with roles.as_caller(connection):
         for (schema,) in connection.execute(
             "SELECT nspname FROM pg_namespace AS n WHERE nspname ^@ %s "
@@ -291,13 +267,3 @@ def sweep(connection: Connection) -> dict[str, str]:
         ).fetchall():
             connection.execute(sql.SQL("DROP SCHEMA {}").format(sql.Identifier(schema)))
     return kept
-
-
-def read_parked(connection: Connection) -> list[str]:
-    """What is parked and couldn't be dropped yet, dependents first."""
-    rows = connection.execute(
-        "SELECT n.nspname || '.' || c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace "
-        "WHERE relkind IN ('v', 'm') AND n.nspname ^@ %s ORDER BY c.oid DESC",
-        [_PARKED],
-    )
-    return [row[0] for row in rows]

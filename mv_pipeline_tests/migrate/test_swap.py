@@ -265,7 +265,7 @@ def test_a_row_without_a_key_is_refused(database: Database, connection: Connecti
     assert observed.snapshot(connection) == before
 
 
-def test_one_bad_definition_keeps_the_good_one_beside_it_from_being_swapped(
+def test_one_bad_definition_keeps_a_good_one_from_being_swapped(
     database: Database, connection: Connection, catalog: Catalog, heavier: Catalog
 ) -> None:
     before = observed.snapshot(connection)
@@ -333,7 +333,7 @@ def test_a_long_reader_delays_the_swap_but_no_reader_behind_it(
 # Drift
 
 
-def test_a_view_that_somebody_changed_by_hand_is_found_and_mended(
+def test_a_view_that_somebody_changed_by_hand_is_found_and_replaced(
     database: Database, connection: Connection, catalog: Catalog
 ) -> None:
     name = "mart.v_receive_daily"
@@ -349,7 +349,7 @@ def test_a_view_that_somebody_changed_by_hand_is_found_and_mended(
     assert plan(database, catalog).steps == []
 
 
-def test_a_materialized_view_that_somebody_made_anew_is_found_and_mended(
+def test_a_materialized_view_that_somebody_made_anew_is_found_and_replaced(
     database: Database, connection: Connection, catalog: Catalog
 ) -> None:
     name = "mart.mv_yard_daily"

@@ -10,11 +10,11 @@ from mv_pipeline_tests.sql.history import Plant
 CONTRACT = pd.read_csv(
     Path(__file__).parents[1] / "contract" / "existing_tables.csv", keep_default_na=False, dtype={"position": int}
 )
-RETIRED = {"mart.v_sales_tree_daily", "mart.mv_sales_tree_daily"}
+OBSOLETE = {"mart.v_sales_tree_daily", "mart.mv_sales_tree_daily"}
 RELATIONS = {
     name: relation
     for name, relation in CONTRACT.groupby(CONTRACT["schema"] + "." + CONTRACT["relation"])
-    if name not in RETIRED
+    if name not in OBSOLETE
 }
 RELKINDS = {"table": "r", "view": "v", "materialized view": "m"}
 
@@ -117,8 +117,8 @@ def test_a_relation_of_the_running_database_is_there_column_for_column(name: str
     assert found["default"].tolist() == promised["default"].tolist()
 
 
-@pytest.mark.parametrize("name", sorted(RETIRED))
-def test_a_retired_relation_is_gone(name: str, columns: pd.DataFrame) -> None:
+@pytest.mark.parametrize("name", sorted(OBSOLETE))
+def test_an_obsolete_relation_is_gone(name: str, columns: pd.DataFrame) -> None:
     assert name not in set(columns["name"])
 
 

@@ -1,6 +1,6 @@
 """What earlier software has left in the database and nobody uses any more; dropped unless something needs it.
 
-Views of ours whose file is gone are found by themselves and don't stand here.
+Views of ours whose file is gone are found by themselves and aren't listed here.
 """
 
 from mv_pipeline.catalog.relations import Catalog
@@ -12,8 +12,8 @@ RELATIONS = ("mart.mv_sales_tree_daily", "mart.v_sales_tree_daily")
 FUNCTIONS = ("mart.refresh_inb5y()",)
 
 
-def standing(connection: Connection, catalog: Catalog) -> list[str]:
-    """The views and materialized views that stand and are to go, dependents first."""
+def existing(connection: Connection, catalog: Catalog) -> list[str]:
+    """The obsolete views and materialized views that exist, dependents first."""
     rows = connection.execute(
         "SELECT n.nspname || '.' || c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
         "LEFT JOIN log.relation AS r ON r.name = n.nspname || '.' || c.relname "
@@ -25,7 +25,7 @@ def standing(connection: Connection, catalog: Catalog) -> list[str]:
 
 
 def functions(connection: Connection) -> list[str]:
-    """The functions that stand and are to go."""
+    """The obsolete functions that exist."""
     rows = connection.execute(
         "SELECT f FROM unnest(%s::text[]) AS f WHERE to_regprocedure(f) IS NOT NULL", [list(FUNCTIONS)]
     )
@@ -36,7 +36,7 @@ def needed_by(connection: Connection, names: list[str], ours: list[str]) -> dict
     """Which of the obsolete relations have to stay, and what of others needs them.
 
     Args:
-        connection: to the plant's database.
+        connection: to the warehouse database.
         names: the obsolete relations.
         ours: relations that are about to be rebuilt, so that what they need now doesn't count.
     """

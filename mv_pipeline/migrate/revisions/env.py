@@ -1,6 +1,6 @@
 """Alembic's entry point: runs the revisions in the caller's transaction.
 
-The version table stands in schema log under a name of its own, away from any other software's.
+The version table is in schema log under a name of its own, apart from any other software's.
 """
 
 from alembic import context

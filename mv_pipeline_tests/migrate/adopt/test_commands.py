@@ -53,7 +53,7 @@ def test_the_plan_of_an_up_to_date_database_says_that_nothing_is_to_do(
     assert json.loads(cli("migrate", "--plan", "--json").stdout)["steps"] == []
 
 
-def test_each_misfit_is_a_line_of_its_own(cli: Run, connection: Connection) -> None:
+def test_each_incompatibility_is_a_line_of_its_own(cli: Run, connection: Connection) -> None:
     incompatibilities = ["a missing column", "a day that is a holiday twice"]
     for incompatibility in incompatibilities:
         connection.execute(INCOMPATIBILITIES[incompatibility][0].encode())

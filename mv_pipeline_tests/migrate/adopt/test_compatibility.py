@@ -107,7 +107,9 @@ def test_a_change_that_a_view_of_others_can_not_follow_is_refused_with_its_name(
     assert observed.snapshot(connection) == before
 
 
-def test_several_misfits_are_all_said_at_once(database: Database, connection: Connection, catalog: Catalog) -> None:
+def test_several_incompatibilities_are_all_said_at_once(
+    database: Database, connection: Connection, catalog: Catalog
+) -> None:
     several = [
         "a column of another type",
         "a missing column",

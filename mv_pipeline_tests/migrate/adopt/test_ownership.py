@@ -102,4 +102,4 @@ def test_a_function_of_others_that_is_replaced_is_said(
 
     remarks = plan(database, catalog).remarks
 
-    assert any(re.match(r"ref\.business_date\(\) stands already", remark) for remark in remarks)
+    assert any(re.match(r"ref\.business_date\(\) exists already", remark) for remark in remarks)
