@@ -124,7 +124,8 @@ def _read_plan(connection: Connection, upgrade: Callable[[], None], catalog: Cat
     steps = [*_role_steps(connection, catalog, with_roles)]
     steps += [Step(f"revision {due.revision}: {due.doc}", "not applied yet") for due in revise.due(connection)]
     revision = revise.current(connection)
-    large = [index for index in report.missing if _is_large(connection, index.table)]
+    size = "SELECT pg_relation_size(%s::regclass)"
+    large = [index for index in report.missing if scalar(connection, size, [index.table]) > _SMALL_BYTES]
     try:
         upgrade()
         tables.create_tables(connection)
@@ -154,10 +155,6 @@ def _read_plan(connection: Connection, upgrade: Callable[[], None], catalog: Cat
         raise MigrateError("Nothing was changed, because this has to be fixed first:", tuple(problems))
     steps += [*_table_steps(report, found), *_view_steps(connection, catalog, found)]
     return replace(found, steps=steps)
-
-
-def _is_large(connection: Connection, table: str) -> bool:
-    return bool(scalar(connection, "SELECT pg_relation_size(%s::regclass) > %s", [table, _SMALL_BYTES]))
 
 
 def _occupied(connection: Connection, catalog: Catalog) -> list[str]:

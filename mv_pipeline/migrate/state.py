@@ -26,11 +26,11 @@ class Existing:
 
     Args:
         definition_hash: the hash of the file that it was made from; None: made by others.
-        as_file: what the database holds is what the file says; None: not compared.
+        as_file: what the database holds is what the file says.
     """
 
     definition_hash: str | None
-    as_file: bool | None = None
+    as_file: bool
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,9 @@ def _decide(relation: Relation, existing: Existing | None, built: list[str]) -> 
     if existing is None:
         return Decision("create", "it is missing")
     recorded = existing.definition_hash == relation.definition_hash
-    as_file = recorded if existing.as_file is None else existing.as_file
-    if as_file and not built:
+    if existing.as_file and not built:
         return Decision("keep") if recorded else Decision("adopt", "it exists as its file says, which isn't recorded")
-    if as_file:
+    if existing.as_file:
         return Decision("swap", f"it reads {', '.join(built)}")
     if existing.definition_hash is None:
         return Decision("swap", "others have made it, with another definition")
@@ -106,10 +105,12 @@ def _read_existing(
         "WHERE to_regclass(name) IS NOT NULL",
         [list(relations)],
     ).fetchall()
-    return {
-        name: Existing(recorded, None if hashes_only else _is_as_file(connection, relations[name]))
-        for name, recorded in rows
-    }
+    existing = {}
+    for name, recorded in rows:
+        relation = relations[name]
+        as_file = recorded == relation.definition_hash if hashes_only else _is_as_file(connection, relation)
+        existing[name] = Existing(recorded, as_file)
+    return existing
 
 
 def describe_drift(connection: Connection, catalog: Catalog) -> str:

@@ -15,7 +15,7 @@ C = Relation("mart.v_c", HEADER, "SELECT ddate FROM ref.holiday_jp AS h, ref.cal
 CATALOG = Catalog([A, B, C])
 
 
-def standing(*relations: Relation, as_file: bool | None = True) -> dict[str, Existing]:
+def existing(*relations: Relation, as_file: bool = True) -> dict[str, Existing]:
     return {relation.name: Existing(relation.definition_hash, as_file) for relation in relations}
 
 
@@ -23,14 +23,12 @@ def test_what_is_missing_is_created():
     assert decide(CATALOG, {}) == dict.fromkeys(CATALOG.relations, Decision("create", "it is missing"))
 
 
-@pytest.mark.parametrize("as_file", [True, None])
-def test_what_stands_as_its_file_says_is_kept(as_file):
-    assert changes(decide(CATALOG, standing(A, B, C, as_file=as_file))) == {}
+def test_what_is_as_its_file_says_is_kept():
+    assert changes(decide(CATALOG, existing(A, B, C))) == {}
 
 
-@pytest.mark.parametrize("as_file", [False, None])
-def test_what_changed_is_swapped_with_what_reads_it(as_file):
-    changed = {**standing(A, B, C), A.name: Existing("another", as_file)}
+def test_what_changed_is_swapped_with_what_reads_it():
+    changed = {**existing(A, B, C), A.name: Existing("another", False)}
 
     assert changes(decide(CATALOG, changed)) == {
         "mart.v_a": Decision("swap", "its file has changed"),
@@ -39,7 +37,7 @@ def test_what_changed_is_swapped_with_what_reads_it(as_file):
 
 
 def test_what_somebody_changed_by_hand_is_swapped():
-    by_hand = {**standing(A, B), **standing(C, as_file=False)}
+    by_hand = {**existing(A, B), **existing(C, as_file=False)}
 
     assert changes(decide(CATALOG, by_hand)) == {
         "mart.v_c": Decision("swap", "somebody has changed it in the database by hand")
@@ -49,14 +47,14 @@ def test_what_somebody_changed_by_hand_is_swapped():
 def test_what_others_made_is_swapped_unless_it_is_what_the_file_says():
     theirs = {B.name: Existing(None, True), C.name: Existing(None, False)}
 
-    assert changes(decide(CATALOG, {**standing(A), **theirs})) == {
+    assert changes(decide(CATALOG, {**existing(A), **theirs})) == {
         "mart.v_b": Decision("adopt", "it exists as its file says, which isn't recorded"),
         "mart.v_c": Decision("swap", "others have made it, with another definition"),
     }
 
 
 def test_a_file_written_in_another_way_for_the_same_definition_is_only_recorded():
-    rewritten = {**standing(A, B), C.name: Existing("another", True)}
+    rewritten = {**existing(A, B), C.name: Existing("another", True)}
 
     assert changes(decide(CATALOG, rewritten)) == {
         "mart.v_c": Decision("adopt", "it exists as its file says, which isn't recorded")
