@@ -1,1 +1,1 @@
-"""What the database looks like: Alembic revisions, the CSV kinds' tables, views, reference data."""
+"""Files → database: plans, builds and swaps in what the revisions, the catalogue and the SQL files describe."""
