@@ -119,13 +119,12 @@ def _daemon(instance: dg.DagsterInstance) -> Diagnosis:
 def _housekeeping(instance: dg.DagsterInstance) -> list[Diagnosis]:
     """What the last night's housekeeping said; nothing before the first one."""
     key = dg.AssetCheckKey(asset_key(RETENTION), RETENTION_CHECK)
-    results = list(newest_check_results(instance, [key]))
-    evaluation = results[0].evaluation if results else None
-    if evaluation is None:
-        return []
-    at = datetime.fromtimestamp(results[0].create_timestamp, TIME_ZONE)
     return [
-        Diagnosis("ok" if evaluation.passed else "warning", f"Housekeeping, {at:%Y-%m-%d}: {evaluation.description}")
+        Diagnosis(
+            "ok" if result.passed else "warning",
+            f"Housekeeping, {datetime.fromtimestamp(event.timestamp, TIME_ZONE):%Y-%m-%d}: {result.description}",
+        )
+        for result, event in newest_check_results(instance, [key])
     ]
 
 

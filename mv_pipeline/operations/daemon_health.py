@@ -1,4 +1,4 @@
-"""What Dagster's storage says is wrong: failing or missing ticks, a daemon that is gone, and what `runs` finds.
+"""What Dagster's storage says is wrong: failing or missing ticks, a daemon that is gone, and what `run_health` finds.
 
 Dagster calls no hook for most of these, so Dagster's storage is inspected. Nothing is written.
 """
@@ -10,13 +10,7 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.operations.dagster_private import (
-    InstigatorState,
-    InstigatorTick,
-    ScheduleInstigatorData,
-    TickStatus,
-    reverse_cron_string_iterator,
-)
+from mv_pipeline.operations.dagster_private import last_due
 from mv_pipeline.operations.problem import (
     DAEMON_SILENT_S,
     SCHEDULE_LATE,
@@ -26,8 +20,10 @@ from mv_pipeline.operations.problem import (
     every_dashboard,
     shown_in,
 )
-from mv_pipeline.operations.run_health import failed_checks, failed_runs, newest_evaluations
-from mv_pipeline.settings import TIME_ZONE, Settings
+from mv_pipeline.operations.run_health import RunHealth, first_line, local_time
+from mv_pipeline.settings import Settings
+
+Automation = dg.SensorDefinition | dg.ScheduleDefinition
 
 _TICKS = 5
 
@@ -56,12 +52,8 @@ def inspect_dagster(
         settings: links.
         now: aware.
     """
-    evaluations = newest_evaluations(instance, catalog)
-    found = [
-        *failed_checks(evaluations, catalog, settings),
-        *failed_runs(instance, repository, evaluations, catalog, settings),
-        *gone_daemon(instance, catalog, settings, now),
-    ]
+    runs = RunHealth(instance, repository, catalog, settings)
+    found = [*runs.failed_checks(), *runs.failed_runs(), *gone_daemon(instance, catalog, settings, now)]
     if any(problem.type is ProblemType.DAEMON_GONE for problem in found):
         return found, _ALWAYS
     return [*found, *failing_ticks(instance, repository, catalog, settings, now)], _ALWAYS | _WITH_DAEMON
@@ -112,129 +104,82 @@ def failing_ticks(
     catalog: Catalog,
     settings: Settings,
     now: datetime,
-) -> list[HealthProblem]:
+) -> Iterator[HealthProblem]:
     """The sensors and schedules whose newest tick failed, that are switched off, or that have stopped ticking."""
-    definitions = _by_name(repository)
-    return [
-        problem
-        for state in instance.all_instigator_state()
-        if state.instigator_name in definitions
-        for problem in _inspect_ticks(
-            instance,
-            state,
-            definitions[state.instigator_name],
-            _undone(repository, catalog, definitions[state.instigator_name]),
-            settings,
-            now,
+    definitions = _automations(repository)
+    for state in instance.all_instigator_state():
+        name = state.instigator_name
+        if name not in definitions:
+            continue
+        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=_TICKS)
+        last = local_time(ticks[0].timestamp) if ticks else None
+        ended = next((tick for tick in ticks if tick.is_completed), None)
+        happened = f"Its last tick was at {last:%Y-%m-%d %H:%M:%S}." if last else "It has never ticked."
+        since, problem_type = last or now, ProblemType.TICKS_STOPPED
+        # Only a schedule knows when it was switched on.
+        begun = getattr(state.instigator_data, "start_timestamp", None)
+        if not state.is_running:
+            fault, todo = "is switched off", "switch it on on its page"
+        elif _is_late(definitions[name], max(last.timestamp() if last else 0.0, begun or 0.0), now):
+            fault, todo = "has stopped ticking", "`systemctl restart mv-pipeline@daemon`, or restart `mv-pipeline dev`"
+        elif ended and ended.is_failure:
+            problem_type = ProblemType.TICK_FAILED
+            fault, todo = "fails", "`mv-pipeline doctor` looks for the cause; the tick on its page has the whole error"
+            happened = first_line(ended.error.message if ended.error else None)
+            since = local_time(ended.timestamp)
+        else:
+            continue
+        what = _what(definitions[name])
+        yield HealthProblem(
+            type=problem_type,
+            subject=name,
+            level="failure",
+            title=f"The {what} {name} {fault}",
+            happened=happened,
+            since=since,
+            means=_undone(repository, catalog, definitions[name]),
+            todo=todo,
+            link=f"{settings.resolved_ui_url()}/locations/mv_pipeline/{what}s/{name}",
         )
-    ]
 
 
 def switched_off(instance: dg.DagsterInstance, repository: dg.RepositoryDefinition) -> dict[str, str]:
     """What the sensors and schedules that somebody has switched off would do, by `sensor` or `schedule` and name."""
-    definitions = _by_name(repository)
+    definitions = _automations(repository)
+    off = [state.instigator_name for state in instance.all_instigator_state() if not state.is_running]
     return {
-        f"{_what(definitions[state.instigator_name])} {state.instigator_name}": (
-            definitions[state.instigator_name].description or ""
-        )
-        for state in instance.all_instigator_state()
-        if state.instigator_name in definitions and not state.is_running
+        f"{_what(definitions[name])} {name}": definitions[name].description or "" for name in off if name in definitions
     }
 
 
-def _by_name(repository: dg.RepositoryDefinition) -> dict[str, dg.SensorDefinition | dg.ScheduleDefinition]:
-    return {
-        **{sensor.name: sensor for sensor in repository.sensor_defs},
-        **{schedule.name: schedule for schedule in repository.schedule_defs},
-    }
+def _automations(repository: dg.RepositoryDefinition) -> dict[str, Automation]:
+    """The sensors and schedules by name."""
+    definitions: list[Automation] = [*repository.sensor_defs, *repository.schedule_defs]
+    return {definition.name: definition for definition in definitions}
 
 
-def _what(definition: dg.SensorDefinition | dg.ScheduleDefinition) -> str:
+def _what(definition: Automation) -> str:
     return "schedule" if isinstance(definition, dg.ScheduleDefinition) else "sensor"
 
 
-def _undone(
-    repository: dg.RepositoryDefinition, catalog: Catalog, definition: dg.SensorDefinition | dg.ScheduleDefinition
-) -> str:
+def _undone(repository: dg.RepositoryDefinition, catalog: Catalog, definition: Automation) -> str:
     """What isn't done without the sensor or schedule, and where that shows."""
     undone = f"This isn't done: {definition.description}"
     targets = [definition.target] if isinstance(definition, dg.ScheduleDefinition) else definition.targets
-    jobs = [target.job_name for target in targets]
-    keys = {key for job in jobs for key in repository.get_job(job).asset_layer.executable_asset_keys}
-    names = [".".join(key.path) for key in keys]
-    if not any(name in catalog.relations for name in names):
+    jobs = [repository.get_job(target.job_name) for target in targets]
+    names = {".".join(key.path) for job in jobs for key in job.asset_layer.executable_asset_keys}
+    if names.isdisjoint(catalog.relations):
         return undone
     return f"{undone} Older rows may be shown in: {shown_in(catalog, *names)}"
 
 
-def _inspect_ticks(
-    instance: dg.DagsterInstance,
-    state: InstigatorState,
-    definition: dg.SensorDefinition | dg.ScheduleDefinition,
-    means: str,
-    settings: Settings,
-    now: datetime,
-) -> Iterator[HealthProblem]:
-    ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=_TICKS)
-    what = _what(definition)
-    name = state.instigator_name
-    link = f"{settings.resolved_ui_url()}/locations/mv_pipeline/{what}s/{name}"
-    newest = _time(ticks[0].timestamp) if ticks else None
-    if not state.is_running or _is_late(state, definition, newest, now):
-        off = "is switched off" if not state.is_running else "has stopped ticking"
-        yield HealthProblem(
-            type=ProblemType.TICKS_STOPPED,
-            subject=name,
-            level="failure",
-            title=f"The {what} {name} {off}",
-            happened=f"Its last tick was at {newest:%Y-%m-%d %H:%M:%S}." if newest else "It has never ticked.",
-            since=newest or now,
-            means=means,
-            todo="switch it on on its page"
-            if not state.is_running
-            else "`systemctl restart mv-pipeline@daemon`, or restart `mv-pipeline dev`",
-            link=link,
-        )
-        return
-    ended = next((tick for tick in ticks if tick.status is not TickStatus.STARTED), None)
-    if ended and ended.status is TickStatus.FAILURE:
-        yield HealthProblem(
-            type=ProblemType.TICK_FAILED,
-            subject=name,
-            level="failure",
-            title=f"The {what} {name} fails",
-            happened=_error(ended),
-            since=_time(ended.timestamp),
-            means=means,
-            todo="`mv-pipeline doctor` looks for the cause; the tick on its page has the whole error",
-            link=link,
-        )
+def _is_late(definition: Automation, last: float, now: datetime) -> bool:
+    """True if a tick should have come since the last one; of what has never begun to tick, nothing is known.
 
-
-def _is_late(
-    state: InstigatorState,
-    definition: dg.SensorDefinition | dg.ScheduleDefinition,
-    newest: datetime | None,
-    now: datetime,
-) -> bool:
+    Args:
+        last: when it ticked or was switched on; 0: never.
+        now: aware.
+    """
     if isinstance(definition, dg.ScheduleDefinition):
-        data = state.instigator_data
-        begun = data.start_timestamp if isinstance(data, ScheduleInstigatorData) else None
-        last = max(newest.timestamp() if newest else 0.0, begun or 0.0)
-        due = next(
-            reverse_cron_string_iterator(
-                (now - SCHEDULE_LATE).timestamp(), str(definition.cron_schedule), definition.execution_timezone
-            )
-        )
-        return last > 0 and due.timestamp() > last
-    return newest is not None and (now - newest).total_seconds() > SENSOR_LATE_S
-
-
-def _error(tick: InstigatorTick) -> str:
-    """The last line of what the tick says of its failure."""
-    error = tick.error
-    return error.message.strip().splitlines()[0] if error and error.message.strip() else "It says no reason."
-
-
-def _time(timestamp: float) -> datetime:
-    return datetime.fromtimestamp(timestamp, TIME_ZONE)
+        return 0 < last < last_due(definition, now - SCHEDULE_LATE).timestamp()
+    return 0 < last < now.timestamp() - SENSOR_LATE_S

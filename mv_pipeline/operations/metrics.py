@@ -103,28 +103,18 @@ class MetricsCollector(Collector):
             # Shorter than the ten seconds after which Prometheus gives a scrape up.
             connection.execute("SET LOCAL statement_timeout = '5s'")
             parameters = _parameters(self._catalog)
-            rows: dict[str, Iterable[Sequence[Any]]] = {
-                **{
-                    name: connection.execute(group.query, parameters)
-                    for name, group in self._groups.items()
-                    if group.query
-                },
-                "missing_days": [(name, len(days)) for name, days in missing_days(connection).items()],
-            }
-            return [metric for name, found in rows.items() for metric in self._groups[name].families(found)]
+            days = [(name, len(missing)) for name, missing in missing_days(connection).items()]
+            metrics = self._groups["missing_days"].families(days)
+            for group in self._groups.values():
+                if group.query:
+                    metrics += group.families(connection.execute(group.query, parameters))
+            return metrics
 
     def _read_dagster(self) -> list[Metric]:
         instance = self._instance()
         results = [
-            (
-                ".".join(r.key.asset_key.path),
-                r.key.name,
-                r.evaluation.severity.value,
-                r.evaluation.passed,
-                r.event.timestamp,
-            )
-            for r in newest_check_results(instance, check_keys(self._catalog))
-            if r.evaluation and r.event
+            (".".join(result.asset_key.path), result.check_name, result.severity.value, result.passed, event.timestamp)
+            for result, event in newest_check_results(instance, check_keys(self._catalog))
         ]
         ages = heartbeat_ages(instance, datetime.now(TIME_ZONE))
         return [*self._groups["checks"].families(results), *self._groups["daemons"].families(ages.items())]
