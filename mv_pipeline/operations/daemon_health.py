@@ -70,32 +70,26 @@ def heartbeat_ages(instance: dg.DagsterInstance, now: datetime) -> dict[str, flo
 
 def gone_daemon(
     instance: dg.DagsterInstance, catalog: Catalog, settings: Settings, now: datetime
-) -> list[HealthProblem]:
+) -> Iterator[HealthProblem]:
     """The daemon, if a part of it has given no sign of life for a while or never did."""
     ages = heartbeat_ages(instance, now)
     gone = {name: age for name, age in ages.items() if age > DAEMON_SILENT_S}
-    if not gone:
-        return []
-    newest = min(gone.values())
-    return [
-        HealthProblem(
+    if gone:
+        newest = min(gone.values())
+        never = math.isinf(newest)
+        yield HealthProblem(
             type=ProblemType.DAEMON_GONE,
             subject="daemon",
             level="failure",
-            title="The daemon is gone"
-            if len(gone) == len(ages)
-            else f"Parts of the daemon are gone: {', '.join(gone)}",
-            happened="It has never given a sign of life."
-            if math.isinf(newest)
-            else "It has given no sign of life since.",
-            since=now if math.isinf(newest) else now - timedelta(seconds=newest),
-            means="No file is taken, nothing is refreshed and no night is done; rows that grow old are shown in: "
+            title="The daemon is gone" if gone == ages else f"Parts of the daemon are gone: {', '.join(gone)}",
+            happened="It has never given a sign of life." if never else "It has given no sign of life since.",
+            since=now if never else now - timedelta(seconds=newest),
+            means="No file is taken, nothing is refreshed and no nightly run is made; rows that grow old are shown in: "
             f"{every_dashboard(catalog)}",
             todo="`systemctl restart mv-pipeline@daemon`, or `mv-pipeline dev`; `journalctl -u mv-pipeline@daemon` "
             "says why it ended",
             link=f"{settings.resolved_ui_url()}/deployment/daemons",
         )
-    ]
 
 
 def failing_ticks(

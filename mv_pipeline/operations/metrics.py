@@ -84,15 +84,14 @@ class MetricsCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Read both databases."""
-        up = {}
-        for source, read in (("plant", self._read_warehouse), ("dagster", self._read_dagster)):
+        sources = {"plant": self._read_warehouse, "dagster": self._read_dagster}
+        up = dict.fromkeys(sources, 1)
+        for source, read in sources.items():
             try:
                 yield from read()
             except (psycopg.Error, SQLAlchemyError, DagsterPostgresException) as error:
                 logger.error("The database “%s” can't be read: %s", source, str(error).strip())
                 up[source] = 0
-            else:
-                up[source] = 1
         yield from self._groups["sources"].families(up.items())
 
     def _read_warehouse(self) -> list[Metric]:
