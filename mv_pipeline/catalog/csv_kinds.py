@@ -19,11 +19,13 @@ CellType = Literal["date", "integer", "numeric", "text", "code", "time"]
 Version = Literal["flash", "final"]
 
 
-class _Entry(BaseModel):
+class Entry(BaseModel):
+    """What a file states of one thing; a field that there isn't is an error."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Column(_Entry):
+class Column(Entry):
     """One column of a list.
 
     Args:
@@ -46,7 +48,7 @@ class Column(_Entry):
         return "text" if self.type == "code" else self.type
 
 
-class ListVersion(_Entry):
+class ListVersion(Entry):
     """What one version of a list has of its own.
 
     Args:
@@ -58,7 +60,7 @@ class ListVersion(_Entry):
     raw_legacy: tuple[str, ...] = ()
 
 
-class CsvList(_Entry):
+class CsvList(Entry):
     """One list of the trade system; its flash and final versions have the same headers.
 
     Args:

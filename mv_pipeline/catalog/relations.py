@@ -13,34 +13,30 @@ from functools import cache, cached_property
 from typing import Annotated, Literal
 
 import sqlglot
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, Field
 from sqlglot import exp
 
-from mv_pipeline.catalog.csv_kinds import KINDS, FileKind
+from mv_pipeline.catalog.csv_kinds import KINDS, Entry, FileKind
 from mv_pipeline.catalog.tables import ROLLUPS, SOURCES
 
 RelationKind = Literal["view", "materialized view"]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class HeaderCheck(_Model):
+class HeaderCheck(Entry):
     """A check that a header states in SQL: it passes if the query returns no row."""
 
     description: str
     sql: str
 
 
-class Balance(_Model):
+class Balance(Entry):
     """Which column of a daily view holds the tons of which list; compared with the staging tables."""
 
     csv_type: str
     tons: str
 
 
-class Anomaly(_Model):
+class Anomaly(Entry):
     """Which days a profile's means and deviations were made of; yesterday is compared with them.
 
     The profile has the columns ave, sigma, n and quality; the days have ddate and the columns of its key.
@@ -58,7 +54,7 @@ def _owner(value: str) -> str:
     return value
 
 
-class Header(_Model):
+class Header(Entry):
     """What a SQL file says of its relation.
 
     All but `description`, `description_en` and `owner` are for materialized views.
@@ -82,7 +78,7 @@ class Header(_Model):
     anomaly: Anomaly | None = None
     picture: str | None = None
     reads_lines: str | None = None
-    checks: dict[str, HeaderCheck] = {}
+    checks: dict[str, HeaderCheck] = Field(default_factory=dict)
 
     @property
     def comment(self) -> str:
@@ -90,7 +86,7 @@ class Header(_Model):
         return f"{self.description}\n{self.description_en}"
 
 
-class Dashboard(_Model):
+class Dashboard(Entry):
     """Something that people look at, or that computes on, at the end of the graph."""
 
     title: str

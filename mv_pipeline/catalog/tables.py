@@ -1,16 +1,18 @@
-"""The tables other than the CSV kinds' own, as the graph shows them, and the sources that are rolled up.
+"""The tables other than the CSV kinds' own, as tables.yaml has them, and the sources that are rolled up.
 
 The tables' columns are made by the Alembic revisions in `migrate.revisions`.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from mv_pipeline.catalog.csv_kinds import KINDS, LISTS
+import yaml
+
+from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, Entry
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(Entry):
     """One table that views read.
 
     Args:
@@ -31,59 +33,22 @@ class Table:
 ROLLUP = "mart.rollup_daily"
 ROLLUPS: dict[str, Table] = {
     csv_list.csv_type: Table(
-        f"{ROLLUP}_{csv_list.csv_type}",
-        "pipeline",
-        f"{csv_list.title}の集計（データ源・日ごとに1行）。マテリアライズドビューはこれを読みます。",
-        f"{csv_list.csv_type.capitalize()} lines rolled up: one row per source and day, unrounded; "
+        name=f"{ROLLUP}_{csv_list.csv_type}",
+        maintained_by="pipeline",
+        description=f"{csv_list.title}の集計（データ源・日ごとに1行）。マテリアライズドビューはこれを読みます。",
+        description_en=f"{csv_list.csv_type.capitalize()} lines rolled up: one row per source and day, unrounded; "
         "recomputed only for days that changed.",
     )
     for csv_list in LISTS
 }
-CALENDAR = Table(
-    "ref.calendar_day",
-    "pipeline",
-    "暦日。2021-01-01 から来年末まで、毎晩延長します。",
-    "One row per day from 2021-01-01 to the end of next year; extended every night.",
-)
-HOLIDAYS = Table(
-    "ref.holiday_jp",
-    "pipeline",
-    "日本の祝日。暦の期間分を毎晩更新します。",
-    "Japanese public holidays over the calendar's span; kept up every night.",
-)
-CLOSURES = Table(
-    "ref.closure_periods", "people", "会社の休業期間（両端を含む）。", "Company shutdowns, both ends included."
-)
-CLOSURE_DAYS = Table(
-    "ref.closure_membership",
-    "pipeline",
-    "休業期間を1日ずつに展開した表。",
-    "The closure periods expanded, one row per closed day.",
-)
-KING = Table(
-    "stg.receive_king_final",
-    "people",
-    "将軍より前のシステム（king）の受入実績。履歴です。",
-    "Receive lines of the system used before the trade system; history.",
-    day="ref.king_date(invoice_date)",
-)
-
-TABLES: tuple[Table, ...] = (
-    *ROLLUPS.values(),
-    CALENDAR,
-    HOLIDAYS,
-    KING,
-    CLOSURES,
-    CLOSURE_DAYS,
-    Table(
-        "ref.calendar_exception",
-        "people",
-        "特定の日の営業区分の上書き。",
-        "Overrides of one day: FORCE_CLOSED, FORCE_OPEN or FORCE_RESERVATION.",
-    ),
-    Table("mart.daily_target_plan", "people", "日別の搬入計画（トン）。", "The plan: target tons per day."),
-    Table("kpi.monthly_targets", "people", "月次目標。", "Monthly targets by metric and segment."),
-)
+_ENTRIES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+_OTHERS = {name: Table(name=name, **entry) for name, entry in _ENTRIES.items()}
+CALENDAR = _OTHERS["ref.calendar_day"]
+HOLIDAYS = _OTHERS["ref.holiday_jp"]
+CLOSURES = _OTHERS["ref.closure_periods"]
+CLOSURE_DAYS = _OTHERS["ref.closure_membership"]
+KING = _OTHERS["stg.receive_king_final"]
+TABLES: tuple[Table, ...] = (*ROLLUPS.values(), *_OTHERS.values())
 
 
 @dataclass(frozen=True)
