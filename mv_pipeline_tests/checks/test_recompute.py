@@ -18,7 +18,7 @@ NOTHING = Proof(NONE, NONE)
 
 
 @pytest.fixture
-def plant(connection, catalog):
+def filled(connection, catalog):
     connection.execute(
         "INSERT INTO stg.shogun_final_receive (slip_date, receive_no, net_weight, amount) "
         "VALUES ('2025-12-01', 1, 1000, 10), ('2025-12-02', 2, 2000, 20)"
@@ -36,9 +36,9 @@ def unnoticed(connection, statement):
     connection.execute("ALTER TABLE stg.shogun_final_receive ENABLE TRIGGER USER")
 
 
-def test_nothing_differs_when_all_is_well(plant, catalog):
-    assert compare_rollup(plant, "receive") == NONE
-    assert {view.name: compare_view(plant, view) for view in catalog.materialized_views} == {
+def test_nothing_differs_when_all_is_well(filled, catalog):
+    assert compare_rollup(filled, "receive") == NONE
+    assert {view.name: compare_view(filled, view) for view in catalog.materialized_views} == {
         view.name: NONE for view in catalog.materialized_views
     }
 
@@ -52,58 +52,58 @@ def test_nothing_differs_when_all_is_well(plant, catalog):
         ("INSERT INTO stg.shogun_final_receive (slip_date) VALUES ('2025-12-05')", 1, [date(2025, 12, 5)]),
     ],
 )
-def test_an_unnoticed_change_is_found_by_its_days_and_repaired(plant, statement, rows, days):
-    unnoticed(plant, statement)
+def test_an_unnoticed_change_is_found_by_its_days_and_repaired(filled, statement, rows, days):
+    unnoticed(filled, statement)
 
-    proof = prove_rollup(plant, "receive")
+    proof = prove_rollup(filled, "receive")
 
     assert (proof.before, proof.after) == (Difference(rows, days), NONE)
     assert "; 0 differ after the repair. Find what changed rows untracked" in proof.result().text
-    assert prove_rollup(plant, "receive") == NOTHING
+    assert prove_rollup(filled, "receive") == NOTHING
 
 
-def test_a_repair_is_news_to_the_views(plant, catalog):
-    unnoticed(plant, "UPDATE stg.shogun_final_receive SET net_weight = 5000 WHERE receive_no = 1")
-    prove_rollup(plant, "receive")
+def test_a_repair_is_news_to_the_views(filled, catalog):
+    unnoticed(filled, "UPDATE stg.shogun_final_receive SET net_weight = 5000 WHERE receive_no = 1")
+    prove_rollup(filled, "receive")
 
-    assert prove_view(plant, catalog, catalog.relations[RECEIVE]) == NOTHING
-    found = plant.execute("SELECT receive_net_ton FROM mart.mv_receive_daily WHERE ddate = '2025-12-01'").fetchone()
+    assert prove_view(filled, catalog, catalog.relations[RECEIVE]) == NOTHING
+    found = filled.execute("SELECT receive_net_ton FROM mart.mv_receive_daily WHERE ddate = '2025-12-01'").fetchone()
     assert found == (5,)
 
 
-def test_a_view_that_was_changed_behind_our_back_is_found_and_repaired(plant, catalog):
+def test_a_view_that_was_changed_behind_our_back_is_found_and_repaired(filled, catalog):
     view = catalog.relations[RECEIVE]
-    plant.execute("ALTER TABLE mart.rollup_daily_receive DISABLE TRIGGER USER")
-    plant.execute("UPDATE mart.rollup_daily_receive SET net_weight_kg = 9000 WHERE ddate = '2025-12-02'")
-    plant.execute("ALTER TABLE mart.rollup_daily_receive ENABLE TRIGGER USER")
+    filled.execute("ALTER TABLE mart.rollup_daily_receive DISABLE TRIGGER USER")
+    filled.execute("UPDATE mart.rollup_daily_receive SET net_weight_kg = 9000 WHERE ddate = '2025-12-02'")
+    filled.execute("ALTER TABLE mart.rollup_daily_receive ENABLE TRIGGER USER")
 
-    proof = prove_view(plant, catalog, view)
+    proof = prove_view(filled, catalog, view)
     assert (proof.before, proof.after) == (Difference(2, [D2]), NONE)
-    assert compare_view(plant, view) == NONE
+    assert compare_view(filled, view) == NONE
 
 
-def test_waiting_notes_are_no_difference(plant, catalog):
-    plant.execute("DELETE FROM stg.shogun_final_receive WHERE receive_no = 1")
+def test_waiting_notes_are_no_difference(filled, catalog):
+    filled.execute("DELETE FROM stg.shogun_final_receive WHERE receive_no = 1")
 
-    assert prove_rollup(plant, "receive") == NOTHING
-    assert prove_view(plant, catalog, catalog.relations[RECEIVE]) == NOTHING
+    assert prove_rollup(filled, "receive") == NOTHING
+    assert prove_view(filled, catalog, catalog.relations[RECEIVE]) == NOTHING
 
 
-def test_a_file_edited_and_not_migrated_is_no_difference_of_data_but_definition_drift(plant, catalog):
+def test_a_file_edited_and_not_migrated_is_no_difference_of_data_but_definition_drift(filled, catalog):
     view = catalog.relations[RECEIVE]
     drifted = edited(catalog, RECEIVE, f"{view.query} AND false  -- nothing at all")
 
-    assert prove_view(plant, drifted, drifted.relations[RECEIVE]) == NOTHING
-    result = definition_check(drifted.relations[RECEIVE]).evaluate(plant)
+    assert prove_view(filled, drifted, drifted.relations[RECEIVE]) == NOTHING
+    result = definition_check(drifted.relations[RECEIVE]).evaluate(filled)
     assert not result.passed
     assert result.remedy == f"Run `mv-pipeline diff {RECEIVE}`, then `mv-pipeline migrate`."
 
 
-def test_triggers_that_are_disabled_are_named_as_the_cause(plant):
-    plant.execute("ALTER TABLE stg.shogun_final_receive DISABLE TRIGGER USER")
-    plant.execute("UPDATE stg.shogun_final_receive SET net_weight = 5 WHERE receive_no = 1")
+def test_triggers_that_are_disabled_are_named_as_the_cause(filled):
+    filled.execute("ALTER TABLE stg.shogun_final_receive DISABLE TRIGGER USER")
+    filled.execute("UPDATE stg.shogun_final_receive SET net_weight = 5 WHERE receive_no = 1")
 
-    result = prove_rollup(plant, "receive").result()
+    result = prove_rollup(filled, "receive").result()
 
     assert result.message == (
         "2 rows found that differ from a full recompute, 0 expected (2025-12-01); 0 differ after the repair."
@@ -111,26 +111,26 @@ def test_triggers_that_are_disabled_are_named_as_the_cause(plant):
     assert "ENABLE TRIGGER USER` on stg.shogun_final_receive, whose triggers are disabled." in result.remedy
 
 
-def test_rows_changed_by_hand_in_the_rollup_are_repaired(plant):
-    plant.execute("UPDATE mart.rollup_daily_receive SET net_weight_kg = 9000 WHERE ddate = '2025-12-02'")
+def test_rows_changed_by_hand_in_the_rollup_are_repaired(filled):
+    filled.execute("UPDATE mart.rollup_daily_receive SET net_weight_kg = 9000 WHERE ddate = '2025-12-02'")
 
-    proof = prove_rollup(plant, "receive")
+    proof = prove_rollup(filled, "receive")
 
     assert (proof.before, proof.after) == (Difference(2, [D2]), NONE)
 
 
-def test_a_repair_of_a_rollup_that_does_not_help_is_not_called_one(plant):
-    plant.execute("""
+def test_a_repair_of_a_rollup_that_does_not_help_is_not_called_one(filled):
+    filled.execute("""
         CREATE FUNCTION pg_temp.spoil() RETURNS trigger LANGUAGE plpgsql AS
         'BEGIN NEW.net_weight_kg := NEW.net_weight_kg + 1; RETURN NEW; END'
     """)
-    plant.execute(
+    filled.execute(
         "CREATE TRIGGER spoil BEFORE INSERT OR UPDATE ON mart.rollup_daily_receive "
         "FOR EACH ROW EXECUTE FUNCTION pg_temp.spoil()"
     )
-    unnoticed(plant, "UPDATE stg.shogun_final_receive SET net_weight = 5 WHERE receive_no = 1")
+    unnoticed(filled, "UPDATE stg.shogun_final_receive SET net_weight = 5 WHERE receive_no = 1")
 
-    result = prove_rollup(plant, "receive").result()
+    result = prove_rollup(filled, "receive").result()
 
     assert (result.passed, result.metadata["rows"], result.metadata["rows_after"]) == (False, 2, 2)
     assert "; 2 differ after the repair." in result.message
@@ -138,16 +138,16 @@ def test_a_repair_of_a_rollup_that_does_not_help_is_not_called_one(plant):
 
 
 @pytest.mark.parametrize("by_hand", [True, False])
-def test_a_view_whose_rows_differ_each_time_is_told_from_one_that_drifted(plant, catalog, by_hand):
+def test_a_view_whose_rows_differ_each_time_is_told_from_one_that_drifted(filled, catalog, by_hand):
     query = "SELECT DATE '2025-12-01' AS ddate, random() AS receive_net_ton"
-    plant.execute(f"DROP MATERIALIZED VIEW {RECEIVE} CASCADE")
-    plant.execute(f"CREATE MATERIALIZED VIEW {RECEIVE} AS {query}")
-    plant.execute(f"CREATE UNIQUE INDEX ON {RECEIVE} (ddate)")
+    filled.execute(f"DROP MATERIALIZED VIEW {RECEIVE} CASCADE")
+    filled.execute(f"CREATE MATERIALIZED VIEW {RECEIVE} AS {query}")
+    filled.execute(f"CREATE UNIQUE INDEX ON {RECEIVE} (ddate)")
     file = catalog.relations[RECEIVE]
     header = file.header.model_copy(update={"indexes": ()})
     relation = Relation(RECEIVE, header, file.query if by_hand else query)
 
-    result = prove_view(plant, catalog, relation).result()
+    result = prove_view(filled, catalog, relation).result()
 
     assert (result.passed, result.metadata["rows"], result.metadata["rows_after"]) == (False, 2, 2)
     assert ("mv-pipeline migrate" in result.remedy) is by_hand

@@ -38,7 +38,7 @@ def loaded(settings, connection, catalog):
 
 
 @pytest.fixture
-def look(database, catalog, instance):
+def evaluate(database, catalog, instance):
     """Run the checks of one asset and return them by name."""
 
     def run(name):
@@ -56,8 +56,8 @@ def failed(evaluations):
     return {name for name, evaluation in evaluations.items() if not evaluation.passed}
 
 
-def test_every_view_passes_when_all_is_well(loaded, look, catalog):
-    assert {view.name: failed(look(view.name)) for view in catalog.materialized_views} == {
+def test_every_view_passes_when_all_is_well(loaded, evaluate, catalog):
+    assert {view.name: failed(evaluate(view.name)) for view in catalog.materialized_views} == {
         view.name: set() for view in catalog.materialized_views
     }
 
@@ -108,16 +108,16 @@ COPY = "SELECT * FROM (VALUES {rows}) AS v (ddate, receive_net_ton)"
         ),
     ],
 )
-def test_wrong_rows_are_found(loaded, look, query, expected):
+def test_wrong_rows_are_found(loaded, evaluate, query, expected):
     replace_view(loaded, RECEIVE, query)
 
-    assert expected in failed(look(RECEIVE))
+    assert expected in failed(evaluate(RECEIVE))
 
 
-def test_a_message_says_what_was_found_what_was_expected_and_what_to_do(loaded, look):
+def test_a_message_says_what_was_found_what_was_expected_and_what_to_do(loaded, evaluate):
     replace_view(loaded, RECEIVE, "SELECT DATE '2025-12-01' AS ddate, 0.0 AS receive_net_ton")
 
-    evaluations = look(RECEIVE)
+    evaluations = evaluate(RECEIVE)
 
     assert (
         "1 rows found, 1805 expected: one per calendar day; 2021-01-01: 0; 2021-01-02: 0; 2021-01-03: 0 …. "
@@ -126,18 +126,18 @@ def test_a_message_says_what_was_found_what_was_expected_and_what_to_do(loaded, 
     assert evaluations["mass_balance"].metadata["wrong_days"].value == "2025-12-01: 0.0 / 1.000"
 
 
-def test_a_change_upstream_makes_a_view_out_of_date(loaded, look):
+def test_a_change_upstream_makes_a_view_out_of_date(loaded, evaluate):
     loaded.execute("INSERT INTO mart.daily_target_plan (ddate, target_ton) VALUES ('2025-12-02', 9)")
 
-    assert failed(look(CARD)) == {"up_to_date", "equals_live_view"}
-    assert "mart.daily_target_plan changed" in look(CARD)["up_to_date"].description
-    assert failed(look(RECEIVE)) == set()
+    assert failed(evaluate(CARD)) == {"up_to_date", "equals_live_view"}
+    assert "mart.daily_target_plan changed" in evaluate(CARD)["up_to_date"].description
+    assert failed(evaluate(RECEIVE)) == set()
 
 
-def test_a_new_day_makes_a_view_out_of_date(loaded, look):
+def test_a_new_day_makes_a_view_out_of_date(loaded, evaluate):
     loaded.execute(f"ALTER DATABASE {loaded.info.dbname} SET mv_pipeline.business_date = '2025-12-12'")
 
-    assert failed(look(RECEIVE)) == {"up_to_date", "row_count", "newest_day"}
+    assert failed(evaluate(RECEIVE)) == {"up_to_date", "row_count", "newest_day"}
 
 
 def test_a_check_of_the_header_fails_with_the_offending_rows(connection, catalog):
@@ -167,31 +167,31 @@ def test_a_check_of_the_header_fails_with_the_offending_rows(connection, catalog
         (f"UPDATE stg.{KIND} SET is_deleted = true", set()),
     ],
 )
-def test_file_raw_and_stg_hold_the_same_lines_kilograms_and_yen(loaded, look, statement, expected):
-    assert failed(look(f"stg.{KIND}")) == set()
+def test_file_raw_and_stg_hold_the_same_lines_kilograms_and_yen(loaded, evaluate, statement, expected):
+    assert failed(evaluate(f"stg.{KIND}")) == set()
     loaded.execute(statement)
 
-    found = failed(look(f"stg.{KIND}"))
+    found = failed(evaluate(f"stg.{KIND}"))
 
     # The factory's lines all carry 100 yen, so a raw line more or less shows in the books too.
     assert found == expected | ({"mass_balance"} if "DELETE" in statement else set())
 
 
-def test_a_waiting_note_warns(loaded, look):
+def test_a_waiting_note_warns(loaded, evaluate):
     loaded.execute(f"UPDATE stg.{KIND} SET net_weight = 1")
 
-    evaluation = look("mart.rollup_daily_receive")["notes_read"]
+    evaluation = evaluate("mart.rollup_daily_receive")["notes_read"]
 
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert evaluation.description.startswith("1 change log rows found waiting (the oldest: ")
 
 
-def test_a_rejected_file_warns_until_a_good_one_comes(settings, loaded, look):
+def test_a_rejected_file_warns_until_a_good_one_comes(settings, loaded, evaluate):
     for text, passed in ((csv_text([line(net_weight="x")]), False), (csv_text([line(net_weight="7")]), True)):
         path = drop(settings.inbox_dir, KIND, "b.csv", text)
         take_file(loaded, settings, find_kind(KIND), path, "test")
 
-        evaluation = look(f"raw.{KIND}")["last_upload_accepted"]
+        evaluation = evaluate(f"raw.{KIND}")["last_upload_accepted"]
 
         assert (evaluation.passed, evaluation.severity) == (passed, dg.AssetCheckSeverity.WARN)
 
@@ -217,10 +217,10 @@ def wednesdays(connection, catalog):
 
 
 @pytest.mark.parametrize(("tons", "passed"), [(103, True), (126, True), (127, False), (75, False), (76, True)])
-def test_yesterday_is_held_against_the_same_weekday_of_the_years_before(wednesdays, look, tons, passed):
+def test_yesterday_is_held_against_the_same_weekday_of_the_years_before(wednesdays, evaluate, tons, passed):
     wednesdays(*BEFORE, tons)
 
-    evaluation = look(PROFILE)["yesterday_usual"]
+    evaluation = evaluate(PROFILE)["yesterday_usual"]
 
     mean, sigma = statistics.mean(BEFORE), statistics.stdev(BEFORE)
     assert (evaluation.passed, evaluation.severity) == (passed, dg.AssetCheckSeverity.WARN)
@@ -232,24 +232,24 @@ def test_yesterday_is_held_against_the_same_weekday_of_the_years_before(wednesda
     assert ("mv-pipeline calendar" in evaluation.description) is not passed
 
 
-def test_a_day_for_which_nothing_has_come_is_not_called_unusual(wednesdays, look):
+def test_a_day_for_which_nothing_has_come_is_not_called_unusual(wednesdays, evaluate):
     wednesdays(*BEFORE)
 
-    evaluation = look(PROFILE)["yesterday_usual"]
+    evaluation = evaluate(PROFILE)["yesterday_usual"]
 
     assert evaluation.passed
     assert "nothing has come for it yet" in evaluation.description
 
 
 @pytest.mark.parametrize("closed", [WEDNESDAYS[:3], WEDNESDAYS[:2]])
-def test_a_profile_of_too_few_days_stays_silent(connection, wednesdays, look, closed):
+def test_a_profile_of_too_few_days_stays_silent(connection, wednesdays, evaluate, closed):
     for day in closed:
         connection.execute(
             "INSERT INTO ref.calendar_exception (ddate, override_type) VALUES (%s, 'FORCE_CLOSED')", [day]
         )
     wednesdays(*BEFORE, 900)
 
-    evaluation = look(PROFILE)["yesterday_usual"]
+    evaluation = evaluate(PROFILE)["yesterday_usual"]
 
     assert evaluation.passed
     assert "too few to judge 2025-12-10" in evaluation.description
@@ -286,11 +286,13 @@ def filed(connection):
 
 
 @pytest.mark.parametrize(("last", "due_hour", "missing"), [(10, 0, 0), (9, 0, 1), (9, 24, 0), (8, 24, 1), (8, 0, 2)])
-def test_a_business_day_without_a_receive_file_warns_once_it_is_due(monkeypatch, filed, look, last, due_hour, missing):
+def test_a_business_day_without_a_receive_file_warns_once_it_is_due(
+    monkeypatch, filed, evaluate, last, due_hour, missing
+):
     monkeypatch.setenv("MV_PIPELINE_FILES_DUE_HOUR", str(due_hour))
     filed(last)
 
-    evaluation = look(CALENDAR)["receive_files_complete"]
+    evaluation = evaluate(CALENDAR)["receive_files_complete"]
 
     assert (evaluation.passed, evaluation.severity) == (not missing, dg.AssetCheckSeverity.WARN)
     assert evaluation.metadata["missing"].value == missing
