@@ -19,11 +19,12 @@ _HALF_WIDTH = "0123456789,.--+/:()"
 BLANKS = " \t\r\n\u3000\u00a0"
 NOTHING = ("", "NULL", "NAN", "N/A")
 
-# {x} is a trimmed cell. [0-9] on purpose: \d would match other scripts' digits, which no cast reads. Lengths are
-# bounded outside of the patterns, because counted repetitions are slow.
+# {x} is a trimmed cell, {half} the same in half width. [0-9] on purpose: \d would match other scripts' digits, which no
+# cast reads. Lengths are bounded outside of the patterns, because counted repetitions are slow.
 _READINGS: dict[CellType, LiteralString] = {
     "text": "{x}",
-    "code": "coalesce(nullif(ltrim({x}, '0'), ''), left({x}, 1))",
+    # Letters may follow, so nothing tells that a cell in full width isn't read yet.
+    "code": "coalesce(nullif(ltrim({half}, '0'), ''), left({half}, 1))",
     # A number of more than twelve digits before the point is a slip, and would overflow the views' columns: one bad
     # cell would stop them all. The length spares most cells the comparison.
     "numeric": "CASE WHEN octet_length({x}) > 40 THEN NULL "
@@ -42,6 +43,8 @@ _READINGS: dict[CellType, LiteralString] = {
 }
 
 _PLAIN_READINGS: dict[CellType, LiteralString] = {
+    "text": "{x}",
+    "code": "coalesce(nullif(ltrim({x}, '0'), ''), left({x}, 1))",
     "numeric": "replace({x}, ',', '')::numeric",
     "integer": "{x}::integer",
     "date": "split_part({x}, '(', 1)::date",
@@ -56,14 +59,8 @@ BAD_VALUE: dict[CellType, Code] = {
 }
 
 
-def holds_something(cell: str) -> bool:
-    """False for an empty cell, one of blanks, and the words for nothing: the cells for which `trimmed` is NULL."""
-    return cell.strip(BLANKS).upper() not in NOTHING
-
-
-def is_tidy(cell: str) -> bool:
-    """True if a cell has no blanks around it, and holds something or is empty."""
-    return cell.strip(BLANKS) == cell and (not cell or holds_something(cell))
+def _is_tidy(cell: str) -> bool:
+    return cell.strip(BLANKS) == cell and cell.upper() not in NOTHING
 
 
 def _is_plain_date(cell: str) -> bool:
@@ -77,6 +74,8 @@ def _is_plain_date(cell: str) -> bool:
 
 
 _IS_PLAIN: dict[CellType, Callable[[str], object]] = {
+    "text": _is_tidy,
+    "code": re.compile(r"[0-9][0-9A-Za-z]*").fullmatch,
     "numeric": re.compile(r"-?([0-9]{1,12}|[0-9]{1,3}(,[0-9]{3}){1,3})(\.[0-9]{1,10})?").fullmatch,
     "integer": re.compile(r"[0-9]{1,9}").fullmatch,
     "date": _is_plain_date,
@@ -84,20 +83,20 @@ _IS_PLAIN: dict[CellType, Callable[[str], object]] = {
 }
 
 
-def are_plain(cells: Iterable[str], cell_type: CellType) -> bool:
-    """True if `plain_value` reads every one of these cells as `value` does; an empty cell is plain."""
-    is_plain = _IS_PLAIN.get(cell_type)
-    return is_plain is not None and all(not cell or is_plain(cell) for cell in cells)
+def not_plain(cells: Iterable[str], cell_type: CellType) -> set[str]:
+    """Those of the cells that need more than a cast; any other is empty or read alike with and without `plain`."""
+    is_plain = _IS_PLAIN[cell_type]
+    return {cell for cell in set(cells) if cell and not is_plain(cell)}
 
 
-def trimmed(column: sql.Composable, *, tidy: bool = False) -> sql.Composed:
+def trimmed(column: sql.Composable, *, plain: bool = False) -> sql.Composed:
     """The cell without half- or full-width blanks around it; NULL if it holds nothing.
 
     Args:
         column: a raw column.
-        tidy: all of its cells are known to be tidy, which spares most of the work.
+        plain: none of its cells is `not_plain`, which spares most of the work.
     """
-    if tidy:
+    if plain:
         return sql.SQL("nullif({}, '')").format(column)
     return sql.SQL(
         # The length spares most cells the call of upper().
@@ -106,21 +105,19 @@ def trimmed(column: sql.Composable, *, tidy: bool = False) -> sql.Composed:
     ).format(cell=column, blanks=sql.Literal(BLANKS), nothing=sql.SQL(", ").join(map(sql.Literal, NOTHING)))
 
 
-def value(cell: sql.Composable, cell_type: CellType) -> sql.Composed:
-    """The typed value of a trimmed cell; NULL if the cell is NULL or can't be read."""
+def value(cell: sql.Composable, cell_type: CellType, *, plain: bool = False) -> sql.Composed:
+    """The typed value of a trimmed cell; NULL if the cell is NULL or can't be read.
+
+    Args:
+        cell: made by `trimmed`.
+        cell_type: the column's.
+        plain: as given to `trimmed`.
+    """
+    if plain:
+        return sql.SQL(_PLAIN_READINGS[cell_type]).format(x=cell)
     reading = sql.SQL(_READINGS[cell_type])
-    if cell_type == "text":
-        return reading.format(x=cell)
     half_width = sql.SQL("translate({}, {}, {})").format(cell, _FULL_WIDTH, _HALF_WIDTH)
-    if cell_type == "code":
-        ascii_only = sql.SQL("octet_length({x}) = length({x})").format(x=cell)
-        return sql.SQL("CASE WHEN {} THEN {} ELSE {} END").format(
-            ascii_only, reading.format(x=cell), reading.format(x=half_width)
-        )
-    # Full-width text is rare: it is only tried where the cell as it stands can't be read.
-    return sql.SQL("coalesce({}, {})").format(reading.format(x=cell), reading.format(x=half_width))
-
-
-def plain_value(cell: sql.Composable, cell_type: CellType) -> sql.Composed:
-    """The typed value of a trimmed cell of a column in which `are_plain` is true."""
-    return sql.SQL(_PLAIN_READINGS[cell_type]).format(x=cell)
+    # Full-width text is rare: it is only tried where the cell as it is can't be read.
+    return sql.SQL("coalesce({}, {})").format(
+        reading.format(x=cell, half=half_width), reading.format(x=half_width, half=half_width)
+    )

@@ -4,23 +4,23 @@ The claim is an advisory lock of the session, so it ends with the process, howev
 """
 
 import os
+from collections import Counter
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from mv_pipeline.catalog.csv_kinds import FileKind
 from mv_pipeline.database.connection import Connection, session_lock
 from mv_pipeline.intake import inbox
-from mv_pipeline.intake.load import Upload, find_logged, load_file, log_rejection, log_upload
-from mv_pipeline.intake.reader import FileChangedError, FileFacts, NotAFileError, hash_file, inspect_file, open_file
-from mv_pipeline.intake.rejection import Code, RejectedFileError, write_report
+from mv_pipeline.intake.load import IncomingFile, Upload, find_logged, inspect_file, load_file, log_upload
+from mv_pipeline.intake.reader import FileUnavailableError, open_file
+from mv_pipeline.intake.rejection import Code, Problem, RejectedFileError, write_report
 from mv_pipeline.settings import Settings
 
 
 def take_file(
     connection: Connection, settings: Settings, kind: FileKind, path: Path, uploaded_by: str
 ) -> Upload | None:
-    """Load or reject one file of the inbox and move it away.
+    """Load or reject one file of the inbox and move it to its archive or to the rejected files.
 
     Args:
         connection: in autocommit mode.
@@ -35,20 +35,20 @@ def take_file(
     with session_lock(connection, "intake", kind.name):
         try:
             return _load_and_move(connection, settings, kind, path, uploaded_by)
-        except (FileNotFoundError, FileChangedError, NotAFileError):
+        except (FileNotFoundError, FileUnavailableError):
             return None
 
 
 def _load_and_move(connection: Connection, settings: Settings, kind: FileKind, path: Path, uploaded_by: str) -> Upload:
-    name = inbox.printable_name(path.name)
-    with open_file(path) as file:
-        before = os.fstat(file.fileno())
-        identity = f"{before.st_dev}-{before.st_ino}-{before.st_ctime_ns}"
-        facts = FileFacts(before.st_size, "", "", identity)
+    max_bytes = settings.max_file_mb * 1_000_000
+    with open_file(path) as opened:
+        before = os.fstat(opened.fileno())
+        file = inspect_file(opened, kind, inbox.printable_name(path.name), uploaded_by, max_bytes)
         try:
-            facts = replace(inspect_file(file, settings.max_file_mb * 1_000_000), identity=identity)
+            if file.size > max_bytes:
+                raise RejectedFileError([Problem(Code.TOO_LARGE, value=f"{file.size:,} > {max_bytes:,} bytes")])
             with connection.transaction():
-                upload = load_file(connection, kind, name, file, facts, uploaded_by)
+                upload = load_file(connection, file, opened)
                 _raise_if_changed(path, before)
         except UnicodeDecodeError:
             # It could be decoded a moment ago.
@@ -56,43 +56,40 @@ def _load_and_move(connection: Connection, settings: Settings, kind: FileKind, p
             raise
         except RejectedFileError as error:
             _raise_if_changed(path, before)
-            if not facts.sha256 and error.problems[0].code is not Code.TOO_LARGE:
-                facts = replace(facts, sha256=hash_file(file))
-            return _reject(connection, settings, kind, path, facts, error, uploaded_by)
-    # It is loaded, whoever took the file away meanwhile.
+            return _reject(connection, settings, file, path, error)
+    # It is loaded, whoever moved the file meanwhile.
     with suppress(FileNotFoundError):
         inbox.move_into(path, inbox.archive_folder(settings, kind.name))
     return upload
 
 
 def _reject(
-    connection: Connection,
-    settings: Settings,
-    kind: FileKind,
-    path: Path,
-    facts: FileFacts,
-    error: RejectedFileError,
-    uploaded_by: str,
+    connection: Connection, settings: Settings, file: IncomingFile, path: Path, error: RejectedFileError
 ) -> Upload:
     """Log the rejection together with its report, then move the file next to it.
 
-    The report is written before the log row that names it is committed; a next try only moves the file.
+    The report is written before the log row that names it; a next try only moves the file.
     """
-    name = inbox.printable_name(path.name)
-    folder = settings.rejected_dir / kind.name
-    upload_id = find_logged(connection, kind, facts, "failed")
+    folder = settings.rejected_dir / file.kind.name
+    upload_id = find_logged(connection, file, "failed")
     if upload_id is None:
         folder.mkdir(parents=True, exist_ok=True)
-        with connection.transaction():
-            upload_id = log_upload(connection, kind, name, facts, "failed", uploaded_by)
-            report = inbox.reserve(folder, inbox.free_path(folder, name).name, ".errors.csv")
-            write_report(report, error)
-            log_rejection(connection, upload_id, facts, error, report.relative_to(settings.rejected_dir))
+        report = inbox.reserve(folder, inbox.free_path(folder, file.name).name, ".errors.csv")
+        write_report(report, error)
+        upload_id = log_upload(
+            connection,
+            file,
+            "failed",
+            error_message=str(error),
+            problems=error.count,
+            codes=Counter(problem.code for problem in error.problems),
+            report=str(report.relative_to(settings.rejected_dir)),
+        )
     inbox.move_into(path, folder)
-    return Upload(upload_id, name, "rejected", message=str(error))
+    return Upload(upload_id, file.name, "rejected", message=str(error))
 
 
 def _raise_if_changed(path: Path, before: os.stat_result) -> None:
     now = path.stat(follow_symlinks=False)
     if (now.st_ino, now.st_size, now.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
-        raise FileChangedError(f"{path} was written to while it was read.")
+        raise FileUnavailableError(f"{path} was written to while it was read.")

@@ -1,25 +1,23 @@
 """Loading one file: log row, raw lines, stg lines and the soft deletion of what they replace, in one transaction.
 
-Moving files is not done here; see `upload`.
+Moving files is not done here; see `ingest`.
 """
 
+import hashlib
+import os
 import time
-from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from io import BufferedReader
-from pathlib import Path
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from mv_pipeline.catalog.csv_kinds import Column, FileKind
-from mv_pipeline.database.connection import Connection, one_row, scalar
+from mv_pipeline.database.connection import Connection, scalar
 from mv_pipeline.intake import cells
-from mv_pipeline.intake.reader import Block, CsvReader, FileFacts
+from mv_pipeline.intake.reader import Block, CsvReader
 from mv_pipeline.intake.rejection import REPORT_LIMIT, VALUE_LIMIT, Code, Problem, RejectedFileError
 
 
@@ -47,37 +45,60 @@ class Upload:
     message: str = ""
 
 
-def load_file(
-    connection: Connection, kind: FileKind, file_name: str, file: BufferedReader, facts: FileFacts, uploaded_by: str
-) -> Upload:
+@dataclass(frozen=True)
+class IncomingFile:
+    """What is known of a file before its content is judged.
+
+    Args:
+        kind: of the folder in which it was dropped.
+        name: its printable name.
+        uploaded_by: for the log.
+        size: bytes.
+        sha256: in hex; empty for a file that is too large to be read.
+        identity: tells this very file from another with the same content, until somebody moves or changes it.
+    """
+
+    kind: FileKind
+    name: str
+    uploaded_by: str
+    size: int
+    sha256: str
+    identity: str
+
+
+def inspect_file(opened: BufferedReader, kind: FileKind, name: str, uploaded_by: str, max_bytes: int) -> IncomingFile:
+    """Take an open file's size, identity and hash; one of more than `max_bytes` is not read."""
+    status = os.fstat(opened.fileno())
+    sha256 = "" if status.st_size > max_bytes else hashlib.file_digest(opened, "sha256").hexdigest()
+    identity = f"{status.st_dev}-{status.st_ino}-{status.st_ctime_ns}"
+    return IncomingFile(kind, name, uploaded_by, status.st_size, sha256, identity)
+
+
+def load_file(connection: Connection, file: IncomingFile, opened: BufferedReader) -> Upload:
     """Load a file in the caller's transaction.
 
-    A file that was loaded before and only couldn't be moved away is not loaded again, whatever came after it.
+    A file that was loaded before and only couldn't be moved is not loaded again, whatever came after it.
 
     Raises:
         RejectedFileError: something in the file is wrong; the caller rolls back.
     """
     started = time.perf_counter()
-    taken = find_logged(connection, kind, facts, "success")
+    kind = file.kind
+    taken = find_logged(connection, file, "success")
     if taken is not None:
         # The run that loaded it may have died before it could say which days it brought.
-        return Upload(taken, file_name, "duplicate", days=_days_of(connection, kind, taken))
-    original = _active_upload(connection, kind, facts)
-    upload_id = log_upload(connection, kind, file_name, facts, "processing", uploaded_by)
+        return Upload(taken, file.name, "duplicate", days=_count_days(connection, kind, taken))
+    original = _active_upload(connection, file)
     if original is not None:
-        _finish_log(connection, upload_id, 0, {"duplicate_of": original, "file": facts.identity})
-        return Upload(upload_id, file_name, "duplicate")
-    with _reading(file, facts, kind) as reader:
-        doubtful = _load_lines(connection, kind, reader, upload_id)
-        if (
-            reader.problems
-            or not _all_read(connection, kind, reader, doubtful, upload_id)
-            or not _dates_in_range(connection, kind, upload_id)
-        ):
-            raise _rejection(connection, kind, reader, upload_id)
-    days = _days_of(connection, kind, upload_id)
+        upload_id = log_upload(connection, file, "success", row_count=0, duplicate_of=original)
+        return Upload(upload_id, file.name, "duplicate")
+    reader = CsvReader(opened, kind)
+    upload_id = log_upload(connection, file, "processing")
+    _load_lines(connection, kind, reader, upload_id)
+    _raise_problems(connection, kind, reader, upload_id)
+    days = _count_days(connection, kind, upload_id)
     _delete_earlier(connection, kind, upload_id, list(days))
-    facts_of_upload = {
+    metadata = {
         "lines": reader.lines,
         "blank_lines": reader.blank_lines,
         "total_lines": reader.total_lines,
@@ -85,71 +106,69 @@ def load_file(
         "amount_yen": str(reader.sums.get("amount", 0)),
         "first_day": min(days).isoformat(),
         "last_day": max(days).isoformat(),
-        "encoding": facts.encoding,
+        "encoding": reader.encoding,
         "unknown_headers": reader.unknown_headers,
-        "file": facts.identity,
         "seconds": round(time.perf_counter() - started, 6),
     }
-    _finish_log(connection, upload_id, reader.data_lines, facts_of_upload)
-    return Upload(upload_id, file_name, "loaded", reader.data_lines, days, reader.blank_lines, reader.total_lines)
-
-
-def log_rejection(
-    connection: Connection, upload_id: int, facts: FileFacts, error: RejectedFileError, report: Path
-) -> None:
-    """Complete the log row of a rejected file; the report's path is relative to the folder of rejected files."""
-    metadata = {
-        "problems": error.count,
-        "codes": Counter(problem.code for problem in error.problems),
-        "file": facts.identity,
-        "report": str(report),
-    }
-    connection.execute(
-        "UPDATE log.upload_file SET error_message = %s, metadata = %s WHERE id = %s",
-        [str(error), Jsonb(metadata), upload_id],
-    )
-
-
-@contextmanager
-def _reading(file: BufferedReader, facts: FileFacts, kind: FileKind) -> Iterator[CsvReader]:
-    reader = CsvReader(file, facts, kind)
-    try:
-        yield reader
-    finally:
-        reader.release()
+    rows = len(reader.line_numbers)
+    _finish_log(connection, upload_id, rows, metadata)
+    return Upload(upload_id, file.name, "loaded", rows, days, reader.blank_lines, reader.total_lines)
 
 
 def log_upload(
-    connection: Connection, kind: FileKind, file_name: str, facts: FileFacts, status: str, uploaded_by: str
+    connection: Connection,
+    file: IncomingFile,
+    status: str,
+    *,
+    row_count: int | None = None,
+    error_message: str | None = None,
+    **metadata: object,
 ) -> int:
     """Insert the log row of a file and return its id."""
     upload_id: int = scalar(
         connection,
         "INSERT INTO log.upload_file (file_name, file_hash, file_type, csv_type, file_size_bytes, uploaded_by, "
-        "processing_status) VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id",
-        [file_name, facts.sha256, kind.version.upper(), kind.list.csv_type, facts.size, uploaded_by, status],
+        "processing_status, row_count, error_message, metadata) VALUES (%(name)s, %(sha256)s, %(version)s, "
+        "%(csv_type)s, %(size)s, %(uploaded_by)s, %(status)s, %(row_count)s, %(error_message)s, %(metadata)s) "
+        "RETURNING id",
+        {
+            **_log_key(file),
+            "name": file.name,
+            "size": file.size,
+            "uploaded_by": file.uploaded_by,
+            "status": status,
+            "row_count": row_count,
+            "error_message": error_message,
+            "metadata": Jsonb({"file": file.identity, **metadata}),
+        },
     )
     return upload_id
 
 
+def _log_key(file: IncomingFile) -> dict[str, str]:
+    return {"sha256": file.sha256, "version": file.kind.version.upper(), "csv_type": file.kind.list.csv_type}
+
+
 def _finish_log(connection: Connection, upload_id: int, rows: int, metadata: dict[str, object]) -> None:
     connection.execute(
-        "UPDATE log.upload_file SET processing_status = 'success', row_count = %s, metadata = %s WHERE id = %s",
+        "UPDATE log.upload_file SET processing_status = 'success', row_count = %s, metadata = metadata || %s "
+        "WHERE id = %s",
         [rows, Jsonb(metadata), upload_id],
     )
 
 
-def find_logged(connection: Connection, kind: FileKind, facts: FileFacts, status: str) -> int | None:
-    """The log row of this very file, if a run that couldn't move it away has left it behind."""
+def find_logged(connection: Connection, file: IncomingFile, status: str) -> int | None:
+    """The log row of this very file, if a run that couldn't move it has left it behind."""
     row = connection.execute(
-        "SELECT id FROM log.upload_file WHERE file_hash = %s AND file_type = %s AND csv_type = %s "
-        "AND processing_status = %s AND metadata->>'file' = %s ORDER BY id DESC LIMIT 1",
-        [facts.sha256, kind.version.upper(), kind.list.csv_type, status, facts.identity],
+        "SELECT id FROM log.upload_file WHERE file_hash = %(sha256)s AND file_type = %(version)s "
+        "AND csv_type = %(csv_type)s AND processing_status = %(status)s AND metadata->>'file' = %(identity)s "
+        "ORDER BY id DESC LIMIT 1",
+        {**_log_key(file), "status": status, "identity": file.identity},
     ).fetchone()
     return row[0] if row else None
 
 
-def _active_upload(connection: Connection, kind: FileKind, facts: FileFacts) -> int | None:
+def _active_upload(connection: Connection, file: IncomingFile) -> int | None:
     """The earlier upload of the same content whose rows are all still active and as they were loaded, if any.
 
     Rows that somebody changed by hand don't count as its content any more, so that dropping a file again repairs them.
@@ -160,35 +179,31 @@ def _active_upload(connection: Connection, kind: FileKind, facts: FileFacts) -> 
             "SELECT count(*) AS lines, coalesce(sum(net_weight), 0) AS kg, coalesce(sum(amount), 0) AS yen, "
             "min(slip_date) AS first, max(slip_date) AS last FROM {} AS s "
             "WHERE s.upload_file_id = u.id AND NOT s.is_deleted) AS active "
-            "WHERE file_hash = %s AND file_type = %s AND csv_type = %s "
+            "WHERE file_hash = %(sha256)s AND file_type = %(version)s AND csv_type = %(csv_type)s "
             "AND processing_status = 'success' AND NOT is_deleted AND row_count > 0 AND row_count = active.lines "
             "AND (metadata->>'net_weight_kg')::numeric IS NOT DISTINCT FROM active.kg "
             "AND (metadata->>'amount_yen')::numeric IS NOT DISTINCT FROM active.yen "
             "AND (metadata->>'first_day')::date IS NOT DISTINCT FROM active.first "
             "AND (metadata->>'last_day')::date IS NOT DISTINCT FROM active.last "
             "ORDER BY u.id DESC LIMIT 1"
-        ).format(_stg(kind)),
-        [facts.sha256, kind.version.upper(), kind.list.csv_type],
+        ).format(_stg(file.kind)),
+        _log_key(file),
     ).fetchone()
     return row[0] if row else None
 
 
-def _load_lines(connection: Connection, kind: FileKind, reader: CsvReader, upload_id: int) -> set[str]:
-    """Copy the lines into raw and derive their stg rows, block by block.
-
-    Returns:
-        The names of the columns in which a cell may have been bad.
-    """
-    doubtful: set[str] = set()
-    typed: Future[set[str]] | None = None
+def _load_lines(connection: Connection, kind: FileKind, reader: CsvReader, upload_id: int) -> None:
+    """Copy the lines into raw and derive their stg rows, block by block."""
+    typed: Future[None] | None = None
     # The server types one block while Python reads the next; only one of the two threads uses the connection at a time.
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="insert") as server:
         for block in reader.blocks(upload_id):
             if typed:
-                doubtful |= typed.result()
+                typed.result()
             _copy(connection, kind, reader.columns, block)
             typed = server.submit(_insert_typed, connection, kind, reader.columns, block, upload_id)
-    return doubtful | typed.result() if typed else doubtful
+    if typed:
+        typed.result()
 
 
 def _copy(connection: Connection, kind: FileKind, columns: list[Column], block: Block) -> None:
@@ -200,15 +215,9 @@ def _copy(connection: Connection, kind: FileKind, columns: list[Column], block: 
         copy.write(block.text)
 
 
-def _insert_typed(
-    connection: Connection, kind: FileKind, columns: list[Column], block: Block, upload_id: int
-) -> set[str]:
-    """Derive a block's stg rows from its raw rows.
-
-    Returns:
-        The names of the columns in which a cell may have been bad.
-    """
-    names = [sql.Identifier(column.name) for column in columns]
+def _insert_typed(connection: Connection, kind: FileKind, columns: list[Column], block: Block, upload_id: int) -> None:
+    """Derive a block's stg rows from its raw rows."""
+    read = [(sql.Identifier(column.name), column.type, column.name in block.plain) for column in columns]
     connection.execute(
         sql.SQL(
             "INSERT INTO {stg} ({names}, upload_file_id, source_row_no) "
@@ -218,14 +227,10 @@ def _insert_typed(
             "WHERE upload_file_id = {id} AND source_row_no BETWEEN {first} AND {last} OFFSET 0) AS lines"
         ).format(
             trimmed=sql.SQL(", ").join(
-                sql.SQL("{} AS {}").format(cells.trimmed(name, tidy=column.name not in block.untidy), name)
-                for name, column in zip(names, columns, strict=True)
+                sql.SQL("{} AS {}").format(cells.trimmed(name, plain=plain), name) for name, _, plain in read
             ),
-            values=sql.SQL(", ").join(
-                (cells.plain_value if column.name in block.plain else cells.value)(name, column.type)
-                for name, column in zip(names, columns, strict=True)
-            ),
-            names=sql.SQL(", ").join(names),
+            values=sql.SQL(", ").join(cells.value(name, cell_type, plain=plain) for name, cell_type, plain in read),
+            names=sql.SQL(", ").join(name for name, _, _ in read),
             raw=sql.Identifier("raw", kind.name),
             stg=_stg(kind),
             id=upload_id,
@@ -233,94 +238,66 @@ def _insert_typed(
             last=block.rows[-1],
         )
     )
-    return {column.name for column in columns if column.type in cells.BAD_VALUE} - block.plain
 
 
-def _all_read(connection: Connection, kind: FileKind, reader: CsvReader, names: set[str], upload_id: int) -> bool:
-    """True if in these columns every cell that holds something became a value."""
-    if not names:
-        return True
-    values = one_row(
-        connection,
-        sql.SQL("SELECT {} FROM {} WHERE upload_file_id = {}").format(
-            sql.SQL(", ").join(sql.SQL("count({})").format(sql.Identifier(name)) for name in names),
-            _stg(kind),
-            upload_id,
-        ),
-    )
-    return all(count == reader.cells_held[name] for name, count in zip(names, values, strict=True))
+def _raise_problems(connection: Connection, kind: FileKind, reader: CsvReader, upload_id: int) -> None:
+    """Find the cells that hold something and became no value, and the slip dates outside of the calendar.
 
-
-def _dates_in_range(connection: Connection, kind: FileKind, upload_id: int) -> bool:
-    return not scalar(
-        connection,
-        sql.SQL(
-            "SELECT EXISTS (SELECT FROM {}, (SELECT min(ddate) AS first, max(ddate) AS last FROM ref.calendar_day) "
-            "AS c WHERE upload_file_id = {} AND (slip_date IS NULL OR slip_date NOT BETWEEN c.first AND c.last))"
-        ).format(_stg(kind), upload_id),
-    )
-
-
-def _rejection(connection: Connection, kind: FileKind, reader: CsvReader, upload_id: int) -> RejectedFileError:
-    """Collect every problem of the file: those of its lines and those of its cells."""
-    problems, count = list(reader.problems), reader.problem_count
-    for column in reader.columns:
-        for row, code, value, number in _bad_cells(connection, kind, column, upload_id):
-            problems.append(Problem(code, reader.line_number(row), column.header, value))
-            count += number
-    return RejectedFileError(problems, count)
-
-
-def _bad_cells(
-    connection: Connection, kind: FileKind, column: Column, upload_id: int
-) -> Iterator[tuple[int, Code, str, int]]:
-    """Yield row number, code and text of a column's bad cells, and 1 each; the last carries those over the limit."""
-    name = sql.Identifier(column.name)
-    conditions = [
-        sql.SQL("WHEN r.held IS NOT NULL AND s.{} IS NULL THEN {}").format(
-            name, sql.Literal(str(cells.BAD_VALUE.get(column.type, "")))
+    Raises:
+        RejectedFileError: there are such cells, or the reader has found problems.
+    """
+    bad = [
+        sql.SQL("({header}, r.{name}, CASE WHEN s.{name} IS NULL AND {trimmed} IS NOT NULL THEN {code} END)").format(
+            header=column.header,
+            name=sql.Identifier(column.name),
+            trimmed=cells.trimmed(sql.Identifier("r", column.name)),
+            code=str(cells.BAD_VALUE[column.type]),
         )
+        for column in reader.columns
+        if column.type in cells.BAD_VALUE
     ]
-    if column.name == "slip_date":
-        conditions += [
-            sql.SQL("WHEN s.slip_date IS NULL THEN {}").format(sql.Literal(str(Code.MISSING_DATE))),
-            sql.SQL("WHEN s.slip_date NOT BETWEEN c.first AND c.last THEN {}").format(
-                sql.Literal(str(Code.DATE_OUT_OF_RANGE))
-            ),
-        ]
     rows = connection.execute(
         sql.SQL(
-            "SELECT source_row_no, code, left(cell, {shown}), count(*) OVER () FROM ("
-            "SELECT r.source_row_no, r.cell, CASE {conditions} END AS code FROM {stg} AS s "
-            "JOIN (SELECT source_row_no, {name} AS cell, {held} AS held FROM {raw} WHERE upload_file_id = {id}) AS r "
-            "USING (source_row_no), "
-            "(SELECT min(ddate) AS first, max(ddate) AS last FROM ref.calendar_day) AS c "
-            "WHERE s.upload_file_id = {id}) AS judged WHERE code IS NOT NULL ORDER BY source_row_no LIMIT {limit}"
+            "SELECT s.source_row_no, header, code, left(cell, {shown}), count(*) OVER () "
+            "FROM (SELECT min(ddate) AS first, max(ddate) AS last FROM ref.calendar_day) AS calendar "
+            "JOIN {stg} AS s ON s.upload_file_id = {id} "
+            "AND (s.slip_date BETWEEN first AND last AND s.source_row_no <> ALL (%s::integer[])) IS NOT TRUE "
+            # Line by line by raw's index: nothing is known of new rows, so any other join may take quadratic time.
+            "CROSS JOIN LATERAL "
+            "(SELECT * FROM {raw} WHERE upload_file_id = {id} AND source_row_no = s.source_row_no OFFSET 0) AS r "
+            "CROSS JOIN LATERAL (VALUES {bad}, ({slip_date}, r.slip_date, CASE WHEN {no_date} THEN {missing} "
+            "WHEN s.slip_date NOT BETWEEN first AND last THEN {outside} END)) AS judged (header, cell, code) "
+            'WHERE code IS NOT NULL ORDER BY s.source_row_no, header COLLATE "C" LIMIT {limit}'
         ).format(
-            conditions=sql.SQL(" ").join(conditions),
+            bad=sql.SQL(", ").join(bad),
+            slip_date=reader.columns[0].header,
+            no_date=sql.SQL("{} IS NULL").format(cells.trimmed(sql.Identifier("r", "slip_date"))),
+            missing=str(Code.MISSING_DATE),
+            outside=str(Code.DATE_OUT_OF_RANGE),
             stg=_stg(kind),
             raw=sql.Identifier("raw", kind.name),
-            name=name,
-            held=cells.trimmed(name),
             id=upload_id,
             limit=REPORT_LIMIT,
             # One character more than is shown, so that it is seen to be cut.
             shown=VALUE_LIMIT + 1,
-        )
+        ),
+        [list(reader.doubtful_rows)],
     ).fetchall()
-    for position, row in enumerate(rows):
-        row_number, code, value, total = row
-        left = total - len(rows) if position == len(rows) - 1 else 0
-        yield row_number, Code(code), value or "", 1 + left
+    problems = [
+        Problem(Code(code), reader.line_numbers[row - 1], header, cell or "") for row, header, code, cell, _ in rows
+    ]
+    if problems or reader.problems:
+        count = reader.problem_count + (rows[0][-1] if rows else 0)
+        raise RejectedFileError([*reader.problems, *problems], count)
 
 
-def _days_of(connection: Connection, kind: FileKind, upload_id: int) -> dict[date, int]:
+def _count_days(connection: Connection, kind: FileKind, upload_id: int) -> dict[date, int]:
     rows = connection.execute(
         sql.SQL("SELECT slip_date, count(*) FROM {} WHERE upload_file_id = {} GROUP BY 1 ORDER BY 1").format(
             _stg(kind), upload_id
         )
-    ).fetchall()
-    return dict(rows)
+    )
+    return dict(rows.fetchall())
 
 
 def _delete_earlier(connection: Connection, kind: FileKind, upload_id: int, days: list[date]) -> None:

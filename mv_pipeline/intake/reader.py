@@ -8,15 +8,12 @@ import codecs
 import csv
 import errno
 import functools
-import hashlib
-import io
 import itertools
 import os
 import re
 import stat
 import unicodedata
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation
@@ -25,7 +22,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from mv_pipeline.catalog.csv_kinds import Column, FileKind
-from mv_pipeline.intake.cells import BAD_VALUE, are_plain, holds_something, is_tidy
+from mv_pipeline.intake.cells import BAD_VALUE, not_plain
 from mv_pipeline.intake.rejection import REPORT_LIMIT, Code, Problem, RejectedFileError
 
 _BLOCK_BYTES = 1 << 20
@@ -36,85 +33,56 @@ _TOTAL_WORDS = ("合計", "総合計")
 # Python's codec maps the bytes 0x80 and 0xFD to 0xFF, which stand for nothing in CP932, to these.
 _NOT_IN_CP932 = re.compile("[\x80\uf8f1-\uf8f3]")
 _NO_DATE = frozenset(("", *_TOTAL_WORDS))
-_LINE_BREAK = re.compile("\r\n|\r|\n")
 _DIGITS = 40
 # Two cells may differ in size by as many digits each, and a file has fewer than 10 ** 20 lines.
 _EXACT = Context(prec=2 * _DIGITS + 20)
 _TRANSLATION = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
-class FileChangedError(Exception):
-    """The file was written to while it was read; it hasn't come to rest yet."""
-
-
-class NotAFileError(Exception):
-    """What stands under the name is no regular file (a link, a folder, a device) and isn't opened."""
-
-
-@dataclass(frozen=True)
-class FileFacts:
-    """What is known of a file before its lines are read.
-
-    Args:
-        size: bytes.
-        sha256: in hex.
-        encoding: as Python names it.
-        identity: tells this very file from another with the same content, until somebody moves or changes it.
-    """
-
-    size: int
-    sha256: str
-    encoding: str
-    identity: str = ""
+class FileUnavailableError(Exception):
+    """The file can't be taken now: it was written to while it was read, or its name is a link, a folder or a device."""
 
 
 def open_file(path: Path) -> BufferedReader:
     """Open a regular file for reading; never follow a link, never wait for a device.
 
     Raises:
-        NotAFileError: it is no regular file.
+        FileUnavailableError: it is no regular file.
         FileNotFoundError: it is gone.
     """
     if not stat.S_ISREG(path.lstat().st_mode):
-        raise NotAFileError(f"{path} is no regular file.")
+        raise FileUnavailableError(f"{path} is no regular file.")
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
-            raise NotAFileError(f"{path} was replaced by a link or a device.") from None
+            raise FileUnavailableError(f"{path} was replaced by a link or a device.") from None
         raise
-    # Somebody may have put something else there since it was looked at.
+    # Somebody may have put something else there since its status was read.
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise NotAFileError(f"{path} was replaced by no regular file.")
+        raise FileUnavailableError(f"{path} was replaced by no regular file.")
     return os.fdopen(descriptor, "rb")
 
 
-def inspect_file(file: BufferedReader, max_bytes: int) -> FileFacts:
-    """Hash a file and find its encoding.
+def find_encoding(file: BufferedReader) -> str:
+    """The file's encoding, as Python names it.
 
     Raises:
-        RejectedFileError: too large, empty, binary, or neither UTF-8 nor CP932.
+        RejectedFileError: empty, binary, or neither UTF-8 nor CP932.
     """
-    size = os.fstat(file.fileno()).st_size
-    if size > max_bytes:
-        raise RejectedFileError([Problem(Code.TOO_LARGE, value=f"{size:,} > {max_bytes:,} bytes")])
     if any(b"\0" in block for block in _blocks(file)):
         raise RejectedFileError([_binary_problem(file)])
     if file.tell() == 0:
         raise RejectedFileError([Problem(Code.EMPTY)])
     not_utf8 = _undecodable(file, "utf-8")
-    not_cp932 = _undecodable(file, "cp932") if not_utf8 else None
-    if not_utf8 and not_cp932:
-        # What can be read further as the one than as the other is meant as the one.
-        raise RejectedFileError([max(not_cp932, not_utf8, key=lambda problem: problem.line)])
-    return FileFacts(size, hash_file(file), "cp932" if not_utf8 else "utf-8-sig")
-
-
-def hash_file(file: BufferedReader) -> str:
-    """The SHA-256 of a file's bytes, in hex."""
-    file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()
+    if not not_utf8:
+        return "utf-8-sig"
+    not_cp932 = _undecodable(file, "cp932")
+    if not not_cp932:
+        return "cp932"
+    # What can be read further as the one than as the other is meant as the one.
+    raise RejectedFileError([max(not_cp932, not_utf8, key=lambda problem: problem.line)])
 
 
 def _blocks(file: BufferedReader) -> Iterator[bytes]:
@@ -134,9 +102,9 @@ def _binary_problem(file: BufferedReader) -> Problem:
 def _undecodable(file: BufferedReader, encoding: str) -> Problem | None:
     decoder = codecs.getincrementaldecoder(encoding)()
     line = 1
-    for block in _blocks(file):
+    for block in itertools.chain(_blocks(file), (b"",)):
         try:
-            text = decoder.decode(block)
+            text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             shown = error.object[error.start : error.start + 8]
             return Problem(
@@ -146,10 +114,6 @@ def _undecodable(file: BufferedReader, encoding: str) -> Problem | None:
         if stray:
             return Problem(Code.UNDECODABLE, line + text[: stray.start()].count("\n"), value=repr(stray.group()))
         line += block.count(b"\n")
-    try:
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        return Problem(Code.UNDECODABLE, line, value=f"0x{error.object.hex(' ')}")
     return None
 
 
@@ -160,62 +124,45 @@ class Block:
     Args:
         text: the lines in COPY's text format: the cells of the reader's columns, upload id, row number.
         rows: the lines' row numbers; the file's first data line is 1.
-        untidy: the names of columns that have cells with blanks around them or with a word for nothing.
         plain: the names of columns whose cells all are plain.
     """
 
     text: str
     rows: range
-    untidy: frozenset[str]
     plain: frozenset[str]
-
-
-def _join_blocks(blocks: list[Block]) -> Block:
-    return Block(
-        "".join(block.text for block in blocks),
-        range(blocks[0].rows.start, blocks[-1].rows.stop),
-        frozenset.union(*(block.untidy for block in blocks)),
-        frozenset.intersection(*(block.plain for block in blocks)),
-    )
 
 
 class CsvReader:
     """Reads one file's lines as cells of its kind.
 
-    After `blocks` is exhausted the counters and problems are complete. `cells_held` counts, for each column with a
-    cell that may turn out to be bad, the cells that hold something; `sums` has the sums of net_weight (kg) and amount
-    (yen), for the balance of the books.
+    After `blocks` is exhausted the counters and problems are complete. `line_numbers` has the line in the file on
+    which each data line begins, the file's first line being 1; `doubtful_rows` the row numbers of the data lines in
+    which a cell may be bad; `sums` those of net_weight (kg) and amount (yen), for the balance of the books.
 
     Args:
         file: open for reading.
-        facts: from `inspect_file`.
         kind: says which headers are known.
 
     Raises:
-        RejectedFileError: the header can't be used.
+        RejectedFileError: encoding or header can't be used.
     """
 
-    def __init__(self, file: BufferedReader, facts: FileFacts, kind: FileKind) -> None:
+    def __init__(self, file: BufferedReader, kind: FileKind) -> None:
+        self.encoding = find_encoding(file)
         file.seek(0)
-        self._text = io.TextIOWrapper(file, facts.encoding, newline="")
-        self._reader = csv.reader(self._text, strict=True)
+        text = open(file.fileno(), encoding=self.encoding, newline="", closefd=False)  # noqa: SIM115
+        self._reader = csv.reader(text, strict=True)
         self.blank_lines = 0
         self.total_lines = 0
-        self.data_lines = 0
-        self.cells_held: Counter[str] = Counter()
+        self.line_numbers = array("I")
         self.problems: list[Problem] = []
         self.problem_count = 0
-        self._line_numbers = array("I")
-        try:
-            header = self._first_line()
-            self.columns, indices, self.unknown_headers = _match_header(header, kind, self._reader.line_num)
-        except RejectedFileError:
-            self.release()
-            raise
+        self.doubtful_rows: set[int] = set()
+        header = self._first_line()
+        self.columns, indices, self.unknown_headers = _match_header(header, kind, self._reader.line_num)
         self._width = len(header)
         self._pick: Callable[[list[str]], tuple[str, ...]] = itemgetter(*indices)
-        self._date = indices[[column.name for column in self.columns].index("slip_date")]
-        self._lines_read = self._reader.line_num
+        self._date = indices[0]  # of every list, the slip date is the first column
         self.sums: dict[str, int | Decimal] = {
             column.name: 0 for column in self.columns if column.name in ("net_weight", "amount")
         }
@@ -223,15 +170,7 @@ class CsvReader:
     @property
     def lines(self) -> int:
         """All lines below the header: data, blank and total lines."""
-        return self.data_lines + self.blank_lines + self.total_lines
-
-    def line_number(self, row: int) -> int:
-        """The line in the file on which data line `row` (1 = first) begins; the file's first line is 1."""
-        return self._line_numbers[row - 1]
-
-    def release(self) -> None:
-        """Give the file back to whoever opened it."""
-        self._text.detach()
+        return len(self.line_numbers) + self.blank_lines + self.total_lines
 
     def blocks(self, upload_id: int) -> Iterator[Block]:
         """Yield the data lines, some thousands at a time.
@@ -239,68 +178,52 @@ class CsvReader:
         Raises:
             RejectedFileError: nothing but the header is there.
         """
-        pieces = self._pieces(upload_id)
-        while block := list(itertools.islice(pieces, _BLOCK_PIECES)):
-            yield _join_blocks(block)
-        if not self.data_lines and not self.problems:
+        data_lines = self._data_lines()
+        pieces = iter(lambda: list(itertools.islice(data_lines, _PIECE_LINES)), [])
+        first = 1
+        while read := [self._piece(lines, upload_id) for lines in itertools.islice(pieces, _BLOCK_PIECES)]:
+            texts, plain = zip(*read, strict=True)
+            rows = range(first, len(self.line_numbers) + 1)
+            yield Block("".join(texts), rows, frozenset.intersection(*plain))
+            first = rows.stop
+        if not self.line_numbers and not self.problems:
             raise RejectedFileError([Problem(Code.NO_DATA_LINES)])
 
-    def _pieces(self, upload_id: int) -> Iterator[Block]:
-        while rows := self._read_rows():
-            if lines := self._sift(rows):
-                yield self._block(lines, upload_id)
+    def _data_lines(self) -> Iterator[tuple[str, ...]]:
+        """Yield the cells of each data line; the other lines are counted or become problems."""
+        reader = self._reader
+        while True:
+            number = reader.line_num + 1
+            try:
+                row = next(reader, None)
+            except csv.Error as error:
+                # What follows can't be told apart any more.
+                self._add(self._csv_problem(error))
+                return
+            if row is None:
+                return
+            if reader.line_num > number and self._swallows_lines(row):
+                self._add(Problem(Code.CELL_TOO_LARGE, number))
+            elif len(row) != self._width or row[self._date].strip() in _NO_DATE:
+                self._set_aside(row, number)
+            else:
+                self.line_numbers.append(number)
+                yield self._pick(row)
 
-    def _read_rows(self) -> list[list[str]]:
-        rows: list[list[str]] = []
-        try:
-            rows.extend(itertools.islice(self._reader, _PIECE_LINES))
-        except csv.Error as error:
-            self._add(self._csv_problem(error))
-            # What follows can't be told apart any more.
-            self._reader = csv.reader(())
-        return rows
-
-    def _sift(self, rows: list[list[str]]) -> list[tuple[str, ...]]:
-        """Set aside the lines without data, and remember on which line of the file each of the others begins."""
-        one_line_each = self._reader.line_num == self._lines_read + len(rows)
-        breaks = itertools.repeat(0, len(rows)) if one_line_each else map(_line_breaks, rows)
-        numbers = list(itertools.accumulate((1 + number for number in breaks), initial=self._lines_read + 1))
-        self._lines_read = numbers.pop() - 1
-        date, width = self._date, self._width
-        swallowing = not one_line_each and any(map(self._swallows_lines, rows))
-        ragged = any(len(row) != width for row in rows)
-        if swallowing or ragged or not _NO_DATE.isdisjoint(row[date].strip() for row in rows):
-            numbered = list(zip(numbers, rows, strict=True))
-            numbers, rows = [], []
-            for number, row in numbered:
-                if swallowing and self._swallows_lines(row):
-                    self._add(Problem(Code.CELL_TOO_LARGE, number))
-                elif len(row) != width or row[date].strip() in _NO_DATE:
-                    self._set_aside(row, number)
-                else:
-                    numbers.append(number)
-                    rows.append(row)
-        self._line_numbers.extend(numbers)
-        self.data_lines += len(rows)
-        return list(map(self._pick, rows))
-
-    def _block(self, lines: list[tuple[str, ...]], upload_id: int) -> Block:
-        untidy, plain = set(), set()
-        for index, column in enumerate(self.columns):
-            cells = [line[index] for line in lines]
-            values = set(cells)
-            if are_plain(values, column.type):
+    def _piece(self, lines: list[tuple[str, ...]], upload_id: int) -> tuple[str, frozenset[str]]:
+        """The text of some lines, the last ones read, and the names of the columns that are plain in them."""
+        first = len(self.line_numbers) - len(lines) + 1
+        plain = set()
+        for column, cells in zip(self.columns, zip(*lines, strict=True), strict=True):
+            odd = not_plain(cells, column.type)
+            if not odd:
                 plain.add(column.name)
-            elif not all(map(is_tidy, values)):
-                untidy.add(column.name)
+            elif column.type in BAD_VALUE:
+                self.doubtful_rows.update(row for row, cell in enumerate(cells, first) if cell in odd)
             if column.name in self.sums:
                 self.sums[column.name] = functools.reduce(_plus, cells, self.sums[column.name])
-            if column.type in BAD_VALUE:
-                nothing = [value for value in values if not holds_something(value)] if column.name in untidy else [""]
-                self.cells_held[column.name] += len(cells) - sum(map(cells.count, nothing))
-        rows = range(self.data_lines - len(lines) + 1, self.data_lines + 1)
-        text = "".join([f"{line}\t{upload_id}\t{row}\n" for row, line in zip(rows, self._join(lines), strict=True)])
-        return Block(text, rows, frozenset(untidy), frozenset(plain))
+        rows = [f"{line}\t{upload_id}\t{row}\n" for row, line in enumerate(self._join(lines), first)]
+        return "".join(rows), frozenset(plain)
 
     def _join(self, lines: list[tuple[str, ...]]) -> list[str]:
         """Join the cells of each line, escaped where COPY needs it; most blocks don't, as four searches tell."""
@@ -373,10 +296,6 @@ def _match_header(header: list[str], kind: FileKind, line: int) -> tuple[list[Co
         raise RejectedFileError(problems)
     columns = [column for column in kind.columns if column.name in found]
     return columns, [found[column.name] for column in columns], unknown
-
-
-def _line_breaks(row: list[str]) -> int:
-    return sum(len(_LINE_BREAK.findall(cell)) for cell in row)
 
 
 def _plain(header: str) -> str:

@@ -45,7 +45,7 @@ INTAKE = (
     Boundary("upload logged", "mv_pipeline.intake.load", "log_upload", "after"),
     Boundary("lines copied into raw", "mv_pipeline.intake.load", "_copy", "after"),
     Boundary("lines typed into stg", "mv_pipeline.intake.load", "_insert_typed", "after"),
-    Boundary("cells counted", "mv_pipeline.intake.load", "_all_read", "after"),
+    Boundary("cells judged", "mv_pipeline.intake.load", "_raise_problems", "after"),
     Boundary("earlier lines soft-deleted", "mv_pipeline.intake.load", "_delete_earlier", "after"),
     Boundary("log finished", "mv_pipeline.intake.load", "_finish_log", "after"),
     Boundary("file loaded, not committed", "mv_pipeline.intake.ingest", "load_file", "after"),
@@ -54,7 +54,7 @@ INTAKE = (
     Boundary("file moved", "mv_pipeline.intake.inbox", "move_into", "after"),
     Boundary("report begun", "mv_pipeline.intake.ingest", "write_report", "before"),
     Boundary("report written", "mv_pipeline.intake.ingest", "write_report", "after"),
-    Boundary("rejection logged, not committed", "mv_pipeline.intake.ingest", "log_rejection", "after"),
+    Boundary("rejection logged, file not moved", "mv_pipeline.intake.ingest", "log_upload", "after"),
 )
 ROLLUP = (
     Boundary("rollup locked", "mv_pipeline.refresh.rollup", "lock_for_transaction", "after"),

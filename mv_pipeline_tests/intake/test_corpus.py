@@ -194,9 +194,9 @@ def test_a_gigabyte_is_rejected_by_its_size_and_not_read(
     def fail(*args: object) -> None:
         raise AssertionError("it was read")
 
-    for name in ("_blocks", "hash_file", "CsvReader"):
-        monkeypatch.setattr(reader, name, fail)
-    monkeypatch.setattr("mv_pipeline.intake.ingest.hash_file", fail)
+    monkeypatch.setattr(reader, "_blocks", fail)
+    monkeypatch.setattr("mv_pipeline.intake.load.CsvReader", fail)
+    monkeypatch.setattr("hashlib.file_digest", fail)
 
     assert path.stat().st_size == HUGE_BYTES
     assert take_file(connection, settings, find_kind(case.kind), path, "tester").status == "rejected"

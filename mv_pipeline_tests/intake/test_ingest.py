@@ -144,6 +144,12 @@ def test_the_limit_is_the_settings_one(settings: Settings, connection: Connectio
     assert take(connection, settings.model_copy(update={"max_file_mb": 2}), content).status == "loaded"
 
 
+def test_the_size_limit_itself_is_allowed(settings: Settings, connection: Connection):
+    content = GOOD.encode("cp932").ljust(1_000_000, b"\n")
+
+    assert take(connection, settings.model_copy(update={"max_file_mb": 1}), content).status == "loaded"
+
+
 def test_the_log_of_a_rejected_file_has_its_size_and_hash(settings: Settings, connection: Connection):
     content = csv_text([line(net_weight="x")]).encode("cp932")
 
