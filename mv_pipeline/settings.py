@@ -3,6 +3,8 @@
 Nothing else in the package reads the environment. What a setting does stands where it is used.
 """
 
+import functools
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -207,12 +209,7 @@ class Settings(BaseSettings):
 
     def environment(self) -> dict[str, str]:
         """The environment variables that give a child process these very settings."""
-        values = {
-            f"{_PREFIX}{name.upper()}": str(value)
-            for name, value in self.model_dump(exclude_none=True, exclude={"database_url"}).items()
-        }
-        if self.database_url:
-            values[f"{_PREFIX}DATABASE_URL"] = self.database_url
+        values = {f"{_PREFIX}{name.upper()}": str(value) for name, value in self.model_dump(exclude_none=True).items()}
         values[f"{_PREFIX}DAGSTER_URL"] = self.resolved_dagster_url()
         values["DAGSTER_HOME"] = str(self.dagster_home)
         # The name of every connection that doesn't give itself one: those of Dagster's storage.
@@ -223,11 +220,16 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the settings from the environment.
+    """Read the settings from the environment, anew only if it has changed.
 
     Raises:
         SettingsError: a value can't be used; one line that names the variable and says why.
     """
+    return _read(frozenset(os.environ.items()))
+
+
+@functools.lru_cache(maxsize=1)
+def _read(environment: frozenset[tuple[str, str]]) -> Settings:  # noqa: ARG001  # what the settings depend on
     try:
         return Settings()
     except ValidationError as error:

@@ -14,77 +14,82 @@ from typing import TYPE_CHECKING, Annotated
 
 import psycopg
 import typer
+from rich.table import Table
 from rich.text import Text
 
-from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, find_kind
+from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CsvList, FileKind, find_kind
+from mv_pipeline.catalog.lint import lint
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.template import NewKind, write_template
 from mv_pipeline.cli.services import Service, check_migrated, serve
 from mv_pipeline.cli.session import (
     CommandError,
+    answer,
     console,
     errors,
     migrated_session,
-    print_answer,
-    print_json,
-    print_records,
+    new_table,
     read_catalog,
     session,
 )
-from mv_pipeline.cli.uploads import calendar_records, ingest_record, missing_sentence
+from mv_pipeline.cli.uploads import calendar_records, ingest_record, missing_sentences
 from mv_pipeline.database.connection import Database, scalar
 from mv_pipeline.database.dagster_storage import create_dagster_database, hand_over_dagster_database
 from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.intake.upload_log import read_calendar, read_uploads
+from mv_pipeline.migrate.diff import diff
 from mv_pipeline.migrate.roles import PIPELINE, may_migrate
 from mv_pipeline.operations import logging
+from mv_pipeline.operations.status import ViewReport, read_status
 from mv_pipeline.settings import HOST, TIME_ZONE, OperatorError, Settings, load_settings
 
 if TYPE_CHECKING:
     from mv_pipeline.migrate.migrate import Migration
-    from mv_pipeline.operations.status import ViewReport
 
-# Commands import what only they need when they run: Dagster alone takes over a second.
+# Commands import Dagster and Alembic when they run: each takes a second.
 
-app = typer.Typer(
-    help="Keeps the warehouse's materialized views fresh.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
-
-
-def _kind_names() -> list[str]:
-    return [kind.name for kind in KINDS]
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _list_names() -> list[str]:
     return [csv_list.csv_type for csv_list in LISTS]
 
 
-def _view_names() -> list[str]:
-    return [view.name for view in read_catalog(load_settings()).materialized_views]
-
-
-def _relation_names() -> list[str]:
-    return list(read_catalog(load_settings()).relations)
-
-
-def _check_list(name: str | None) -> None:
-    if name and name not in _list_names():
-        raise CommandError(f"There is no list “{name}”. The lists are: {', '.join(_list_names())}.")
-
-
-_LISTS = ", ".join(_list_names())
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-_LIST = typer.Option(help=f"What comes from this list: {_LISTS}.", autocompletion=_list_names)
-_KIND = typer.Option(help="The CSV kind, as in shogun_flash_receive.", autocompletion=_kind_names)
+def _find_list(csv_type: str) -> CsvList:
+    for csv_list in LISTS:
+        if csv_list.csv_type == csv_type:
+            return csv_list
+    raise CommandError(f"There is no list “{csv_type}”. The lists are: {', '.join(_list_names())}.")
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
         sys.stdout.write(f"mv-pipeline {importlib.metadata.version('mv-pipeline')}\n")
         raise typer.Exit
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+_LIST = typer.Option(
+    "--csv-type",
+    parser=_find_list,
+    metavar="<str>",
+    help=f"What comes from this list: {', '.join(_list_names())}.",
+    autocompletion=_list_names,
+)
+_RELATION = typer.Argument(
+    help="A view, as in mart.mv_receive_daily.",
+    autocompletion=lambda: list(read_catalog(load_settings()).relations),
+)
+_VIEWS = typer.Argument(
+    help="Views, as in mart.mv_receive_daily.",
+    autocompletion=lambda: [view.name for view in read_catalog(load_settings()).materialized_views],
+)
+_KIND = typer.Option(
+    parser=find_kind,
+    metavar="<str>",
+    help="The CSV kind, as in shogun_flash_receive.",
+    autocompletion=lambda: [kind.name for kind in KINDS],
+)
 
 
 @app.callback()
@@ -109,47 +114,43 @@ def migrate_command(
     as_json: Json = False,
 ) -> None:
     """Create or update everything in the database; running it again changes nothing."""
-    from mv_pipeline.cli.migrate import print_migration, print_plan, read_migration_plan
+    from mv_pipeline.cli.migrate import print_migration, print_plan
 
     with session() as settings:
         catalog = read_catalog(settings)
         if plan:
-            print_plan(read_migration_plan(catalog, with_roles=with_roles), as_json)
+            print_plan(catalog, as_json, with_roles=with_roles)
         else:
             print_migration(_migrate(settings, catalog, with_roles=with_roles), as_json)
 
 
 @app.command("diff")
 def diff_command(
-    name: Annotated[str, typer.Argument(help="A view, as in mart.mv_receive_daily.", autocompletion=_relation_names)],
+    name: Annotated[str, _RELATION],
     rows: Annotated[int, typer.Option(help="How many changing rows to show.", min=1)] = 10,
     as_json: Json = False,
 ) -> None:
     """Show what a changed SQL file would change: definition, columns, and a sample of rows."""
-    from mv_pipeline.cli.migrate import print_diff
-    from mv_pipeline.migrate.diff import diff
+    from mv_pipeline.cli.migrate import describe_diff
 
     with migrated_session() as (_, catalog):
         found = diff(Database(), catalog, name, rows)
-    if as_json:
-        print_json(asdict(found))
-    else:
-        print_diff(name, found)
+    answer(found, as_json, *describe_diff(name, found))
 
 
 @app.command("ingest")
 def ingest_command(
-    kind: Annotated[str, _KIND],
+    kind: Annotated[FileKind, _KIND],
     files: Annotated[list[Path], typer.Argument(help="CSV files; they stay where they are.")],
     as_json: Json = False,
 ) -> None:
     """Load CSV files and refresh what is downstream. Exit code 1 if a file was rejected or the run failed."""
     from mv_pipeline.cli.runs import ingest_files, require_success
 
-    placed = [(find_kind(kind).name, path) for path in files]
     with migrated_session() as (settings, catalog):
-        uploads, result = ingest_files(settings, catalog, placed, "command line")
-    print_records(list(map(ingest_record, uploads)), as_json, "Uploads")
+        uploads, result = ingest_files(settings, catalog, [(kind.name, path) for path in files], "command line")
+    records = list(map(ingest_record, uploads))
+    answer(records, as_json, new_table("Uploads", records))
     if len(uploads) < len(files):
         raise CommandError(
             f"{len(files) - len(uploads)} files wait in the inbox; run {result.run_id} in the UI says why."
@@ -161,59 +162,47 @@ def ingest_command(
 
 @app.command("refresh")
 def refresh_command(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Views, as in mart.mv_receive_daily.", autocompletion=_view_names)
-    ] = None,
+    names: Annotated[list[str] | None, _VIEWS] = None,
     every: Annotated[bool, typer.Option("--all", help="Every materialized view.")] = False,
-    csv_type: Annotated[str | None, _LIST] = None,
+    csv_list: Annotated[CsvList | None, _LIST] = None,
     full: Annotated[bool, typer.Option(help="Recompute the rollups from the staging lines first.")] = False,
     as_json: Json = False,
 ) -> None:
     """Refresh materialized views, in the graph's order, after rolling up what changed upstream of them."""
+    if sum(map(bool, (names, every or (full and not names and not csv_list), csv_list))) != 1:
+        raise CommandError("Say what to refresh: names, --all, --csv-type, or --full for all from the staging lines.")
     from mv_pipeline.cli.runs import refresh_views
 
-    if sum(map(bool, (names, every or (full and not names and not csv_type), csv_type))) != 1:
-        raise CommandError("Say what to refresh: names, --all, --csv-type, or --full for all from the staging lines.")
-    _check_list(csv_type)
     with migrated_session() as (_, catalog):
-        run_id, refreshed = refresh_views(catalog, names or [], csv_type, full=full)
-    answer = {"run_id": run_id, "refreshed": refreshed}
-    print_answer(answer, as_json, f"Done: {len(refreshed)} views refreshed by run {run_id}.")
+        run_id, refreshed = refresh_views(catalog, names or [], csv_list, full=full)
+    told = f"Done: {len(refreshed)} views refreshed by run {run_id}."
+    answer({"run_id": run_id, "refreshed": refreshed}, as_json, told)
 
 
 @app.command("backfill")
 def backfill_command(
-    kind: Annotated[str, _KIND],
+    kind: Annotated[FileKind, _KIND],
     first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")],
     last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day, included.")],
     as_json: Json = False,
 ) -> None:
     """Re-derive days of a kind from raw, and refresh what is downstream."""
-    from mv_pipeline.cli.runs import backfill
-
     if last < first:
         raise CommandError("--to is before --from.")
+    from mv_pipeline.cli.runs import backfill
+
     with migrated_session() as (_, catalog):
-        totals = backfill(catalog, find_kind(kind), first.date(), last.date())
-    print_records([totals], as_json, "Backfill")
+        totals = [backfill(catalog, kind, first.date(), last.date())]
+    answer(totals, as_json, new_table("Backfill", totals))
 
 
 @app.command("status")
 def status_command(as_json: Json = False) -> None:
     """Show each materialized view and run its checks. Exit code 1 if one fails."""
-    from mv_pipeline.operations.status import read_status
-
     with migrated_session() as (_, catalog), Database().connect("status") as connection:
         statuses = read_status(connection, catalog)
-    if as_json:
-        print_json([asdict(status) for status in statuses])
-    else:
-        _print_statuses(statuses)
-    failed = [(status.name, *failure) for status in statuses for failure in status.checks_failed.items()]
-    for view, check, message in failed:
-        errors.print(f"{view}, {check}: {message}")
-    if failed:
-        raise typer.Exit(1)
+    problems = [f"{s.name}, {check}: {message}" for s in statuses for check, message in s.checks_failed.items()]
+    answer(statuses, as_json, _status_table(statuses), problems=problems)
 
 
 @app.command("lint")
@@ -224,27 +213,16 @@ def lint_command(
     as_json: Json = False,
 ) -> None:
     """Print the violations in the SQL files, one a line. Exit code 1 if there are any; no database is needed."""
-    from mv_pipeline.catalog.lint import lint
-
     sql_dir, here = load_settings().sql_dir, Path.cwd()
-    for path in files or []:
-        if not path.is_file() or not path.resolve().is_relative_to(sql_dir.resolve()):
+    wanted = [path.resolve() for path in files or []]
+    for path in wanted:
+        if not path.is_file() or not path.is_relative_to(sql_dir.resolve()):
             raise CommandError(f"{path} is no file below {sql_dir}; MV_PIPELINE_SQL_DIR names the folder.")
-    wanted = {path.resolve() for path in files or []}
     found = [v for v in lint(sql_dir, picture_names()) if not wanted or v.path.resolve() in wanted]
     # So that an editor finds it.
     found = [replace(v, path=v.path.relative_to(here)) if v.path.is_relative_to(here) else v for v in found]
-    if as_json:
-        print_json(
-            [{"file": v.path, "line": v.line, "rule": v.rule, "wrong": v.message, "instead": v.fix} for v in found]
-        )
-    else:
-        for violation in found:
-            console.print(str(violation))
-    if found:
-        raise typer.Exit(1)
-    if not as_json:
-        console.print("Nothing is wrong with the SQL files.")
+    data = [{"file": v.path, "line": v.line, "rule": v.rule, "wrong": v.message, "instead": v.fix} for v in found]
+    answer(data, as_json, *(map(str, found) if found else ["Nothing is wrong with the SQL files."]), failed=bool(found))
 
 
 @app.command("new")
@@ -268,33 +246,24 @@ def proof_command(
     with migrated_session() as (_, catalog):
         found = prove(catalog, repair=repair)
     records = [
-        {
-            "name": name,
-            "rows": proof.before.rows,
-            "days": list(map(str, proof.before.days)),
-            "rows_after": proof.after.rows,
-        }
+        {"name": name, "rows": proof.before.rows, "days": proof.before.days, "rows_after": proof.after.rows}
         for name, proof in found.items()
     ]
-    print_records(records, as_json, "Rows that differ from a full recompute")
-    different = {name: proof for name, proof in found.items() if proof.before.rows}
-    for name, proof in {} if as_json else different.items():
-        errors.print(f"{name}: {proof.result(repaired=repair).text}")
-    if different:
-        raise typer.Exit(1)
+    problems = [f"{name}: {p.result(repaired=repair).text}" for name, p in found.items() if p.before.rows]
+    answer(records, as_json, new_table("Rows that differ from a full recompute", records), problems=problems)
 
 
 @app.command("uploads")
 def uploads_command(
-    kind: Annotated[str | None, _KIND] = None,
+    kind: Annotated[FileKind | None, _KIND] = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="Only those that were rejected.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
     as_json: Json = False,
 ) -> None:
     """Show the newest files: what became of each, and why one was rejected."""
     with migrated_session(), Database().connect("uploads") as connection:
-        files = read_uploads(connection, limit, find_kind(kind) if kind else None, rejected=rejected)
-    print_records([asdict(file) for file in files], as_json, "Uploads, newest first (times in Asia/Tokyo)")
+        records = list(map(asdict, read_uploads(connection, limit, kind, rejected=rejected)))
+    answer(records, as_json, new_table("Uploads, newest first (times in Asia/Tokyo)", records))
 
 
 @app.command("calendar")
@@ -302,33 +271,24 @@ def calendar_command(
     month: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m"], help="As in 2025-12; without it, the business date's month.")
     ] = None,
-    csv_type: Annotated[str | None, _LIST] = None,
+    csv_list: Annotated[CsvList | None, _LIST] = None,
     as_json: Json = False,
 ) -> None:
     """Show per day and kind which upload counts, its lines and kg, and which business days have no file."""
-    _check_list(csv_type)
-    lists = [csv_list for csv_list in LISTS if csv_type in (None, csv_list.csv_type)]
+    lists = [csv_list] if csv_list else LISTS
     with migrated_session(), Database().connect("calendar") as connection:
         first = (month.date() if month else scalar(connection, "SELECT ref.business_date()")).replace(day=1)
         last = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
-        days = read_calendar(connection, first, last)
-    if as_json:
-        names = [kind.name for kind in KINDS if kind.list in lists]
-        print_json([asdict(day) for day in days if day.kind in names])
-        return
-    for csv_list in lists:
-        print_records(calendar_records(days, csv_list), as_json, f"{csv_list.csv_type} {csv_list.title}")
-    for csv_list in lists:
-        sentence = missing_sentence(days, csv_list)
-        if sentence:
-            console.print(sentence)
+        days = [day for day in read_calendar(connection, first, last) if find_kind(day.kind).list in lists]
+    tables = [new_table(f"{each.csv_type} {each.title}", calendar_records(days, each)) for each in lists]
+    answer(days, as_json, *tables, *missing_sentences(days, lists))
 
 
 @app.command("url")
 def url_command(as_json: Json = False) -> None:
     """Print the database's URL, for psql and dashboards. The embedded server only answers while something holds it."""
     url = load_settings().resolved_database_url()
-    print_answer({"url": url}, as_json, url)
+    answer({"url": url}, as_json, url)
 
 
 @app.command("dev")
@@ -337,11 +297,10 @@ def dev_command() -> None:
     with session() as settings:
         catalog = read_catalog(settings)
         with Database().connect("dev") as connection:
-            migrates = may_migrate(connection)
-            if not migrates:
+            if may_migrate(connection):
+                _migrate(settings, catalog)
+            else:
                 check_migrated(connection, catalog)
-        if migrates:
-            _migrate(settings, catalog)
         console.print(f"UI:    http://{HOST}:{settings.port}\nInbox: {settings.inbox_dir}\nCtrl-C stops all.")
         serve(settings, [Service.WEB, Service.DAEMON])
 
@@ -363,7 +322,6 @@ def metrics_command() -> None:
 def demo_command(as_json: Json = False) -> None:
     """Fill the embedded database with made-up data through the real path and show every view."""
     from mv_pipeline.cli.demo import run_demo
-    from mv_pipeline.operations.status import read_status
 
     with session() as settings:
         catalog = read_catalog(settings)
@@ -372,20 +330,16 @@ def demo_command(as_json: Json = False) -> None:
         with Database().connect("demo") as connection:
             statuses = read_status(connection, catalog)
     counts = Counter(upload.state for upload in uploads)
-    if as_json:
-        print_json({"uploads": list(map(ingest_record, uploads)), "views": list(map(asdict, statuses))})
-    else:
-        console.print(
-            f"{len(uploads)} files: {counts['loaded']} loaded ({sum(upload.lines for upload in uploads):,} lines), "
-            f"{counts['duplicate']} known already, {counts['rejected']} rejected."
-        )
-        _print_statuses(statuses)
-        console.print(
-            f"Next: `make dev`, then open http://127.0.0.1:{settings.port} and drop a CSV file into "
-            f"{settings.inbox_dir}/<kind>/."
-        )
-    if counts["rejected"] or any(status.checks_failed for status in statuses):
-        raise typer.Exit(1)
+    answer(
+        {"uploads": list(map(ingest_record, uploads)), "views": statuses},
+        as_json,
+        f"{len(uploads)} files: {counts['loaded']} loaded ({sum(upload.lines for upload in uploads):,} lines), "
+        f"{counts['duplicate']} known already, {counts['rejected']} rejected.",
+        _status_table(statuses),
+        f"Next: `make dev`, then open http://{HOST}:{settings.port} and drop a CSV file into "
+        f"{settings.inbox_dir}/<kind>/.",
+        failed=counts["rejected"] > 0 or any(status.checks_failed for status in statuses),
+    )
 
 
 @app.command("doctor")
@@ -395,14 +349,9 @@ def doctor_command(as_json: Json = False) -> None:
 
     with session() as settings:
         found = examine(settings, read_catalog(settings))
-    if as_json:
-        print_json([asdict(diagnosis) for diagnosis in found])
-    else:
-        styles = {"ok": "green", "warning": "yellow", "error": "red"}
-        for diagnosis in found:
-            console.print(Text.assemble((diagnosis.level, styles[diagnosis.level]), f": {diagnosis.sentence}"))
-    if any(diagnosis.level == "error" for diagnosis in found):
-        raise typer.Exit(1)
+    styles = {"ok": "green", "warning": "yellow", "error": "red"}
+    lines = [Text.assemble((each.level, styles[each.level]), f": {each.sentence}") for each in found]
+    answer(found, as_json, *lines, failed=any(each.level == "error" for each in found))
 
 
 @app.command("watch")
@@ -414,10 +363,8 @@ def watch_command(as_json: Json = False) -> None:
     with session() as settings:
         repository, now = defs().get_repository_def(), datetime.now(TIME_ZONE)
         update = report(settings, read_catalog(settings), repository, dagster_instance, "watch", now)
-    answer = [{"title": i.title, "message": i.message, "since": i.opened_at.isoformat()} for i in update.open]
-    print_answer(answer, as_json, str(update))
-    if update.open or update.failed:
-        raise typer.Exit(1)
+    data = [{"title": i.title, "message": i.message, "since": i.opened_at.isoformat()} for i in update.open]
+    answer(data, as_json, str(update), failed=bool(update.open or update.failed))
 
 
 def main() -> None:
@@ -449,7 +396,7 @@ def _migrate(settings: Settings, catalog: Catalog, *, with_roles: bool = False) 
     return result
 
 
-def _print_statuses(statuses: list["ViewReport"]) -> None:
+def _status_table(statuses: list[ViewReport]) -> Table:
     records = [
         {
             "view": status.name,
@@ -462,4 +409,4 @@ def _print_statuses(statuses: list["ViewReport"]) -> None:
         }
         for status in statuses
     ]
-    print_records(records, False, "Materialized views (times in Asia/Tokyo)")
+    return new_table("Materialized views (times in Asia/Tokyo)", records)

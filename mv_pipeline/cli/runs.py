@@ -1,4 +1,4 @@
-"""Commands that run a job in this process, with a progress bar: ingest, refresh, backfill; and the proof.
+"""Commands that run a job in this process and show its progress: ingest, refresh, backfill; and the proof.
 
 Everything is recorded in Dagster's storage, so that the UI shows it. Importing this module imports Dagster.
 """
@@ -11,9 +11,8 @@ from datetime import date
 from pathlib import Path
 
 import dagster as dg
-from rich.progress import Progress
 
-from mv_pipeline.catalog.csv_kinds import FileKind, find_kind
+from mv_pipeline.catalog.csv_kinds import CsvList, FileKind, find_kind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.checks.recompute import Proof, prove_all
@@ -84,12 +83,14 @@ def _place(settings: Settings, kind: str, path: Path) -> str:
     return target.name
 
 
-def refresh_views(catalog: Catalog, names: Sequence[str], csv_type: str | None, *, full: bool) -> tuple[str, list[str]]:
+def refresh_views(
+    catalog: Catalog, names: Sequence[str], csv_list: CsvList | None, *, full: bool
+) -> tuple[str, list[str]]:
     """Refresh views after rolling up what changed upstream of them; what is upstream is refreshed only if it has news.
 
     Args:
-        names: the views; empty: all, or those downstream of `csv_type`.
-        csv_type: a list whose downstream views are refreshed.
+        names: the views; empty: all, or those downstream of `csv_list`.
+        csv_list: a list whose downstream views are refreshed.
         full: recompute the rollups upstream from the staging lines.
 
     Returns:
@@ -103,8 +104,9 @@ def refresh_views(catalog: Catalog, names: Sequence[str], csv_type: str | None, 
     if unknown:
         raise CommandError(f"No materialized view: {', '.join(unknown)}. There are: {', '.join(views)}.")
     wanted = list(names)
-    if csv_type:
-        wanted = [ROLLUPS[csv_type].name, *catalog.downstream(ROLLUPS[csv_type].name)]
+    if csv_list:
+        rollup = ROLLUPS[csv_list.csv_type].name
+        wanted = [rollup, *catalog.downstream(rollup)]
     # A job's own configuration names all of its steps, so a part of them runs as the job that has none.
     job, keys = (REFRESH_CHANGED, changed_request(catalog, wanted).asset_selection) if wanted else (REFRESH_ALL, None)
     config = refresh_config(catalog, keys, always=wanted or None, full=full)
@@ -129,7 +131,7 @@ def backfill(catalog: Catalog, kind: FileKind, first: date, last: date) -> dict[
     step, (_, stg) = intake_step_name(kind), intake_keys(kind)
     keys = [stg, *downstream_keys(catalog, {f"stg.{kind.name}"})]
     config = {"ops": {step: {"config": {"derive_from": first.isoformat(), "derive_to": last.isoformat()}}}}
-    result = _run_job(catalog, INGEST, f"Deriving {kind.name}", keys, config, days=(first, last))
+    result = _run_job(catalog, INGEST, f"Deriving {kind.name}", keys, config)
     require_success(result)
     (totals,) = (done.metadata for done in result.asset_materializations_for_node(step) if done.partition is None)
     return {name: int(str(totals[name].value)) for name in ("days", "inserted", "updated", "deleted")}
@@ -179,33 +181,27 @@ def _run_job(
     keys: Sequence[dg.AssetKey] | None,
     config: Mapping[str, object],
     tags: Mapping[str, str] | None = None,
-    days: tuple[date, date] = (date.max, date.max),
 ) -> dg.ExecuteInProcessResult:
     """Run a job in this process.
 
     Args:
-        title: of the progress bar.
+        title: of its progress.
         keys: the assets to materialize, with their quick checks; None: all of the job's.
-        days: first and last of the days that the run marks one after the other; the bar follows them too.
     """
     job = defs().resolve_job_def(job_name)
     if keys:
         job = job.get_subset(asset_selection=set(keys), asset_check_selection=set(quick_check_keys(catalog, keys)))
-    first, last = days
     run_id = str(uuid.uuid4())
-    with dg.DagsterInstance.get() as instance, Progress(console=errors, transient=True) as bar:
+    with dg.DagsterInstance.get() as instance, errors.status(f"{title} …") as status:
         # Its storage opens a connection for each of a run's hundreds of events, unless it is told to keep one.
         instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3600, max_overflow=20)
-        task = bar.add_task(title, total=len(job.graph.nodes) + (last - first).days)
 
-        def advance(entry: dg.EventLogEntry) -> None:
+        def show(entry: dg.EventLogEntry) -> None:
             event = entry.dagster_event
-            if event and (event.is_step_success or event.is_step_failure or event.is_step_skipped):
-                bar.advance(task)
-            elif first < last and event and event.is_step_materialization and event.partition:
-                bar.update(task, completed=(date.fromisoformat(event.partition) - first).days)
+            if event and (event.is_step_success or (event.is_step_materialization and event.partition)):
+                status.update(f"{title}: {event.partition or event.step_key} done …")
 
-        instance.add_event_listener(run_id, advance)
+        instance.add_event_listener(run_id, show)
         # The terminal shows progress; the steps' log is in the UI.
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         result = job.execute_in_process(

@@ -105,12 +105,10 @@ def _command(settings: Settings, service: Service) -> list[str]:
 
 
 def _refuse_taken(port: int, variable: str) -> None:
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((HOST, port))
-        except OSError:
-            raise CommandError(f"Port {port} on {HOST} is taken. Stop what uses it, or set {variable}.") from None
+    try:
+        socket.create_server((HOST, port)).close()
+    except OSError:
+        raise CommandError(f"Port {port} on {HOST} is taken. Stop what uses it, or set {variable}.") from None
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
@@ -118,8 +116,6 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
     child.send_signal(signal.SIGINT)
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(_STOP_S)
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
     child.wait()

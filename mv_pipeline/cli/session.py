@@ -5,10 +5,12 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
 from decimal import Decimal
 
+import typer
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -65,45 +67,43 @@ def migrated_session() -> Iterator[tuple[Settings, Catalog]]:
         yield settings, read_catalog(settings)
 
 
-def print_records(records: Sequence[Mapping[str, object]], as_json: bool, title: str) -> None:
-    """Print records of the same fields as JSON, or as a table with a column for each field."""
+def answer(
+    data: object, as_json: bool, *shown: RenderableType, problems: Sequence[str] = (), failed: bool = False
+) -> None:
+    """Print data as JSON, or what it means as text and tables, then the problems, a line each.
+
+    Raises:
+        typer.Exit: there are problems, or something failed that is shown already; the exit code is 1.
+    """
     if as_json:
-        print_json(records)
-        return
-    headings = list(records[0]) if records else []
-    numbers = {name for name in headings if any(isinstance(record[name], int | float | Decimal) for record in records)}
-    table = new_table(title, *headings, right=tuple(numbers))
+        sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2, default=_plain) + "\n")
+    for part in () if as_json else shown:
+        console.print(part, soft_wrap=not isinstance(part, Table))
+    for problem in problems:
+        errors.print(problem)
+    if problems or failed:
+        raise typer.Exit(1)
+
+
+def _plain(value: object) -> object:
+    """What JSON has no word for: weights as numbers, days and paths as text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return float(value) if isinstance(value, Decimal) else str(value)
+
+
+def new_table(title: str, records: Sequence[Mapping[str, object]]) -> Table:
+    """Make a table of records of the same fields, with a column for each field.
+
+    In a terminal it has a frame and a title; piped, a record is a line, without frame, title or colour.
+    """
+    framed = console.is_terminal
+    table = Table(title=title, box=box.SIMPLE) if framed else Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in records[0] if records else ():
+        number = any(isinstance(record[name], int | float | Decimal) for record in records)
+        table.add_column(name, justify="right" if number else "left", no_wrap=not framed)
     for record in records:
         table.add_row(*map(_cell, record.values()))
-    console.print(table, soft_wrap=False)
-
-
-def print_answer(data: object, as_json: bool, text: str) -> None:
-    """Print data as JSON, or what it means as text."""
-    if as_json:
-        print_json(data)
-    else:
-        console.print(text)
-
-
-def print_json(data: object) -> None:
-    """Print JSON: weights as numbers, days and paths as text."""
-    sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2, default=_plain) + "\n")
-
-
-def new_table(title: str, *headings: str, right: tuple[str, ...] = ()) -> Table:
-    """Make an empty table: framed in a terminal; piped, one record a line without frame, title or colour.
-
-    Args:
-        title: above it, in a terminal.
-        right: those of the headings whose columns hold numbers.
-    """
-    if not console.is_terminal:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
-    else:
-        table = Table(title=title, box=box.SIMPLE)
-    for heading in headings:
-        table.add_column(heading, justify="right" if heading in right else "left", no_wrap=not console.is_terminal)
     return table
 
 
@@ -114,7 +114,3 @@ def _cell(value: object) -> Text:
         return Text(", ".join(map(str, value)))
     text = "" if value is None else str(value)
     return Text(text, _STYLES.get(text, ""))
-
-
-def _plain(value: object) -> object:
-    return float(value) if isinstance(value, Decimal) else str(value)

@@ -1,16 +1,14 @@
 """Connections: what their errors mean, and what each says in pg_stat_activity that it is for."""
 
-import os
 import re
-import subprocess
 
 import psycopg
 import pytest
 
 from mv_pipeline.database.connection import Database, is_transient, limit_waits
+from mv_pipeline_tests.commands import call_command
 from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.factory import csv_text, line
-from mv_pipeline_tests.processes import COMMAND
 
 USER = "md_superuser"
 
@@ -56,13 +54,13 @@ def test_every_connection_of_a_migration_and_an_upload_has_a_name(connections, s
     path = tmp_path / "list.csv"
     path.write_text(csv_text([line("shogun_final_yard")]), encoding="cp932", newline="")
     environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER", "PG"))},
         "MV_PIPELINE_DATABASE_URL": plant.replace("postgres@", f"{USER}@"),
         "MV_PIPELINE_DAGSTER_URL": storage.replace("postgres@", f"{USER}@"),
     }
 
     for arguments in (["migrate"], ["ingest", "--kind", "shogun_final_yard", str(path)], ["status"], ["doctor"]):
-        subprocess.run([COMMAND, *arguments], env=environment, check=True, capture_output=True)
+        done = call_command(*arguments, **environment)
+        assert done.returncode == 0, done.stderr
 
     names = connections()
     plants, storages = (names[re.search(r"/(test_\d+)", url).group(1)] for url in (plant, storage))

@@ -12,6 +12,8 @@ from mv_pipeline_tests.docs.generated import DOCS, PAGES
 from mv_pipeline_tests.docs.reading import anchors, commands, links, read
 
 PLACEHOLDERS = {"KIND": "shogun_final_receive", "SERVICE": "web", "D": "2025-12-01", "SERVICE…": "web"}
+# The list that the guide adds.
+PLACEHOLDERS |= {"shogun_final_disposal": "shogun_final_receive", "disposal": "receive"}
 CALLS = [(page.name, call) for page in PAGES for call in commands(page, "mv-pipeline")]
 
 
