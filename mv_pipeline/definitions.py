@@ -16,12 +16,12 @@ from mv_pipeline.settings import load_settings
 def defs() -> dg.Definitions:
     """Everything that Dagster is to know."""
     catalog = load_catalog(load_settings().sql_dir, picture_names())
-    everything_else = dg.Definitions(
+    return dg.Definitions(
         assets=[*assets.build_assets(catalog), build_retention_asset(apply_retention)],
         asset_checks=checks.build_checks(catalog),
+        jobs=jobs.build_jobs(catalog).jobs,
         sensors=sensors.build_sensors(catalog, report_problems),
         schedules=[schedules.nightly_schedule, schedules.build_overview_schedule(catalog)],
         resources={"database": database_resource},
         executor=dg.in_process_executor,
     )
-    return dg.Definitions.merge(jobs.build_jobs(catalog), everything_else)

@@ -133,7 +133,7 @@ def diff_command(
     """Show what a changed SQL file would change: definition, columns, and a sample of rows."""
     from mv_pipeline.cli.migrate import describe_diff
 
-    with migrated_session() as (_, catalog):
+    with migrated_session() as catalog:
         found = diff(Database(), catalog, name, rows)
     answer(found, as_json, *describe_diff(name, found))
 
@@ -147,8 +147,8 @@ def ingest_command(
     """Load CSV files and refresh what is downstream. Exit code 1 if a file was rejected or the run failed."""
     from mv_pipeline.cli.runs import ingest_files, require_success
 
-    with migrated_session() as (settings, catalog):
-        uploads, result = ingest_files(settings, catalog, [(kind.name, path) for path in files], "command line")
+    with migrated_session() as catalog:
+        uploads, result = ingest_files(catalog, [(kind.name, path) for path in files], "command line")
     records = list(map(ingest_record, uploads))
     answer(records, as_json, new_table("Uploads", records))
     if len(uploads) < len(files):
@@ -173,8 +173,8 @@ def refresh_command(
         raise CommandError("Say what to refresh: names, --all, --csv-type, or --full for all from the staging lines.")
     from mv_pipeline.cli.runs import refresh_views
 
-    with migrated_session() as (_, catalog):
-        run_id, refreshed = refresh_views(catalog, names or [], csv_list, full=full)
+    with migrated_session() as catalog:
+        run_id, refreshed = refresh_views(catalog, names or [], csv_list, full)
     told = f"Done: {len(refreshed)} views refreshed by run {run_id}."
     answer({"run_id": run_id, "refreshed": refreshed}, as_json, told)
 
@@ -191,7 +191,7 @@ def backfill_command(
         raise CommandError("--to is before --from.")
     from mv_pipeline.cli.runs import backfill
 
-    with migrated_session() as (_, catalog):
+    with migrated_session() as catalog:
         totals = [backfill(catalog, kind, first.date(), last.date())]
     answer(totals, as_json, new_table("Backfill", totals))
 
@@ -199,7 +199,7 @@ def backfill_command(
 @app.command("status")
 def status_command(as_json: Json = False) -> None:
     """Show each materialized view and run its checks. Exit code 1 if one fails."""
-    with migrated_session() as (_, catalog), Database().connect("status") as connection:
+    with migrated_session() as catalog, Database().connect("status") as connection:
         statuses = read_status(connection, catalog)
     problems = [f"{s.name}, {check}: {message}" for s in statuses for check, message in s.checks_failed.items()]
     answer(statuses, as_json, _status_table(statuses), problems=problems)
@@ -243,7 +243,7 @@ def proof_command(
     """Compare rollups and views with a full recompute from the lines, as nightly. Exit code 1 if one differed."""
     from mv_pipeline.cli.runs import prove
 
-    with migrated_session() as (_, catalog):
+    with migrated_session() as catalog:
         found = prove(catalog, repair=repair)
     records = [
         {"name": name, "rows": proof.before.rows, "days": proof.before.days, "rows_after": proof.after.rows}
@@ -308,8 +308,8 @@ def dev_command() -> None:
 @app.command("serve")
 def serve_command(service: Annotated[Service, typer.Argument(help="What to run.")]) -> None:
     """Run the daemon, the web UI, the read-only web UI or the metrics alone, for a service manager; never migrate."""
-    with migrated_session() as (settings, _):
-        serve(settings, [service])
+    with migrated_session():
+        serve(load_settings(), [service])
 
 
 @app.command("metrics")

@@ -39,5 +39,5 @@ def run_demo(settings: Settings, catalog: Catalog) -> list[UploadedFile]:
         paths = sample.write_files(Path(folder), yesterday)
         files = [(path.parent.name, path) for path in paths]
         # Of what was never materialized the UI would warn at each view that reads it; pages without pictures look bare.
-        uploads, _ = ingest_files(settings, catalog, files, _DEMO, every_asset=True)
+        uploads, _ = ingest_files(catalog, files, _DEMO, every_asset=True)
     return uploads

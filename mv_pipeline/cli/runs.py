@@ -28,19 +28,14 @@ from mv_pipeline.defs.sensors import changed_request, ingest_request
 from mv_pipeline.intake.inbox import hidden, printable_name, reserve
 from mv_pipeline.intake.upload_log import UploadedFile, read_uploads
 from mv_pipeline.refresh.views import prune_change_log
-from mv_pipeline.settings import Settings
+from mv_pipeline.settings import load_settings
 
 _WAIT_S = 60.0
 _EVERY_ASSET = "__ASSET_JOB"  # Dagster's own job of all assets
 
 
 def ingest_files(
-    settings: Settings,
-    catalog: Catalog,
-    files: Sequence[tuple[str, Path]],
-    uploaded_by: str,
-    *,
-    every_asset: bool = False,
+    catalog: Catalog, files: Sequence[tuple[str, Path]], uploaded_by: str, *, every_asset: bool = False
 ) -> tuple[list[UploadedFile], dg.ExecuteInProcessResult]:
     """Copy files into the inbox, run the sensor's job on them, and read from the log what became of each.
 
@@ -57,7 +52,7 @@ def ingest_files(
             raise CommandError(f"{path} is no .csv file.")
     with Database().connect("ingest") as connection:
         newest = scalar(connection, "SELECT coalesce(max(id), 0) FROM log.upload_file")
-    placed = [(kind, _place(settings, kind, path)) for kind, path in files]
+    placed = [(kind, _place(kind, path)) for kind, path in files]
     request = ingest_request(catalog, placed, uploaded_by)
     job, keys = (_EVERY_ASSET, None) if every_asset else (INGEST, request.asset_selection)
     result = _run_job(catalog, job, f"Ingesting {len(files)} files", keys, request.run_config, request.tags)
@@ -72,11 +67,11 @@ def ingest_files(
             time.sleep(0.5)
 
 
-def _place(settings: Settings, kind: str, path: Path) -> str:
+def _place(kind: str, path: Path) -> str:
     """Put a copy into the inbox in one move, so that nobody sees half a file."""
     # With a dot in front nobody would ever take it.
     name = f"_{path.name}" if path.name.startswith(".") else path.name
-    target = reserve(settings.inbox_dir / find_kind(kind).name, printable_name(name))
+    target = reserve(load_settings().inbox_dir / find_kind(kind).name, printable_name(name))
     copy = hidden(target)
     shutil.copyfile(path, copy)
     copy.replace(target)
@@ -84,7 +79,7 @@ def _place(settings: Settings, kind: str, path: Path) -> str:
 
 
 def refresh_views(
-    catalog: Catalog, names: Sequence[str], csv_list: CsvList | None, *, full: bool
+    catalog: Catalog, names: Sequence[str], csv_list: CsvList | None, full: bool
 ) -> tuple[str, list[str]]:
     """Refresh views after rolling up what changed upstream of them; what is upstream is refreshed only if it has news.
 

@@ -90,25 +90,26 @@ def _start(settings: Settings, command: list[str]) -> subprocess.Popen[bytes]:
 
 def _command(settings: Settings, service: Service) -> list[str]:
     dagster = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
+    web = ["dagster_webserver", "-h", HOST, "-p"]
     match service:
         case Service.DAEMON:
             return ["dagster._daemon", "run", *dagster]
         case Service.WEB:
-            _refuse_taken(settings.port, "MV_PIPELINE_PORT")
-            return ["dagster_webserver", "-h", HOST, "-p", str(settings.port), *dagster]
+            return [*web, _free(settings.port, "MV_PIPELINE_PORT"), *dagster]
         case Service.VIEWER:
-            _refuse_taken(settings.viewer_port, "MV_PIPELINE_VIEWER_PORT")
-            return ["dagster_webserver", "-h", HOST, "-p", str(settings.viewer_port), "--read-only", *dagster]
+            return [*web, _free(settings.viewer_port, "MV_PIPELINE_VIEWER_PORT"), "--read-only", *dagster]
         case Service.METRICS:
-            _refuse_taken(settings.metrics_port, "MV_PIPELINE_METRICS_PORT")
+            _free(settings.metrics_port, "MV_PIPELINE_METRICS_PORT")
             return ["mv_pipeline.operations.metrics"]
 
 
-def _refuse_taken(port: int, variable: str) -> None:
+def _free(port: int, variable: str) -> str:
+    """The port, if nothing listens on it."""
     try:
         socket.create_server((HOST, port)).close()
     except OSError:
         raise CommandError(f"Port {port} on {HOST} is taken. Stop what uses it, or set {variable}.") from None
+    return str(port)
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

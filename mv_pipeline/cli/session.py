@@ -54,8 +54,8 @@ def read_catalog(settings: Settings) -> Catalog:
 
 
 @contextlib.contextmanager
-def migrated_session() -> Iterator[tuple[Settings, Catalog]]:
-    """A session on a database that `migrate` has been run on, and the relations it should hold.
+def migrated_session() -> Iterator[Catalog]:
+    """A session on a database that `migrate` has been run on; gives the relations it should hold.
 
     Raises:
         CommandError: it hasn't been run.
@@ -64,7 +64,7 @@ def migrated_session() -> Iterator[tuple[Settings, Catalog]]:
         with Database().connect("session") as connection:
             if scalar(connection, "SELECT to_regclass('log.relation') IS NULL"):
                 raise CommandError("Nothing has been created in this database yet. Run `mv-pipeline migrate`.")
-        yield settings, read_catalog(settings)
+        yield read_catalog(settings)
 
 
 def answer(
