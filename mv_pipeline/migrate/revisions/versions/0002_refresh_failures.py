@@ -1,24 +1,13 @@
 """The log of refreshes that failed for good."""
 
+from pathlib import Path
+
 from alembic import op
 
 revision = "0002"
 down_revision = "0001"
 
-REFRESH_FAILURE = """
-CREATE TABLE log.refresh_failure (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    relation text NOT NULL,
-    failed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    error text NOT NULL,
-    run_id text
-);
-CREATE INDEX refresh_failure_relation ON log.refresh_failure (relation, id);
-COMMENT ON TABLE log.refresh_failure IS
-    'Refreshes that failed after their retries; a later row in log.view_refresh ends it.';
-"""
-
 
 def upgrade() -> None:
     """Create the table."""
-    op.get_bind().exec_driver_sql(REFRESH_FAILURE)
+    op.get_bind().exec_driver_sql(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))

@@ -4,6 +4,8 @@ They run with their owner's rights. Whoever could make a trigger with note_rows 
 temporary type named like one of theirs would be found before pg_catalog's, unless pg_temp is named last.
 """
 
+from pathlib import Path
+
 from alembic import op
 
 revision = "0003"
@@ -12,6 +14,4 @@ down_revision = "0002"
 
 def upgrade() -> None:
     """Take the functions from PUBLIC and give them a search path without surprises."""
-    for function in ("log.note_rows()", "log.note_truncate()"):
-        op.execute(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")
-        op.execute(f"ALTER FUNCTION {function} SET search_path = pg_catalog, pg_temp")
+    op.get_bind().exec_driver_sql(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
