@@ -1,13 +1,13 @@
 """The jobs that the UI offers. Their order of steps is the graph's; there is no list of views here."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterable, Sequence
 
 import dagster as dg
 
 from mv_pipeline.catalog.csv_kinds import KINDS, FileKind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS, TABLES
-from mv_pipeline.defs.assets.describe import GROUP_OVERVIEW, RETENTION, asset_key
+from mv_pipeline.defs.assets.describe import RETENTION, asset_key
 from mv_pipeline.defs.checks import quick_check_keys
 
 INGEST = "ingest"
@@ -22,10 +22,26 @@ def intake_keys(kind: FileKind) -> list[dg.AssetKey]:
     return [asset_key(f"raw.{kind.name}"), asset_key(f"stg.{kind.name}")]
 
 
+def _derived(catalog: Catalog) -> list[str]:
+    """What is made from the staging tables: the rollups and every view."""
+    return [*(table.name for table in ROLLUPS.values()), *catalog.relations]
+
+
 def downstream_keys(catalog: Catalog, tables: set[str]) -> list[dg.AssetKey]:
     """The rollups and views that read any of the tables, directly or through others."""
-    names = [table.name for table in ROLLUPS.values()] + list(catalog.relations)
-    return [asset_key(name) for name in names if catalog.upstream(name) & tables]
+    return [asset_key(name) for name in _derived(catalog) if catalog.upstream(name) & tables]
+
+
+def ingest_keys(catalog: Catalog, kinds: Sequence[FileKind]) -> list[dg.AssetKey]:
+    """The raw and stg assets of kinds, and what lies downstream of them."""
+    intake = [key for kind in kinds for key in intake_keys(kind)]
+    return [*intake, *downstream_keys(catalog, {f"stg.{kind.name}" for kind in kinds})]
+
+
+def upstream_keys(catalog: Catalog, views: Iterable[str]) -> list[dg.AssetKey]:
+    """The views themselves, and the rollups and views that they read, directly or through others."""
+    wanted = {other for name in views for other in (name, *catalog.upstream(name))}
+    return [asset_key(name) for name in _derived(catalog) if name in wanted]
 
 
 def refresh_config(
@@ -57,16 +73,12 @@ def refresh_config(
 def build_jobs(catalog: Catalog) -> dg.Definitions:
     """Make the jobs: ingest, refresh_all, refresh_changed, nightly, overview."""
     intake = [key for kind in KINDS for key in intake_keys(kind)]
-    derived = [asset_key(name) for name in (*(table.name for table in ROLLUPS.values()), *catalog.relations)]
-    kept_up = [
-        asset_key(table.name) for table in TABLES if table.maintained_by == "pipeline" and table not in ROLLUPS.values()
-    ]
+    derived = [asset_key(name) for name in _derived(catalog)]
+    maintained = [asset_key(table.name) for table in TABLES if table.maintained_by == "pipeline"]
     jobs = [
         dg.define_asset_job(
             INGEST,
-            selection=_with_quick_checks(
-                catalog, [*intake, *downstream_keys(catalog, {f"stg.{kind.name}" for kind in KINDS})]
-            ),
+            selection=_with_quick_checks(catalog, ingest_keys(catalog, KINDS)),
             description="Takes the files at rest in the inbox and refreshes what lies downstream.",
         ),
         dg.define_asset_job(
@@ -82,7 +94,7 @@ def build_jobs(catalog: Catalog) -> dg.Definitions:
         ),
         dg.define_asset_job(
             NIGHTLY,
-            selection=dg.AssetSelection.assets(*kept_up, *derived, asset_key(RETENTION))
+            selection=dg.AssetSelection.assets(*{*maintained, *derived, asset_key(RETENTION)})
             | dg.AssetSelection.checks_for_assets(*intake),
             config=refresh_config(catalog),
             description="After midnight in Tokyo: extends the calendar, refreshes, checks and proves everything; "
@@ -90,7 +102,7 @@ def build_jobs(catalog: Catalog) -> dg.Definitions:
         ),
         dg.define_asset_job(
             OVERVIEW,
-            selection=dg.AssetSelection.groups(GROUP_OVERVIEW),
+            selection=dg.AssetSelection.groups("overview"),
             description="Renews what people look at; no upload waits for it.",
         ),
     ]

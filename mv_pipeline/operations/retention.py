@@ -61,7 +61,7 @@ class Deleted:
     more: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass
 class Retention:
     """What one run deleted, by the name of a folder, a table of the log, or `runs`.
 

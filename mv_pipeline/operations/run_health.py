@@ -12,7 +12,7 @@ from functools import cached_property
 import dagster as dg
 
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.defs.assets.describe import GROUP_OVERVIEW, asset_key
+from mv_pipeline.defs.assets.describe import asset_key
 from mv_pipeline.defs.checks import check_keys
 from mv_pipeline.defs.jobs import NIGHTLY
 from mv_pipeline.operations.dagster_private import newest_check_results
@@ -113,7 +113,7 @@ class RunHealth:
         if all(isinstance(key, dg.AssetCheckKey) for key in keys):
             means = f"Nobody knows whether what is shown here is right: {shown_in(self.catalog, *names)}"
             job = NIGHTLY
-        elif all(name.startswith(f"{GROUP_OVERVIEW}.") for name in names):
+        elif all(name.startswith("overview.") for name in names):
             means = f"In the UI this isn't renewed: {', '.join(names)}; no dashboard is touched"
         else:
             means = f"New data doesn't get through; older rows may be shown in: {shown_in(self.catalog, *names)}"

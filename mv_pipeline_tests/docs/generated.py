@@ -15,20 +15,12 @@ from pydantic_core import PydanticUndefined
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS
 from mv_pipeline.definitions import defs
-from mv_pipeline.defs.assets.describe import (
-    GROUP_INPUTS,
-    GROUP_INTAKE,
-    GROUP_MATERIALIZED,
-    GROUP_REFERENCE,
-    GROUP_ROLLUP,
-    GROUP_STAGING,
-)
 from mv_pipeline.intake.rejection import MESSAGES
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 
 DOCS = PROJECT_ROOT / "docs"
 PAGES = (*sorted(DOCS.glob("*.md")), PROJECT_ROOT / "README.md", PROJECT_ROOT / "README.ja.md")
-_TO_THE_ROLLUP = (GROUP_INTAKE, GROUP_STAGING, GROUP_ROLLUP)
+_TO_THE_ROLLUP = ("intake", "staging", "rollup")
 _PART = re.compile(r"(<!-- made by `make docs`: ([a-z_]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
 _VERSIONS = {"flash": "速報", "final": "最終"}
 
@@ -82,9 +74,9 @@ def _mermaid(graph: AssetGraph, keys: set[dg.AssetKey]) -> str:
 
 
 def _shape(group: str, name: str) -> str:
-    if group == GROUP_MATERIALIZED:
+    if group == "materialized_views":
         return f'[["{name}"]]'
-    if group in (GROUP_INPUTS, GROUP_REFERENCE):
+    if group in ("inputs", "reference"):
         return f'[("{name}")]'
     return f'["{name}"]'
 

@@ -15,17 +15,6 @@ LAST = {"dagster/priority": "-1"}
 # A view is proved once its rollups have been repaired: else it would equal a wrong rollup, and be stale thereafter.
 PROOF_OF_VIEW = {"dagster/priority": "-2"}
 AFTER_ALL = {"dagster/priority": "-3"}
-GROUP_INTAKE = "intake"
-GROUP_STAGING = "staging"
-GROUP_ROLLUP = "rollup"
-GROUP_VIEWS = "views"
-GROUP_MATERIALIZED = "materialized_views"
-GROUP_REFERENCE = "reference"
-GROUP_INPUTS = "inputs"
-GROUP_DASHBOARDS = "dashboards"
-GROUP_OVERVIEW = "overview"
-GROUP_RETENTION = "housekeeping"
-
 VIEW_PAGES = "overview.view_pages"
 RETENTION = "housekeeping.retention"
 RETENTION_CHECK = "nothing_too_old"
@@ -52,7 +41,7 @@ class Description(TypedDict):
     metadata: dict[str, str]
 
 
-def describe_asset(
+def asset(
     key: dg.AssetKey,
     group: str,
     kinds: set[str],
@@ -72,21 +61,10 @@ def describe_asset(
     }
 
 
-def describe_relation(name: str, group: str, kind: str, japanese: str, english: str, owner: str = OWNER) -> Description:
+def relation(name: str, group: str, kind: str, japanese: str, english: str, owner: str = OWNER) -> Description:
     """Describe the asset of a table or view."""
     metadata = {"dagster/table_name": name}
-    return describe_asset(asset_key(name), group, {"postgres", kind}, japanese, english, owner, metadata)
-
-
-def observations_link(name: str, picture: bool) -> str:
-    """A line for an asset's description that leads to its observations: the UI's own page lists none of them.
-
-    Args:
-        name: the relation.
-        picture: True if they show one.
-    """
-    text = "最新の日の表と図 · Latest days and picture" if picture else "最新の日の表 · Latest days"
-    return f"[{text}](/assets/{'/'.join(asset_key(name).path)}?view=events&type%5B0%5D=Observation)"
+    return asset(asset_key(name), group, {"postgres", kind}, japanese, english, owner, metadata)
 
 
 def metadata_table(columns: Mapping[str, str], rows: Iterable[Iterable[Any]]) -> dg.TableMetadataValue:

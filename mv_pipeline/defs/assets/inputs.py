@@ -3,10 +3,10 @@
 import dagster as dg
 
 from mv_pipeline.catalog.tables import TABLES
-from mv_pipeline.defs.assets.describe import GROUP_INPUTS, describe_relation
+from mv_pipeline.defs.assets import describe
 
 input_assets = [
-    dg.AssetSpec(**describe_relation(table.name, GROUP_INPUTS, "table", table.description, table.description_en))
+    dg.AssetSpec(**describe.relation(table.name, "inputs", "table", table.description, table.description_en))
     for table in TABLES
     if table.maintained_by == "people"
 ]

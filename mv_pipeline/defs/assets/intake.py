@@ -14,14 +14,7 @@ from pydantic import Field
 
 from mv_pipeline.catalog.csv_kinds import KINDS, FileKind
 from mv_pipeline.database.connection import Connection, Database, is_transient, scalar
-from mv_pipeline.defs.assets.describe import (
-    GROUP_INTAKE,
-    GROUP_STAGING,
-    asset_key,
-    describe_relation,
-    metadata_table,
-    table_schema,
-)
+from mv_pipeline.defs.assets import describe
 from mv_pipeline.defs.assets.failures import RETRIES, failing_at_once
 from mv_pipeline.intake import inbox
 from mv_pipeline.intake.backfill import derive_days, months
@@ -55,23 +48,23 @@ def intake_step_name(kind: FileKind) -> str:
 
 def build_intake_asset(kind: FileKind) -> dg.AssetsDefinition:
     """Make the step behind `raw/<kind>` and `stg/<kind>`."""
-    raw, stg = asset_key(f"raw.{kind.name}"), asset_key(f"stg.{kind.name}")
+    raw, stg = describe.asset_key(f"raw.{kind.name}"), describe.asset_key(f"stg.{kind.name}")
     raw_types = {**dict.fromkeys(kind.raw_columns, "text"), "upload_file_id": "integer", "source_row_no": "integer"}
     stg_types = {column.name: column.pg_type for column in kind.columns}
     raw_spec = dg.AssetSpec(
-        **describe_relation(
+        **describe.relation(
             f"raw.{kind.name}",
-            GROUP_INTAKE,
+            "intake",
             "csv",
             f"{kind.title}のCSVのセルを、そのままの文字で1行ずつ。",
             f"The cells of the {kind.version} {kind.list.csv_type} files as text, line by line.",
         ),
         skippable=True,
-    ).merge_attributes(metadata={"dagster/column_schema": table_schema(raw_types)})
+    ).merge_attributes(metadata={"dagster/column_schema": describe.table_schema(raw_types)})
     stg_spec = dg.AssetSpec(
-        **describe_relation(
+        **describe.relation(
             f"stg.{kind.name}",
-            GROUP_STAGING,
+            "staging",
             "table",
             f"{kind.title}の明細（型変換済み）。日ごとに最後のアップロードの行だけが有効です。",
             "Typed lines; per slip date only the last upload's rows are active, earlier ones are soft-deleted.",
@@ -79,7 +72,9 @@ def build_intake_asset(kind: FileKind) -> dg.AssetsDefinition:
         deps=[raw],
         partitions_def=DAYS,
         skippable=True,
-    ).merge_attributes(metadata={"dagster/column_schema": table_schema(stg_types), "partition_expr": "slip_date"})
+    ).merge_attributes(
+        metadata={"dagster/column_schema": describe.table_schema(stg_types), "partition_expr": "slip_date"}
+    )
 
     @dg.multi_asset(
         name=intake_step_name(kind),
@@ -95,13 +90,10 @@ def build_intake_asset(kind: FileKind) -> dg.AssetsDefinition:
             failing_at_once(f"The files of {kind.name} could not be taken"),
             database.connect(f"intake {kind.name}") as connection,
         ):
-            if context.has_partition_key or context.has_partition_key_range:
-                first, last = context.partition_key_range
-                totals = _derive(context, connection, kind, first, last, mark=False)
-                yield dg.MaterializeResult(asset_key=stg, metadata=totals)
-                return
-            if config.derive_from and config.derive_to:
-                totals = _derive(context, connection, kind, config.derive_from, config.derive_to, mark=True)
+            partitioned = context.has_partition_key or context.has_partition_key_range
+            first, last = context.partition_key_range if partitioned else (config.derive_from, config.derive_to)
+            if first and last:
+                totals = _derive(context, connection, kind, first, last, mark=not partitioned)
                 yield dg.MaterializeResult(asset_key=stg, metadata=totals)
                 return
             takes_files = raw in context.selected_asset_keys
@@ -164,7 +156,7 @@ def _take_files(
 def _mark(
     context: dg.AssetExecutionContext, kind: FileKind, day: date, metadata: Mapping[str, int] | None = None
 ) -> None:
-    key = asset_key(f"stg.{kind.name}")
+    key = describe.asset_key(f"stg.{kind.name}")
     context.log_event(dg.AssetMaterialization(key, partition=day.isoformat(), metadata=metadata))
 
 
@@ -203,7 +195,7 @@ def _rows_uploaded(connection: Connection, kind: FileKind) -> int:
 
 def _upload_table(uploads: list[Upload]) -> dg.TableMetadataValue:
     columns = {"upload_file_id": "int", "file": "string", "status": "string", "rows": "int", "message": "string"}
-    return metadata_table(columns, ((u.id, u.file_name, u.status, u.rows, u.message) for u in uploads))
+    return describe.metadata_table(columns, ((u.id, u.file_name, u.status, u.rows, u.message) for u in uploads))
 
 
 intake_assets = [build_intake_asset(kind) for kind in KINDS]

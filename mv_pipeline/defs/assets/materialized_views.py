@@ -8,16 +8,9 @@ from collections.abc import Iterator
 import dagster as dg
 import psycopg
 
-from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.catalog.relations import Relation
 from mv_pipeline.database.connection import Connection, Database, is_transient, scalar
-from mv_pipeline.defs.assets.describe import (
-    FIRST,
-    GROUP_MATERIALIZED,
-    asset_keys,
-    column_schema,
-    describe_relation,
-    observations_link,
-)
+from mv_pipeline.defs.assets import describe
 from mv_pipeline.defs.assets.failures import RETRIES
 from mv_pipeline.refresh.views import log_failure, read_view_status, refresh_view
 
@@ -32,7 +25,7 @@ class RefreshConfig(dg.Config):
     always: bool = False
 
 
-def build_materialized_view_asset(*, relation: Relation) -> dg.AssetsDefinition:
+def build_materialized_view_asset(relation: Relation) -> dg.AssetsDefinition:
     """Make the asset of one materialized view.
 
     A critical view that can't be refreshed fails its run. An optional one doesn't: it is reported, and what reads it
@@ -41,19 +34,19 @@ def build_materialized_view_asset(*, relation: Relation) -> dg.AssetsDefinition:
     header = relation.header
 
     @dg.asset(
-        **describe_relation(
+        **describe.relation(
             relation.name,
-            GROUP_MATERIALIZED,
+            "materialized_views",
             "materializedview",
             header.description,
-            f"{header.description_en}\n\n{observations_link(relation.name, bool(header.picture))}",
+            f"{header.description_en}\n\n{_link_to_observations(relation)}",
             header.owner,
         ),
-        deps=asset_keys(relation.dependencies),
+        deps=describe.asset_keys(relation.dependencies),
         tags={"criticality": str(header.criticality)},
         code_version=relation.definition_hash[:12],
         retry_policy=RETRIES,
-        op_tags=FIRST,
+        op_tags=describe.FIRST,
         output_required=header.criticality == "critical",
     )
     def materialized_view(
@@ -70,6 +63,12 @@ def build_materialized_view_asset(*, relation: Relation) -> dg.AssetsDefinition:
             yield dg.MaterializeResult(metadata=metadata)
 
     return materialized_view
+
+
+def _link_to_observations(relation: Relation) -> str:
+    """A line that leads to the asset's observations: the UI's own page lists none of them."""
+    shown = "最新の日の表と図 · Latest days and picture" if relation.header.picture else "最新の日の表 · Latest days"
+    return f"[{shown}](/assets/{relation.name.replace('.', '/')}?view=events&type%5B0%5D=Observation)"
 
 
 def _refresh_if_due(
@@ -91,7 +90,7 @@ def _refresh_if_due(
         "rows_changed": max(refresh.inserted, refresh.deleted),
         "bytes": refresh.size_bytes,
         "business_date": str(scalar(connection, "SELECT ref.business_date()")),
-        "dagster/column_schema": column_schema(connection, relation.name),
+        "dagster/column_schema": describe.column_schema(connection, relation.name),
     }
 
 
@@ -108,8 +107,3 @@ def _report(context: dg.AssetExecutionContext, database: Database, relation: Rel
     if relation.header.criticality == "critical":
         raise dg.Failure(message, allow_retries=False)
     context.log.error(f"{message} It is optional: what reads it is skipped, everything else goes on.")
-
-
-def build_materialized_view_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
-    """Make the assets of all materialized views."""
-    return [build_materialized_view_asset(relation=relation) for relation in catalog.materialized_views]

@@ -6,7 +6,7 @@ import dagster as dg
 
 from mv_pipeline.catalog.tables import CALENDAR, CLOSURE_DAYS, CLOSURES, HOLIDAYS, Table
 from mv_pipeline.database.connection import Connection, Database
-from mv_pipeline.defs.assets.describe import GROUP_REFERENCE, asset_keys, describe_relation, measure
+from mv_pipeline.defs.assets import describe
 from mv_pipeline.refresh import reference
 
 
@@ -20,13 +20,13 @@ def build_reference_asset(
     """
 
     @dg.asset(
-        **describe_relation(table.name, GROUP_REFERENCE, "table", table.description, table.description_en),
-        deps=asset_keys(other.name for other in reads),
+        **describe.relation(table.name, "reference", "table", table.description, table.description_en),
+        deps=describe.asset_keys(other.name for other in reads),
     )
     def reference_table(database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
         with database.transaction(f"keep up {table.name}") as connection:
             changed = update(connection)
-            return dg.MaterializeResult(metadata={**measure(connection, table.name), "rows_changed": changed})
+            return dg.MaterializeResult(metadata={**describe.measure(connection, table.name), "rows_changed": changed})
 
     return reference_table
 

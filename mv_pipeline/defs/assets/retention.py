@@ -1,32 +1,22 @@
 """The nightly run's last step deletes what has been kept for long enough. It reads no asset and no asset reads it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Protocol
 
 import dagster as dg
 
 from mv_pipeline.database.connection import Database
-from mv_pipeline.defs.assets.describe import (
-    AFTER_ALL,
-    GROUP_RETENTION,
-    RETENTION,
-    RETENTION_CHECK,
-    asset_key,
-    describe_asset,
-)
+from mv_pipeline.defs.assets import describe
 from mv_pipeline.settings import TIME_ZONE, Settings, load_settings
 
 
 class RetentionResult(Protocol):
     """How many were deleted of what, what failed and what is left; as text, a sentence about all of it."""
 
-    @property
-    def counts(self) -> Mapping[str, int]: ...  # noqa: D102
-    @property
-    def failed(self) -> Mapping[str, str]: ...  # noqa: D102
-    @property
-    def left(self) -> Sequence[str]: ...  # noqa: D102
+    counts: dict[str, int]
+    left: list[str]
+    failed: dict[str, str]
 
 
 def build_retention_asset(
@@ -39,9 +29,9 @@ def build_retention_asset(
     """
 
     @dg.asset(
-        **describe_asset(
-            asset_key(RETENTION),
-            GROUP_RETENTION,
+        **describe.asset(
+            describe.asset_key(describe.RETENTION),
+            "housekeeping",
             {"postgres"},
             "保存期間を過ぎたものを毎晩最後に削除します：アーカイブ、取り込めなかったファイル、ログ、実行履歴。",
             "Deletes every night, after everything else, what is older than its setting: archived and rejected files, "
@@ -49,12 +39,12 @@ def build_retention_asset(
         ),
         check_specs=[
             dg.AssetCheckSpec(
-                RETENTION_CHECK,
-                asset=asset_key(RETENTION),
+                describe.RETENTION_CHECK,
+                asset=describe.asset_key(describe.RETENTION),
                 description="Nothing that is older than its setting is left, and nothing could not be deleted.",
             )
         ],
-        op_tags=AFTER_ALL,
+        op_tags=describe.AFTER_ALL,
     )
     def retention(
         context: dg.AssetExecutionContext, database: dg.ResourceParam[Database]
@@ -62,12 +52,12 @@ def build_retention_asset(
         result = apply_retention(load_settings(), database, context.instance, datetime.now(TIME_ZONE))
         context.log.info(str(result))
         check = dg.AssetCheckResult(
-            check_name=RETENTION_CHECK,
+            check_name=describe.RETENTION_CHECK,
             passed=not result.failed and not result.left,
             severity=dg.AssetCheckSeverity.WARN,
             description=str(result),
             metadata={"failed": len(result.failed), "left": len(result.left)},
         )
-        yield dg.MaterializeResult(metadata=dict(result.counts), check_results=[check])
+        yield dg.MaterializeResult(metadata=result.counts, check_results=[check])
 
     return retention

@@ -5,7 +5,7 @@ import dagster as dg
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database.connection import Database, limit_waits
-from mv_pipeline.defs.assets.describe import FIRST, GROUP_ROLLUP, asset_keys, describe_relation, measure
+from mv_pipeline.defs.assets import describe
 from mv_pipeline.defs.assets.failures import RETRIES, failing_at_once
 from mv_pipeline.refresh.restored import detect_restore
 from mv_pipeline.refresh.rollup import log_days, update_rollup
@@ -26,10 +26,10 @@ def build_rollup_asset(catalog: Catalog, csv_type: str) -> dg.AssetsDefinition:
     table = ROLLUPS[csv_type]
 
     @dg.asset(
-        **describe_relation(table.name, GROUP_ROLLUP, "table", table.description, table.description_en),
-        deps=asset_keys(catalog.inputs(table.name)),
+        **describe.relation(table.name, "rollup", "table", table.description, table.description_en),
+        deps=describe.asset_keys(catalog.inputs(table.name)),
         retry_policy=RETRIES,
-        op_tags=FIRST,
+        op_tags=describe.FIRST,
     )
     def rollup(config: RollupConfig, database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
         with (
@@ -44,7 +44,7 @@ def build_rollup_asset(catalog: Catalog, csv_type: str) -> dg.AssetsDefinition:
             result = update_rollup(connection, csv_type)
             return dg.MaterializeResult(
                 metadata={
-                    **measure(connection, table.name),
+                    **describe.measure(connection, table.name),
                     "notes_read": result.notes,
                     "rows_changed": result.rows_changed,
                     "noted_days": {name: "all" if days is None else days for name, days in result.days.items()},
@@ -52,8 +52,3 @@ def build_rollup_asset(catalog: Catalog, csv_type: str) -> dg.AssetsDefinition:
             )
 
     return rollup
-
-
-def build_rollup_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
-    """Make the rollup assets of all lists."""
-    return [build_rollup_asset(catalog, csv_type) for csv_type in ROLLUPS]

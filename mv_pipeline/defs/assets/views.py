@@ -1,6 +1,6 @@
 """Plain views: in the graph, so that the lineage ends where users read.
 
-Materializing one changes nothing in the database; it makes sure that the view stands there as its file says.
+Materializing one changes nothing in the database; it makes sure that the view is what its file says.
 """
 
 from typing import Any
@@ -11,17 +11,7 @@ from psycopg import sql
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database.connection import Connection, Database, identifier, scalar
-from mv_pipeline.defs.assets.describe import (
-    FIRST,
-    GROUP_REFERENCE,
-    GROUP_ROLLUP,
-    GROUP_STAGING,
-    GROUP_VIEWS,
-    asset_keys,
-    column_schema,
-    describe_relation,
-    measure,
-)
+from mv_pipeline.defs.assets import describe
 
 
 def build_view_asset(catalog: Catalog, relation: Relation) -> dg.AssetsDefinition:
@@ -30,7 +20,7 @@ def build_view_asset(catalog: Catalog, relation: Relation) -> dg.AssetsDefinitio
     feeds_a_materialized_view = any(relation.name in catalog.upstream(view.name) for view in catalog.materialized_views)
 
     @dg.asset(
-        **describe_relation(
+        **describe.relation(
             relation.name,
             _group(catalog, relation),
             "view",
@@ -38,41 +28,37 @@ def build_view_asset(catalog: Catalog, relation: Relation) -> dg.AssetsDefinitio
             header.description_en,
             header.owner,
         ),
-        deps=asset_keys(relation.dependencies),
+        deps=describe.asset_keys(relation.dependencies),
         code_version=relation.definition_hash[:12],
-        op_tags=FIRST if feeds_a_materialized_view else None,
+        op_tags=describe.FIRST if feeds_a_materialized_view else None,
     )
     def view(database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
         with database.connect(f"view {relation.name}") as connection:
-            standing = connection.execute(
-                "SELECT definition_hash FROM log.relation WHERE name = %s", [relation.name]
-            ).fetchone()
-            if standing != (relation.definition_hash,):
-                raise dg.Failure(
-                    f"{relation.name} doesn't stand in the database as its SQL file says. Run `mv-pipeline migrate`."
-                )
+            query = "SELECT definition_hash FROM log.relation WHERE name = %s"
+            if connection.execute(query, [relation.name]).fetchall() != [(relation.definition_hash,)]:
+                raise dg.Failure(f"{relation.name} isn't what its SQL file says. Run `mv-pipeline migrate`.")
             return dg.MaterializeResult(metadata=_measure(connection, catalog, relation))
 
     return view
 
 
 def _group(catalog: Catalog, relation: Relation) -> str:
-    """The layer that a view belongs to, from where it stands in the lineage."""
+    """The layer that a view belongs to, from its place in the lineage."""
     if relation.schema == "stg":
-        return GROUP_STAGING
+        return "staging"
     if relation.dependencies <= {table.name for table in ROLLUPS.values()}:
-        return GROUP_ROLLUP
+        return "rollup"
     if relation.schema == "ref" and not any(name.startswith("stg.") for name in catalog.upstream(relation.name)):
-        return GROUP_REFERENCE
-    return GROUP_VIEWS
+        return "reference"
+    return "views"
 
 
 def _measure(connection: Connection, catalog: Catalog, relation: Relation) -> dict[str, Any]:
     """Count a view's rows, or estimate them where counting would mean reading staging tables through."""
     if not any(name.startswith("stg.") for name in _read_live(catalog, relation.name)):
-        return measure(connection, relation.name)
+        return describe.measure(connection, relation.name)
     plan = scalar(connection, sql.SQL("EXPLAIN (FORMAT JSON) SELECT * FROM {}").format(identifier(relation.name)))
-    schema = column_schema(connection, relation.name)
+    schema = describe.column_schema(connection, relation.name)
     return {"estimated_rows": plan[0]["Plan"]["Plan Rows"], "dagster/column_schema": schema}
 
 
@@ -82,8 +68,3 @@ def _read_live(catalog: Catalog, name: str) -> set[str]:
     if relation is None or relation.materialized:
         return {name}
     return set().union(*(_read_live(catalog, dependency) for dependency in relation.dependencies))
-
-
-def build_view_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
-    """Make the assets of all plain views."""
-    return [build_view_asset(catalog, relation) for relation in catalog.views]
