@@ -20,6 +20,7 @@ from pathlib import Path
 import dagster as dg
 import psycopg
 import pytest
+from dagster_postgres import DagsterPostgresStorage
 
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.sql_file import load_catalog
@@ -76,8 +77,12 @@ def create_database(server: Settings, template: str = "template0") -> str:
     return f"postgresql://postgres@/{name}?host={server.server_dir}"
 
 
+def database_name(url: str) -> str:
+    return url.split("/")[3].split("?")[0]
+
+
 def drop_database(server: Settings, url: str) -> None:
-    name = url.split("/")[3].split("?")[0]
+    name = database_name(url)
     with psycopg.connect(server.resolved_database_url(), autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -87,7 +92,7 @@ def template(server: Settings, catalog: Catalog) -> str:
     """The name of a migrated database."""
     url = create_database(server)
     migrate(Database(url=url), catalog)
-    return url.split("/")[3].split("?")[0]
+    return database_name(url)
 
 
 @pytest.fixture
@@ -158,6 +163,40 @@ def connection(database: Database) -> Iterator[Connection]:
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as instance:
         yield instance
+
+
+@pytest.fixture(scope="session")
+def empty_dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which Dagster has made its files; a copy of them takes a sixth of the time."""
+    folder = tmp_path_factory.mktemp("dagster")
+    with dg.instance_for_test(temp_dir=str(folder)) as instance:
+        instance.get_runs()
+        instance.all_instigator_state()
+    return folder
+
+
+@pytest.fixture
+def lasting(empty_dagster_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    """An instance that wants a daemon, and that others can open too."""
+    folder = shutil.copytree(empty_dagster_home, tmp_path_factory.mktemp("dagster"), dirs_exist_ok=True)
+    with dg.instance_for_test(temp_dir=str(folder)) as instance:
+        yield instance
+
+
+@pytest.fixture(scope="session")
+def storage_template(server: Settings) -> str:
+    """The name of a database in which Dagster has made its tables."""
+    url = create_database(server)
+    DagsterPostgresStorage(url)
+    return database_name(url)
+
+
+@pytest.fixture
+def storage(server: Settings, storage_template: str) -> Iterator[str]:
+    """The URL of a storage of the test's own for Dagster, with its tables."""
+    url = create_database(server, storage_template)
+    yield url
+    drop_database(server, url)
 
 
 @pytest.fixture

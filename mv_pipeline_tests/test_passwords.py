@@ -12,7 +12,6 @@ from mv_pipeline.definitions import defs
 from mv_pipeline.migrate.migrate import MigrateError, migrate
 from mv_pipeline.settings import Settings, SettingsError, load_settings
 from mv_pipeline_tests.commands import call_command
-from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.factory import csv_text, line
 from mv_pipeline_tests.processes import run_command
 
@@ -32,14 +31,6 @@ def with_password(server):
     yield lambda url: url.replace("postgres@", f"{ROLE}:{CANARY}@")
     with psycopg.connect(server.resolved_database_url(), autocommit=True) as connection:
         connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(ROLE)))
-
-
-@pytest.fixture(scope="module")
-def storage(server, with_password):
-    """Dagster's storage, one for all: making its tables takes seconds. It goes before the role that owns its tables."""
-    url = create_database(server)
-    yield url
-    drop_database(server, url)
 
 
 @pytest.fixture

@@ -19,13 +19,6 @@ REFUSED = "postgresql://nobody@127.0.0.1:1/plant"
 
 
 @pytest.fixture
-def lasting():
-    """An instance that others can open too; a schedule is given no other."""
-    with dg.instance_for_test() as instance:
-        yield instance
-
-
-@pytest.fixture
 def schedule(settings, lasting, monkeypatch):
     """Evaluate a schedule as the daemon does at a tick; whether files are due doesn't depend on the real hour."""
     monkeypatch.setenv("MV_PIPELINE_FILES_DUE_HOUR", "0")

@@ -15,7 +15,6 @@ from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.operations.status import read_status
 from mv_pipeline.settings import PROJECT_ROOT
-from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.docs.generated import DOCS
 from mv_pipeline_tests.docs.reading import blocks, commands, read
 
@@ -100,13 +99,6 @@ def test_the_page_explains_every_rule_of_the_lint(rule):
 
 def test_the_lint_finds_nothing_in_the_pages_view(view):
     assert lint(view.parents[1], picture_names()) == []
-
-
-@pytest.fixture
-def storage(server):
-    url = create_database(server)
-    yield url
-    drop_database(server, url)
 
 
 @pytest.fixture

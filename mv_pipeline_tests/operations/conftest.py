@@ -185,13 +185,6 @@ def tells_once(plant, receiver, trouble, mend):
     return begun
 
 
-@pytest.fixture
-def lasting() -> Iterator[dg.DagsterInstance]:
-    """An instance that wants a daemon."""
-    with dg.instance_for_test() as instance:
-        yield instance
-
-
 @pytest.fixture(scope="session")
 def repository() -> dg.RepositoryDefinition:
     return defs().get_repository_def()

@@ -11,7 +11,6 @@ import pytest
 from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.migrate.roles import PIPELINE
 from mv_pipeline_tests.commands import call_command
-from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.deploy.conftest import running, wait_until_listening
 from mv_pipeline_tests.factory import csv_text, line
 from mv_pipeline_tests.operations.scrape import scrape
@@ -21,10 +20,9 @@ KIND = "shogun_final_receive"
 
 
 @pytest.fixture
-def plant(settings, server, database, catalog):
+def plant(settings, storage, database, catalog):
     """The environment of a plant with roles, in which two files came: one was loaded, one rejected."""
     migrate(database, catalog, with_roles=True)
-    storage = create_database(server)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER")}
     environment |= {"MV_PIPELINE_DAGSTER_URL": storage}
     for name, cells in (("good.csv", {"net_weight": 5000}), ("bad.csv", {"net_weight": "x", "amount": "y"})):
@@ -38,7 +36,6 @@ def plant(settings, server, database, catalog):
     yield environment | {"MV_PIPELINE_DATABASE_URL": url}
     with database.connect() as connection:
         connection.execute("DROP ROLE ms_metrics")
-    drop_database(server, storage)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ from dagster._core.storage.partition_status_cache import get_and_update_asset_st
 
 from mv_pipeline.database.dagster_storage import prepare_dagster_home
 from mv_pipeline.operations.retention import Deleted, Limits, delete_runs
-from mv_pipeline_tests.conftest import create_database, drop_database
 
 DAYS = dg.DailyPartitionsDefinition("2025-12-01", end_date="2025-12-20")
 DAY, VIEW = dg.AssetKey("day"), dg.AssetKey("view")
@@ -36,17 +35,9 @@ def fails():
 
 
 @pytest.fixture
-def storage(server, settings, monkeypatch):
-    """The URL of an empty database that Dagster's storage is made in."""
-    url = create_database(server)
-    monkeypatch.setenv("MV_PIPELINE_DAGSTER_URL", url)
+def instance(storage, settings, monkeypatch):
+    monkeypatch.setenv("MV_PIPELINE_DAGSTER_URL", storage)
     prepare_dagster_home(settings)
-    yield url
-    drop_database(server, url)
-
-
-@pytest.fixture
-def instance(storage):
     with dg.DagsterInstance.get() as instance:
         yield instance
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import Database
+from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.settings import Settings
-from mv_pipeline_tests.conftest import create_database, drop_database, use
+from mv_pipeline_tests.conftest import create_database, database_name, drop_database, use
 from mv_pipeline_tests.migrate.adopt import running_database
 
 
@@ -23,14 +25,24 @@ def running_template(server: Settings, running_roles: None) -> Iterator[str]:
     url = create_database(server)
     with Database(url=url).connect() as connection:
         running_database.build(connection)
-    yield url.split("/")[3].split("?")[0]
+    yield database_name(url)
+    drop_database(server, url)
+
+
+@pytest.fixture(scope="session")
+def moved_template(server: Settings, running_template: str, catalog: Catalog) -> Iterator[str]:
+    """The name of the running database after `migrate`."""
+    url = create_database(server, running_template)
+    migrate(Database(url=url), catalog)
+    yield database_name(url)
     drop_database(server, url)
 
 
 @pytest.fixture
-def running(server: Settings, running_template: str) -> Iterator[str]:
-    """The URL of a running database of the test's own."""
-    url = create_database(server, running_template)
+def running(request: pytest.FixtureRequest, server: Settings, running_template: str) -> Iterator[str]:
+    """The URL of a running database of the test's own: as it was, or with the mark `moved` as `migrate` leaves it."""
+    moved = request.node.get_closest_marker("moved")
+    url = create_database(server, request.getfixturevalue("moved_template") if moved else running_template)
     yield url
     drop_database(server, url)
 

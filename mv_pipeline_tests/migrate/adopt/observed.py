@@ -38,8 +38,8 @@ def columns(connection: Connection) -> list[Column]:
     ]
 
 
-def contents(connection: Connection, names: list[str] | None = None) -> dict[str, tuple[int, str]]:
-    """How many rows each relation has and one hash of all of them, over the contract's columns.
+def contents(connection: Connection, names: list[str] | None = None) -> dict[str, tuple[int, int]]:
+    """How many rows each relation has and the sum of their hashes, over the contract's columns.
 
     Args:
         names: relations of the contract; None: every table in it.
@@ -47,14 +47,13 @@ def contents(connection: Connection, names: list[str] | None = None) -> dict[str
     return {name: _content(connection, name) for name in names or TABLES}
 
 
-def _content(connection: Connection, name: str) -> tuple[int, str]:
+def _content(connection: Connection, name: str) -> tuple[int, int]:
     columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in COLUMNS[name])
-    query = sql.SQL(
-        "SELECT count(*), coalesce(md5(string_agg(h, '' ORDER BY h COLLATE \"C\")), '') "
-        "FROM (SELECT md5(ROW({})::text) AS h FROM {}) AS hashed"
-    ).format(columns, identifier(name))
-    count, digest = connection.execute(query).fetchone() or (0, "")
-    return count, digest
+    query = sql.SQL("SELECT count(*), coalesce(sum(hashtextextended(ROW({})::text, 0)), 0) FROM {}").format(
+        columns, identifier(name)
+    )
+    count, total = connection.execute(query).fetchone() or (0, 0)
+    return count, total
 
 
 def all_rows(connection: Connection, name: str) -> set[tuple[Any, ...]]:
@@ -179,8 +178,7 @@ def snapshot(connection: Connection) -> dict[str, object]:
     found["contents"] = {
         name: rows(
             connection,
-            "SELECT count(*), coalesce(md5(string_agg(h, '' ORDER BY h COLLATE \"C\")), '') "
-            f"FROM (SELECT md5(t::text) AS h FROM {name} AS t) AS hashed",
+            f"SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {name} AS t",
         )
         for (name,) in stored
     }

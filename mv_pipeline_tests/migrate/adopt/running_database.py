@@ -118,7 +118,7 @@ def roles(server: Settings) -> Iterator[None]:
                 connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
 
-def build(connection: Connection, lines: int = 20_000) -> None:
+def build(connection: Connection, lines: int = 6_000) -> None:
     """Make the running database in an empty one; the roles have to be there.
 
     Args:

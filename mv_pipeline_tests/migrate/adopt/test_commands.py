@@ -8,7 +8,7 @@ import pytest
 
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import Connection, Database
-from mv_pipeline.migrate.migrate import migrate, plan
+from mv_pipeline.migrate.migrate import plan
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.commands import call_command
 from mv_pipeline_tests.migrate.adopt import observed
@@ -44,11 +44,10 @@ def test_the_plan_is_shown_and_nothing_is_done(
     assert observed.snapshot(connection) == before
 
 
+@pytest.mark.moved
 def test_the_plan_of_an_up_to_date_database_says_that_nothing_is_to_do(
     cli: Run, database: Database, catalog: Catalog
 ) -> None:
-    migrate(database, catalog)
-
     assert "othing to do" in cli("migrate", "--plan").stdout
     assert json.loads(cli("migrate", "--plan", "--json").stdout)["steps"] == []
 
@@ -68,10 +67,10 @@ def test_each_incompatibility_is_a_line_of_its_own(cli: Run, connection: Connect
         )
 
 
+@pytest.mark.moved
 def test_diff_shows_old_against_new_and_rows_that_change(
     cli: Run, database: Database, connection: Connection, catalog: Catalog
 ) -> None:
-    migrate(database, catalog)
     name = "mart.v_receive_daily"
     query = f"CREATE OR REPLACE VIEW {name} AS {catalog.relations[name].query} WHERE ddate <> '2024-02-29'"
     connection.execute(query.encode())
@@ -83,11 +82,10 @@ def test_diff_shows_old_against_new_and_rows_that_change(
     assert done.stdout.count("2024-02-29") > 1, done.stdout
 
 
+@pytest.mark.moved
 def test_diff_of_a_view_that_is_as_its_file_says_shows_no_difference(
     cli: Run, database: Database, catalog: Catalog
 ) -> None:
-    migrate(database, catalog)
-
     done = cli("diff", "mart.v_receive_daily")
 
     assert done.returncode == 0, done.stderr

@@ -215,8 +215,8 @@ def test_the_move_says_how_far_it_is(moved: Moved) -> None:
     assert moved.progress
 
 
+@pytest.mark.moved
 def test_a_second_time_there_is_nothing_to_do(database: Database, connection: Connection, catalog: Catalog) -> None:
-    migrate(database, catalog)
     before = observed.snapshot(connection)
 
     planned = plan(database, catalog)
@@ -338,10 +338,10 @@ def bring_up_to_date(connection: Connection, catalog: Catalog) -> None:
         refresh_view(connection, view)
 
 
+@pytest.mark.moved
 def test_a_file_is_loaded_and_every_view_follows(
     database: Database, connection: Connection, settings: Settings, catalog: Catalog
 ) -> None:
-    migrate(database, catalog)
     day = "2025-11-28"
     lines = "SELECT count(*) FROM stg.v_active_shogun_final_receive WHERE slip_date = %s"
     assert scalar(connection, lines, [day]) > 1
@@ -373,8 +373,8 @@ def test_a_file_is_loaded_and_every_view_follows(
     assert observed.rows(connection, sales) == [(Decimal(100000),)]
 
 
+@pytest.mark.moved
 def test_what_people_change_by_hand_is_noted(database: Database, connection: Connection, catalog: Catalog) -> None:
-    migrate(database, catalog)
     connection.execute("UPDATE stg.receive_king_final SET net_weight_detail = 7 WHERE invoice_date = '2021-01-05'")
     connection.execute("UPDATE mart.daily_target_plan SET target_ton = 1 WHERE ddate = '2025-12-01'")
 
