@@ -7,7 +7,7 @@ import pytest
 
 from mv_pipeline.database.connection import Database, is_transient, limit_waits
 from mv_pipeline_tests.commands import call_command
-from mv_pipeline_tests.conftest import create_database, drop_database
+from mv_pipeline_tests.conftest import create_database, database_name, drop_database
 from mv_pipeline_tests.factory import csv_text, line
 
 USER = "md_superuser"
@@ -49,24 +49,23 @@ def connections(server):
         connection.execute(f"DROP ROLE {USER}")
 
 
-def test_every_connection_of_a_migration_and_an_upload_has_a_name(connections, server, settings, tmp_path):
-    plant, storage = create_database(server), create_database(server)
+def test_every_connection_of_a_migration_and_an_upload_has_a_name(connections, server, storage, settings, tmp_path):
+    warehouse = create_database(server)
     path = tmp_path / "list.csv"
     path.write_text(csv_text([line("shogun_final_yard")]), encoding="cp932", newline="")
-    environment = {
-        "MV_PIPELINE_DATABASE_URL": plant.replace("postgres@", f"{USER}@"),
+    urls = {
+        "MV_PIPELINE_DATABASE_URL": warehouse.replace("postgres@", f"{USER}@"),
         "MV_PIPELINE_DAGSTER_URL": storage.replace("postgres@", f"{USER}@"),
     }
 
-    for arguments in (["migrate"], ["ingest", "--kind", "shogun_final_yard", str(path)], ["status"], ["doctor"]):
-        done = call_command(*arguments, **environment)
+    for arguments in (["migrate"], ["ingest", "--kind", "shogun_final_yard", path], ["status"], ["doctor"]):
+        done = call_command(*arguments, **urls)
         assert done.returncode == 0, done.stderr
 
     names = connections()
-    plants, storages = (names[re.search(r"/(test_\d+)", url).group(1)] for url in (plant, storage))
-    drop_database(server, plant)
-    drop_database(server, storage)
-    assert plants >= {
+    in_warehouse, in_storage = (names[database_name(url)] for url in (warehouse, storage))
+    drop_database(server, warehouse)
+    assert in_warehouse >= {
         "mv_pipeline migrate",
         "mv_pipeline session",
         "mv_pipeline ingest",
@@ -77,8 +76,8 @@ def test_every_connection_of_a_migration_and_an_upload_has_a_name(connections, s
         "mv_pipeline status",
         "mv_pipeline doctor",
     }
-    assert storages == {"mv_pipeline dagster", "mv_pipeline doctor"}
-    assert all(name.startswith("mv_pipeline ") for name in plants)
+    assert in_storage == {"mv_pipeline dagster", "mv_pipeline doctor"}
+    assert all(name.startswith("mv_pipeline ") for name in in_warehouse)
 
 
 def lost_connection(connection, other):

@@ -26,8 +26,9 @@ from mv_pipeline.migrate.roles import OWNER, PIPELINE, READER, SCHEMAS, Changes,
 from mv_pipeline.refresh.restored import detect_restore
 from mv_pipeline.refresh.rollup import log_days, update_rollup
 from mv_pipeline.refresh.views import refresh_view
+from mv_pipeline.settings import Settings
 from mv_pipeline_tests.commands import call_command
-from mv_pipeline_tests.conftest import create_database, drop_database
+from mv_pipeline_tests.conftest import create_database, database_name, drop_database, use
 from mv_pipeline_tests.factory import csv_text, drop, line, take
 
 KIND = "shogun_final_receive"
@@ -38,27 +39,36 @@ SEVENTEEN = 170000
 DENIED = psycopg.errors.InsufficientPrivilege
 
 
-@pytest.fixture
-def plant(database, catalog):
-    """A database that was migrated before there were roles, and then handed over."""
-    migrate(database, catalog, with_roles=True)
-    return database
+@pytest.fixture(scope="module")
+def handed_over(server, template, catalog):
+    """The name of a database that was migrated before there were roles, and then handed over."""
+    url = create_database(server, template)
+    migrate(Database(url=url), catalog, with_roles=True)
+    yield database_name(url)
+    drop_database(server, url)
 
 
 @pytest.fixture
-def user(plant, settings) -> Iterator:
+def settings(server, handed_over, tmp_path, monkeypatch):
+    """A home and a database of the test's own that has been handed over; the environment names both."""
+    url = create_database(server, handed_over)
+    with psycopg.connect(url, autocommit=True) as connection:
+        roles.prepare(connection)  # a copy lacks the rights on the database itself
+    yield use(Settings(home=tmp_path, database_url=url, settle_seconds=0), monkeypatch)
+    drop_database(server, url)
+
+
+@pytest.fixture
+def user(database, settings) -> Iterator:
     """Log in as a member of a role; the password is beside the point, because the socket trusts."""
-    with plant.connect() as connection:
+    with database.connect() as connection:
         for name, role in USERS.items():
             connection.execute(
                 sql.SQL("CREATE ROLE {} LOGIN IN ROLE {}").format(sql.Identifier(name), sql.Identifier(role))
             )
 
-    def database(name):
-        return Database(url=settings.resolved_database_url().replace("postgres@", f"{name}@"))
-
-    yield database
-    with plant.connect() as connection:
+    yield lambda name: Database(url=settings.resolved_database_url().replace("postgres@", f"{name}@"))
+    with database.connect() as connection:
         for name in USERS:
             connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
@@ -140,8 +150,8 @@ def edited(catalog: Catalog, name: str, query: str) -> Catalog:
 # Who owns what, and that it stays so
 
 
-def test_everything_in_the_schemas_is_handed_over(plant):
-    with plant.connect() as connection:
+def test_everything_in_the_schemas_is_handed_over(database):
+    with database.connect() as connection:
         assert sorted(foreign_objects(connection)) == sorted(left_to_the_pipeline(connection))
 
 
@@ -152,12 +162,12 @@ def test_an_empty_database_is_the_owners_from_the_start(empty_database, catalog)
         assert sorted(foreign_objects(connection)) == sorted(left_to_the_pipeline(connection))
 
 
-def test_a_second_migration_changes_nothing(plant, catalog):
-    assert migrate(plant, catalog).access == Changes()
-    assert migrate(plant, catalog, with_roles=True).access == Changes()
+def test_a_second_migration_changes_nothing(database, catalog):
+    assert migrate(database, catalog).access == Changes()
+    assert migrate(database, catalog, with_roles=True).access == Changes()
 
 
-def test_without_the_flag_a_database_is_left_as_it_is(plant, empty_database, catalog):
+def test_without_the_flag_a_database_is_left_as_it_is(database, empty_database, catalog):
     result = migrate(empty_database, catalog)
 
     assert result.access == Changes()
@@ -165,30 +175,30 @@ def test_without_the_flag_a_database_is_left_as_it_is(plant, empty_database, cat
         assert not roles.in_use(connection)
 
 
-def test_a_right_too_many_is_revoked_and_a_missing_one_granted(plant, catalog):
-    with plant.connect() as connection:
+def test_a_right_too_many_is_revoked_and_a_missing_one_granted(database, catalog):
+    with database.connect() as connection:
         connection.execute(f"GRANT DELETE ON raw.{KIND} TO {PIPELINE}")
         connection.execute(f"REVOKE SELECT ON mart.v_receive_daily FROM {READER}")
         connection.execute("GRANT CREATE ON SCHEMA stg TO PUBLIC")
 
-    access = migrate(plant, catalog).access
+    access = migrate(database, catalog).access
 
     assert [(privilege.name, privilege.right) for privilege in access.granted] == [("mart.v_receive_daily", "SELECT")]
     assert [(privilege.name, privilege.right) for privilege in access.revoked] == [(f"raw.{KIND}", "DELETE")]
-    with plant.connect() as connection:
+    with database.connect() as connection:
         public = "SELECT has_schema_privilege('pg_monitor', 'stg', 'CREATE')"
         assert connection.execute(public).fetchone() == (False,)
 
 
-def test_the_grants_of_others_are_left_alone(plant, catalog):
-    with plant.connect() as connection:
+def test_the_grants_of_others_are_left_alone(database, catalog):
+    with database.connect() as connection:
         connection.execute("GRANT SELECT ON mart.daily_target_plan TO pg_monitor")
         connection.execute("CREATE TABLE mart.of_another_software (id integer)")
         connection.execute(f"GRANT SELECT ON mart.of_another_software TO {READER}")
 
-    assert migrate(plant, catalog).access == Changes()
+    assert migrate(database, catalog).access == Changes()
 
-    with plant.connect() as connection:
+    with database.connect() as connection:
         kept = connection.execute("SELECT has_table_privilege('pg_monitor', 'mart.daily_target_plan', 'SELECT')")
         assert kept.fetchone() == (True,)
         left = left_to_the_pipeline(connection)
@@ -213,7 +223,7 @@ def test_others_cannot_migrate_and_are_told_so(user, catalog, name):
         migrate(user(name), catalog)
 
 
-def test_an_administrator_who_is_no_superuser_can_hand_over(server, settings, catalog):
+def test_an_administrator_who_is_no_superuser_can_hand_over(server, catalog):
     url = create_database(server)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE ROLE ms_admin LOGIN CREATEROLE")
@@ -261,8 +271,8 @@ def test_every_kind_can_be_loaded_and_replaced(pipeline, settings, kind):
         assert take(connection, settings, "nonsense", kind).status == "rejected"
 
 
-def test_the_night_is_done(run, plant):
-    with plant.connect() as connection:
+def test_the_night_is_done(run, database):
+    with database.connect() as connection:
         connection.execute("DELETE FROM ref.calendar_day WHERE ddate > '2026-12-01'")
         connection.execute("UPDATE ref.holiday_jp SET name = 'x' WHERE hdate = '2025-11-03'")
         connection.execute("INSERT INTO ref.closure_periods VALUES ('2025-12-29', '2025-12-31', '年末')")
@@ -270,7 +280,7 @@ def test_the_night_is_done(run, plant):
     result = run("nightly")
 
     assert result.success, [event.message for event in result.get_step_failure_events()]
-    with plant.connect() as connection:
+    with database.connect() as connection:
         assert connection.execute("SELECT max(ddate)::text FROM ref.calendar_day").fetchone() == ("2026-12-31",)
         assert connection.execute("SELECT count(*) FROM ref.closure_membership").fetchone() == (3,)
         assert connection.execute("SELECT name FROM ref.holiday_jp WHERE hdate = '2025-11-03'").fetchone() == (
@@ -283,8 +293,8 @@ def test_everything_is_refreshed(run):
     assert run("refresh_changed").success
 
 
-def test_the_proof_repairs(pipeline, plant, catalog):
-    with plant.connect() as connection:
+def test_the_proof_repairs(pipeline, database, catalog):
+    with database.connect() as connection:
         connection.execute(f"ALTER TABLE stg.{KIND} DISABLE TRIGGER USER")
         connection.execute(f"INSERT INTO stg.{KIND} (slip_date, net_weight) VALUES ('2025-12-01', 7000)")
         connection.execute(f"ALTER TABLE stg.{KIND} ENABLE TRIGGER USER")
@@ -296,11 +306,11 @@ def test_the_proof_repairs(pipeline, plant, catalog):
     assert tons(pipeline, "2025-12-01") == 7
 
 
-def test_a_full_recompute_and_a_backfill(pipeline, settings, plant):
+def test_a_full_recompute_and_a_backfill(pipeline, settings, database):
     with pipeline.connect() as connection:
         take(connection, settings, [line(KIND, net_weight=5000)])
         connection.execute(f"UPDATE stg.{KIND} SET net_weight = 1")
-    with plant.connect() as connection:
+    with database.connect() as connection:
         connection.execute(f"DELETE FROM stg.{KIND}")
 
     with pipeline.transaction() as connection:
@@ -314,9 +324,9 @@ def test_a_full_recompute_and_a_backfill(pipeline, settings, plant):
     assert kg == [(5000,)]
 
 
-def test_the_sensors_look(pipeline, settings, instance, plant, monkeypatch):
+def test_the_sensors_look(pipeline, settings, instance, database, monkeypatch):
     monkeypatch.setenv("MV_PIPELINE_WATCH_SECONDS", "0")
-    with plant.connect() as connection:
+    with database.connect() as connection:
         connection.execute(
             "INSERT INTO mart.daily_target_plan (ddate, target_ton) VALUES ('2025-12-02', 9)",
         )
@@ -403,7 +413,7 @@ def test_the_pipeline_makes_no_trigger_that_runs_as_the_owner(pipeline):
             )
 
 
-def test_no_temporary_type_gets_into_what_runs_as_the_owner(pipeline, plant):
+def test_no_temporary_type_gets_into_what_runs_as_the_owner(pipeline, database):
     """A domain named text would be found before pg_catalog's, and its constraint be checked as the owner."""
     with pipeline.connect() as connection:
         connection.execute(
@@ -416,13 +426,13 @@ def test_no_temporary_type_gets_into_what_runs_as_the_owner(pipeline, plant):
 
         connection.execute(f"INSERT INTO stg.{KIND} (slip_date) VALUES ('2025-12-01')")
 
-    with plant.connect() as connection:
+    with database.connect() as connection:
         newest = "SELECT relation, day FROM log.change_note ORDER BY id DESC LIMIT 1"
         assert connection.execute(newest).fetchone() == (f"stg.{KIND}", D1)
 
 
-def test_the_pipeline_forgets_by_the_owners_function_but_nothing_of_the_last_day(pipeline, plant):
-    with plant.connect() as connection:
+def test_the_pipeline_forgets_by_the_owners_function_but_nothing_of_the_last_day(pipeline, database):
+    with database.connect() as connection:
         old = connection.execute("UPDATE log.view_refresh SET started_at = now() - interval '2 days'").rowcount
         connection.execute(
             "INSERT INTO log.view_refresh (relation, mode, started_at, seconds, row_count, rows_inserted, "
@@ -437,8 +447,8 @@ def test_the_pipeline_forgets_by_the_owners_function_but_nothing_of_the_last_day
     assert (removed["log.view_refresh"], left) == (old, 2 * old)
 
 
-def test_the_pipeline_notices_a_restore_by_the_owners_function(pipeline, plant, catalog):
-    with plant.connect() as connection:
+def test_the_pipeline_notices_a_restore_by_the_owners_function(pipeline, database, catalog):
+    with database.connect() as connection:
         connection.execute("UPDATE log.server SET system_identifier = 1")
 
     with pipeline.connect() as connection:
@@ -447,8 +457,8 @@ def test_the_pipeline_notices_a_restore_by_the_owners_function(pipeline, plant, 
 
 
 @pytest.mark.parametrize("function", ["log.take_over()", "log.forget(now(), 1)"])
-def test_nobody_else_may_call_them(user, plant, function):
-    with plant.connect() as connection:
+def test_nobody_else_may_call_them(user, database, function):
+    with database.connect() as connection:
         # Even one who can look into the schema.
         connection.execute(f"GRANT USAGE ON SCHEMA log TO {READER}")
     with user("ms_reader").connect() as connection, pytest.raises(DENIED, match="for function"):
@@ -514,9 +524,10 @@ def test_a_new_view_is_refreshed_and_read_without_anyones_doing(user, catalog):
 
 
 @pytest.fixture
-def sixteen():
-    """The pipeline takes the server for PostgreSQL 16, and grants no MAINTAIN."""
+def sixteen(database, catalog):
+    """The pipeline takes the server for PostgreSQL 16, and grants no MAINTAIN; the database was handed over so."""
     with patch.object(psycopg.ConnectionInfo, "server_version", PropertyMock(return_value=160010)):
+        migrate(database, catalog, with_roles=True)
         yield
 
 
@@ -528,7 +539,7 @@ def test_without_maintain_the_pipeline_owns_the_materialized_views_only(catalog)
     assert with_maintain == {view.name for view in catalog.materialized_views}
 
 
-def test_on_16_the_pipeline_refreshes_what_it_owns(sixteen, plant, pipeline, catalog):
+def test_on_16_the_pipeline_refreshes_what_it_owns(sixteen, database, pipeline, catalog):
     with pipeline.connect() as connection:
         assert set(foreign_objects(connection)) >= {view.table for view in catalog.materialized_views}
         maintain = connection.execute(
@@ -541,7 +552,7 @@ def test_on_16_the_pipeline_refreshes_what_it_owns(sixteen, plant, pipeline, cat
             assert refresh_view(connection, view).mode == "concurrently"
         with pytest.raises(DENIED):
             connection.execute("CREATE TABLE mart.x (id integer)")
-    assert migrate(plant, catalog).access == Changes()
+    assert migrate(database, catalog).access == Changes()
 
 
 def test_on_16_the_owner_rebuilds_them_and_the_pipeline_and_the_reader_go_on(sixteen, user, catalog):
@@ -557,17 +568,17 @@ def test_on_16_the_owner_rebuilds_them_and_the_pipeline_and_the_reader_go_on(six
         connection.execute("TABLE mart.mv_yard_daily")
 
 
-def test_after_an_upgrade_the_owner_gets_them_back(plant, catalog):
-    with plant.connect() as connection:
+def test_after_an_upgrade_the_owner_gets_them_back(database, catalog):
+    with database.connect() as connection:
         if left_to_the_pipeline(connection):
             pytest.skip("there is no upgrade before PostgreSQL 17")
     with patch.object(psycopg.ConnectionInfo, "server_version", PropertyMock(return_value=160010)):
-        migrate(plant, catalog, with_roles=True)
+        migrate(database, catalog, with_roles=True)
 
-    result = migrate(plant, catalog)
+    result = migrate(database, catalog)
 
     assert {view.name for view in catalog.materialized_views} <= result.access.owners.keys()
-    with plant.connect() as connection:
+    with database.connect() as connection:
         assert sorted(foreign_objects(connection)) == sorted(left_to_the_pipeline(connection))
 
 
@@ -586,8 +597,7 @@ def test_dev_as_the_pipeline_does_not_migrate_but_looks(user, catalog):
         assert roles.may_migrate(connection)
 
 
-def test_the_command_line_works_as_the_pipeline_on_a_dagster_database_of_its_own(user, server, settings, tmp_path):
-    storage = create_database(server)
+def test_the_command_line_works_as_the_pipeline_on_a_dagster_database_of_its_own(user, storage, settings, tmp_path):
     path = tmp_path / "list.csv"
     path.write_text(csv_text([line(KIND, net_weight=5000)]), encoding="cp932", newline="")
 
@@ -600,7 +610,6 @@ def test_the_command_line_works_as_the_pipeline_on_a_dagster_database_of_its_own
 
     with psycopg.connect(storage, autocommit=True) as connection:
         connection.execute(f"ALTER ROLE ms_pipeline SET role = '{PIPELINE}'")
-    assert cli("postgres", "refresh", "--all").returncode == 0  # Dagster's tables are made, and belong to postgres
     again = cli("postgres", "migrate", "--roles")
     assert again.stdout == "Nothing to do: the database is up to date.\n"
     ingest = cli("ms_pipeline", "ingest", "--kind", KIND, str(path), "--json")
@@ -609,7 +618,6 @@ def test_the_command_line_works_as_the_pipeline_on_a_dagster_database_of_its_own
 
     with psycopg.connect(storage) as connection:
         owners = connection.execute("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'").fetchall()
-    drop_database(server, storage)
     assert owners == [(PIPELINE,)]
     assert json.loads(ingest.stdout)[0]["status"] == "success", ingest.stderr
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)

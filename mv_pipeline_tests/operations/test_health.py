@@ -436,7 +436,7 @@ def test_without_receivers_trouble_is_logged(plant, connection, catalog, monkeyp
     monkeypatch.delenv("MV_PIPELINE_ALERT_URLS")
     log_failure(connection, catalog.relations[CRITICAL], "out of memory")
 
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="mv_pipeline"):
         update = plant.inspect()
 
     assert (update.sent, len(update.open)) == (0, 1)
