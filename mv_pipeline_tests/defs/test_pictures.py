@@ -40,9 +40,9 @@ def test_the_card_holds_each_days_actual_against_its_own_target(received, connec
 
     card = target_card.read(connection)
 
-    assert card.days == [TODAY - timedelta(days=60 - number) for number in range(60)]
-    assert (card.actual[-2:], card.target[-2:]) == ([5, 7], [4, 6])
-    assert sum(card.actual) == 12
+    assert card["ddate"] == [TODAY - timedelta(days=60 - number) for number in range(60)]
+    assert (card["actual"][-2:], card["target"][-2:]) == ([5, 7], [4, 6])
+    assert sum(card["actual"]) == 12
 
 
 def test_month_to_date_runs_from_the_first_to_yesterday(received, connection):
@@ -51,25 +51,27 @@ def test_month_to_date_runs_from_the_first_to_yesterday(received, connection):
         {date(2025, 12, 1): 1, date(2025, 12, 10): 2},
     )
 
-    days, target, actual = target_card.read(connection).month_to_date()
+    month = target_card.month_to_date(target_card.read(connection))
 
-    assert (days[0], days[-1]) == (date(2025, 12, 1), date(2025, 12, 10))
-    assert target == [1] * 9 + [3]
-    assert actual == [0] + [5] * 9
+    assert (month["ddate"][0], month["ddate"][-1]) == (date(2025, 12, 1), date(2025, 12, 10))
+    assert month["target"] == [1] * 9 + [3]
+    assert month["actual"] == [0] + [5] * 9
 
 
 def test_the_profile_has_a_band_and_this_years_line(received, connection):
     # ISO week 50 has six normal days in each of 2021 to 2024, Monday to Saturday, and three in 2025.
     received({("shogun_final", date(2025, 12, 8)): 30, ("shogun_final", date(2025, 12, 9)): 10})
 
-    week = next(week for week in week_profile.read(connection) if week.iso_week == 50)
+    profile = week_profile.read(connection)
+    week = {name: values[profile["iso_week"].index(50)] for name, values in profile.items()}
 
     days = [30, 10, 0] + [0] * 24
     mean = sum(days) / len(days)
-    assert week.normal == pytest.approx(mean, abs=1e-4)
-    assert week.sigma == pytest.approx((sum((d - mean) ** 2 for d in days) / (len(days) - 1)) ** 0.5)
+    sigma = (sum((d - mean) ** 2 for d in days) / (len(days) - 1)) ** 0.5
+    assert week["normal"] == pytest.approx(mean, abs=1e-4)
+    assert (week["low"], week["high"]) == (0, pytest.approx(mean + sigma, abs=1e-4))
     # The 10th has no file yet, so it isn't part of this year's mean.
-    assert week.this_year == 20
+    assert week["this_year"] == 20
 
 
 def test_tons_are_shown_by_the_source_that_counts(received, connection):
@@ -83,14 +85,16 @@ def test_tons_are_shown_by_the_source_that_counts(received, connection):
         }
     )
 
-    assert receive_tons.read_days(connection) == [
-        receive_tons.Tons(date(2025, 11, 3), "shogun_flash", 5),
-        receive_tons.Tons(date(2025, 12, 1), "shogun_final", 6),
-        receive_tons.Tons(date(2025, 12, 2), "shogun_flash", 2),
+    assert receive_tons.read(connection, "day", "59 days") == [
+        (date(2025, 11, 3), "shogun_flash", 5, 100),
+        (date(2025, 12, 1), "shogun_final", 6, 100),
+        (date(2025, 12, 2), "shogun_flash", 2, 100),
     ]
-    months = receive_tons.read_months(connection)
-    assert receive_tons.shares(months, "shogun_final") == {date(2025, 11, 1): 0, date(2025, 12, 1): 75}
-    assert receive_tons.shares(months, "shogun_flash") == {date(2025, 11, 1): 100, date(2025, 12, 1): 25}
+    assert receive_tons.read(connection, "month", "11 months") == [
+        (date(2025, 11, 1), "shogun_flash", 5, 100),
+        (date(2025, 12, 1), "shogun_final", 6, 75),
+        (date(2025, 12, 1), "shogun_flash", 2, 25),
+    ]
 
 
 @pytest.mark.parametrize("name", picture_names())

@@ -24,4 +24,4 @@ def draw_picture(connection: Connection, name: str) -> bytes:
     """
     style = importlib.import_module(f"{__name__}._style")
     picture = importlib.import_module(f"{__name__}.{name}")
-    return cast(bytes, style.as_png(picture.draw(connection)))
+    return cast(bytes, style.as_png(lambda: picture.draw(connection)))

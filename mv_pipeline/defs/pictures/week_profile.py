@@ -1,71 +1,51 @@
 """The five-year profile by ISO week with its band, and this year's line (mart.mv_inb5y_week_profile_min)."""
 
-from dataclasses import dataclass
-
 from matplotlib.figure import Figure
 
 from mv_pipeline.database.connection import Connection
-from mv_pipeline.defs.pictures._style import ACTUAL, BAND, FAINT, TARGET, WARM, new_figure, place_legend
+from mv_pipeline.defs.pictures._style import (
+    ACTUAL,
+    BAND,
+    FAINT,
+    TARGET,
+    WARM,
+    Columns,
+    new_figure,
+    place_legend,
+    read_columns,
+)
 
 
-@dataclass(frozen=True)
-class Week:
-    """One ISO week, in tons per day.
+def read(connection: Connection) -> Columns:
+    """Read the profile by ISO week in tons per day, and what the days tell that it was made of.
 
-    Args:
-        iso_week: its number.
-        normal: mean of normal days over five years.
-        reservation: mean of reservation days over five years.
-        sigma: sample standard deviation of the normal days; None: fewer than two.
-        this_year: mean of this year's normal days so far; None: none yet.
+    That is the band of a sample standard deviation around the normal days' mean, and the mean of this year's normal
+    days so far; None: there are none.
     """
-
-    iso_week: int
-    normal: float
-    reservation: float
-    sigma: float | None
-    this_year: float | None
-
-
-def read(connection: Connection) -> list[Week]:
-    """Read the profile, and the spread and this year's mean of the days that it was made of."""
-    rows = connection.execute(
-        "SELECT p.iso_week, p.normal_day_mean::float, p.reservation_day_mean::float, d.sigma::float, "
-        "d.this_year::float FROM mart.mv_inb5y_week_profile_min AS p LEFT JOIN ("
+    return read_columns(
+        connection,
+        "SELECT p.iso_week, p.normal_day_mean::float AS normal, p.reservation_day_mean::float AS reservation, "
+        "greatest(p.normal_day_mean - coalesce(d.sigma, 0), 0)::float AS low, "
+        "(p.normal_day_mean + coalesce(d.sigma, 0))::float AS high, d.this_year::float "
+        "FROM mart.mv_inb5y_week_profile_min AS p LEFT JOIN ("
         "SELECT iso_week, stddev_samp(receive_net_ton) AS sigma, avg(receive_net_ton) FILTER "
         "(WHERE changed_at IS NOT NULL AND iso_year = extract(isoyear FROM ref.business_date())) AS this_year "
         "FROM mart.v_inb5y_days WHERE is_business AND day_type = 'NORMAL' GROUP BY iso_week) AS d USING (iso_week) "
-        "ORDER BY p.iso_week"
-    ).fetchall()
-    return [Week(*row) for row in rows]
+        "ORDER BY p.iso_week",
+    )
 
 
 def draw(connection: Connection) -> Figure:
     """Draw the profile."""
-    weeks = read(connection)
+    profile = read(connection)
+    weeks = profile["iso_week"]
     figure, (axes,) = new_figure("ISO週別の平均受入（トン/日、直近5年）  Five-year profile, tons per day", 1)
-    numbers = [week.iso_week for week in weeks]
-    axes.fill_between(
-        numbers,
-        [max(week.normal - (week.sigma or 0), 0) for week in weeks],
-        [week.normal + (week.sigma or 0) for week in weeks],
-        color=BAND,
-        alpha=0.5,
-        label="通常日 ±σ",
-    )
-    axes.plot(numbers, [week.normal for week in weeks], color=ACTUAL, label="通常日 normal days")
-    axes.plot(
-        numbers, [week.reservation for week in weeks], color=WARM, linestyle="--", label="予約日 reservation days"
-    )
-    this_year = [week for week in weeks if week.this_year is not None]
-    axes.plot(
-        [week.iso_week for week in this_year],
-        [week.this_year or 0 for week in this_year],
-        color=TARGET,
-        marker="o",
-        markersize=3,
-        label="今年の通常日 this year",
-    )
+    axes.fill_between(weeks, profile["low"], profile["high"], color=BAND, alpha=0.5, label="通常日 ±σ")
+    axes.plot(weeks, profile["normal"], color=ACTUAL, label="通常日 normal days")
+    axes.plot(weeks, profile["reservation"], color=WARM, linestyle="--", label="予約日 reservation days")
+    # The line goes on over weeks that had no normal day.
+    means = {week: mean for week, mean in zip(weeks, profile["this_year"], strict=True) if mean is not None}
+    axes.plot(list(means), list(means.values()), color=TARGET, marker="o", label="今年の通常日 this year")
     axes.set_xlabel("ISO週  ISO week")
     axes.set_xlim(1, 53)
     axes.set_ylim(bottom=0)
