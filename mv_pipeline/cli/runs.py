@@ -21,9 +21,9 @@ from mv_pipeline.cli.session import CommandError, errors
 from mv_pipeline.database.connection import Database, scalar
 from mv_pipeline.definitions import defs
 from mv_pipeline.defs.assets.describe import asset_key
-from mv_pipeline.defs.assets.intake import intake_step_name
+from mv_pipeline.defs.assets.intake import intake_keys, intake_step_name
 from mv_pipeline.defs.checks import asset_check_result, quick_check_keys
-from mv_pipeline.defs.jobs import INGEST, REFRESH_ALL, REFRESH_CHANGED, downstream_keys, intake_keys, refresh_config
+from mv_pipeline.defs.jobs import INGEST, REFRESH_ALL, REFRESH_CHANGED, downstream_keys, refresh_config
 from mv_pipeline.defs.sensors import changed_request, ingest_request
 from mv_pipeline.intake.inbox import hidden, printable_name, reserve
 from mv_pipeline.intake.upload_log import UploadedFile, read_uploads

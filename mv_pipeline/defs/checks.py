@@ -1,6 +1,6 @@
 """Asset checks: a step for each asset's quick checks and one for each proof, made by one factory."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 
 import dagster as dg
 
@@ -16,21 +16,21 @@ Checks = dict[dg.AssetCheckKey, Check]
 def build_checks(catalog: Catalog) -> list[dg.AssetChecksDefinition]:
     """Make the steps of all checks; a check that failed stops nothing else."""
     steps: dict[str, Checks] = {}
-    for name, checks in all_checks(catalog).items():
-        for check in checks:
-            steps.setdefault(_step(name, check), {})[dg.AssetCheckKey(asset_key(name), check.name)] = check
-    views = {f"{_identifier(view.name)}_{PROOF}" for view in catalog.materialized_views}
+    for key, check in _by_key(catalog).items():
+        steps.setdefault(_step(key, check), {})[key] = check
+    views = {f"{asset_key(view.name).to_python_identifier()}_{PROOF}" for view in catalog.materialized_views}
     return [_build_step(step, checks, PROOF_OF_VIEW if step in views else LAST) for step, checks in steps.items()]
 
 
-def _step(name: str, check: Check) -> str:
+def _by_key(catalog: Catalog) -> Checks:
+    found = all_checks(catalog).items()
+    return {dg.AssetCheckKey(asset_key(name), check.name): check for name, checks in found for check in checks}
+
+
+def _step(key: dg.AssetCheckKey, check: Check) -> str:
     if check.name == DEFINITION:
         return "definitions"
-    return f"{_identifier(name)}_{check.name if check.nightly else '_checks'}"
-
-
-def _identifier(name: str) -> str:
-    return asset_key(name).to_python_identifier()
+    return f"{key.asset_key.to_python_identifier()}_{check.name if check.nightly else '_checks'}"
 
 
 def _build_step(step: str, checks: Checks, op_tags: dict[str, str]) -> dg.AssetChecksDefinition:
@@ -69,17 +69,12 @@ def asset_check_result(key: dg.AssetKey, check: Check, result: CheckResult) -> d
     )
 
 
-def quick_check_keys(catalog: Catalog, keys: Collection[dg.AssetKey]) -> list[dg.AssetCheckKey]:
+def quick_check_keys(catalog: Catalog, keys: Iterable[dg.AssetKey]) -> list[dg.AssetCheckKey]:
     """The keys of the given assets' checks that are not nightly, for runs that must not wait for a full recompute."""
-    checks = {asset_key(name): checks for name, checks in all_checks(catalog).items()}
-    return [dg.AssetCheckKey(key, check.name) for key in keys for check in checks.get(key, ()) if not check.nightly]
+    wanted = set(keys)
+    return [key for key, check in _by_key(catalog).items() if key.asset_key in wanted and not check.nightly]
 
 
 def check_keys(catalog: Catalog) -> list[dg.AssetCheckKey]:
     """The keys of all checks, also the nightly ones."""
-    keys = [
-        dg.AssetCheckKey(asset_key(name), check.name)
-        for name, checks in all_checks(catalog).items()
-        for check in checks
-    ]
-    return [*keys, dg.AssetCheckKey(asset_key(RETENTION), RETENTION_CHECK)]
+    return [*_by_key(catalog), dg.AssetCheckKey(asset_key(RETENTION), RETENTION_CHECK)]

@@ -8,6 +8,7 @@ from mv_pipeline.catalog.csv_kinds import KINDS, FileKind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS, TABLES
 from mv_pipeline.defs.assets.describe import RETENTION, asset_key
+from mv_pipeline.defs.assets.intake import intake_keys
 from mv_pipeline.defs.checks import quick_check_keys
 
 INGEST = "ingest"
@@ -15,11 +16,6 @@ REFRESH_ALL = "refresh_all"
 REFRESH_CHANGED = "refresh_changed"
 NIGHTLY = "nightly"
 OVERVIEW = "overview"
-
-
-def intake_keys(kind: FileKind) -> list[dg.AssetKey]:
-    """The keys of a kind's raw and stg assets."""
-    return [asset_key(f"raw.{kind.name}"), asset_key(f"stg.{kind.name}")]
 
 
 def _derived(catalog: Catalog) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 import dagster as dg
 from psycopg import sql
 
+from mv_pipeline.catalog.relations import Relation
 from mv_pipeline.database.connection import Connection, identifier, scalar
 
 OWNER = "team:data-platform"
@@ -61,10 +62,22 @@ def asset(
     }
 
 
-def relation(name: str, group: str, kind: str, japanese: str, english: str, owner: str = OWNER) -> Description:
+def table(name: str, group: str, kind: str, japanese: str, english: str, owner: str = OWNER) -> Description:
     """Describe the asset of a table or view."""
     metadata = {"dagster/table_name": name}
     return asset(asset_key(name), group, {"postgres", kind}, japanese, english, owner, metadata)
+
+
+def view(relation: Relation, group: str) -> Description:
+    """Describe the asset of a view, as its file does."""
+    header, english = relation.header, relation.header.description_en
+    if relation.materialized:
+        # The UI's own page lists no observations.
+        shown = "最新の日の表と図 · Latest days and picture" if header.picture else "最新の日の表 · Latest days"
+        path = relation.name.replace(".", "/")
+        english += f"\n\n[{shown}](/assets/{path}?view=events&type%5B0%5D=Observation)"
+    kind = relation.kind.replace(" ", "")
+    return table(relation.name, group, kind, header.description, english, header.owner)
 
 
 def metadata_table(columns: Mapping[str, str], rows: Iterable[Iterable[Any]]) -> dg.TableMetadataValue:

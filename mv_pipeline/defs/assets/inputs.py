@@ -6,7 +6,7 @@ from mv_pipeline.catalog.tables import TABLES
 from mv_pipeline.defs.assets import describe
 
 input_assets = [
-    dg.AssetSpec(**describe.relation(table.name, "inputs", "table", table.description, table.description_en))
+    dg.AssetSpec(**describe.table(table.name, "inputs", "table", table.description, table.description_en))
     for table in TABLES
     if table.maintained_by == "people"
 ]

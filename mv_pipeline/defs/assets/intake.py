@@ -16,12 +16,12 @@ from mv_pipeline.catalog.csv_kinds import KINDS, FileKind
 from mv_pipeline.database.connection import Connection, Database, is_transient, scalar
 from mv_pipeline.defs.assets import describe
 from mv_pipeline.defs.assets.failures import RETRIES, failing_at_once
-from mv_pipeline.intake import inbox
 from mv_pipeline.intake.backfill import derive_days, months
+from mv_pipeline.intake.inbox import scan
 from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.intake.load import Upload
 from mv_pipeline.refresh.reference import CALENDAR_START
-from mv_pipeline.settings import TIME_ZONE, Settings, load_settings
+from mv_pipeline.settings import TIME_ZONE, load_settings
 
 DAYS = dg.DailyPartitionsDefinition(start_date=CALENDAR_START.isoformat(), timezone=str(TIME_ZONE), end_offset=1)
 
@@ -41,6 +41,11 @@ class IntakeConfig(dg.Config):
     derive_to: str = ""
 
 
+def intake_keys(kind: FileKind) -> list[dg.AssetKey]:
+    """The keys of a kind's raw and stg assets."""
+    return [describe.asset_key(f"raw.{kind.name}"), describe.asset_key(f"stg.{kind.name}")]
+
+
 def intake_step_name(kind: FileKind) -> str:
     """The name of the step that takes a kind's files, for run configuration."""
     return f"intake_{kind.name}"
@@ -48,11 +53,11 @@ def intake_step_name(kind: FileKind) -> str:
 
 def build_intake_asset(kind: FileKind) -> dg.AssetsDefinition:
     """Make the step behind `raw/<kind>` and `stg/<kind>`."""
-    raw, stg = describe.asset_key(f"raw.{kind.name}"), describe.asset_key(f"stg.{kind.name}")
+    raw, stg = intake_keys(kind)
     raw_types = {**dict.fromkeys(kind.raw_columns, "text"), "upload_file_id": "integer", "source_row_no": "integer"}
     stg_types = {column.name: column.pg_type for column in kind.columns}
     raw_spec = dg.AssetSpec(
-        **describe.relation(
+        **describe.table(
             f"raw.{kind.name}",
             "intake",
             "csv",
@@ -62,7 +67,7 @@ def build_intake_asset(kind: FileKind) -> dg.AssetsDefinition:
         skippable=True,
     ).merge_attributes(metadata={"dagster/column_schema": describe.table_schema(raw_types)})
     stg_spec = dg.AssetSpec(
-        **describe.relation(
+        **describe.table(
             f"stg.{kind.name}",
             "staging",
             "table",
@@ -98,10 +103,9 @@ def build_intake_asset(kind: FileKind) -> dg.AssetsDefinition:
                 return
             takes_files = raw in context.selected_asset_keys
             uploads = _take_files(context, connection, kind, config) if takes_files else []
-            loaded = [upload for upload in uploads if upload.status == "loaded"]
             rows = {
                 "dagster/row_count": _rows_uploaded(connection, kind),
-                "rows_loaded": sum(upload.rows for upload in loaded),
+                "rows_loaded": sum(upload.rows for upload in uploads),
             }
             if takes_files:
                 yield dg.MaterializeResult(asset_key=raw, metadata={**rows, "files": _upload_table(uploads)})
@@ -110,9 +114,9 @@ def build_intake_asset(kind: FileKind) -> dg.AssetsDefinition:
                     asset_key=stg,
                     metadata={
                         **rows,
-                        "days": len({day for upload in loaded for day in upload.days or ()}),
-                        "blank_lines": sum(upload.blank_lines for upload in loaded),
-                        "total_lines": sum(upload.total_lines for upload in loaded),
+                        "days": len({day for upload in uploads for day in upload.days or ()}),
+                        "blank_lines": sum(upload.blank_lines for upload in uploads),
+                        "total_lines": sum(upload.total_lines for upload in uploads),
                     },
                 )
 
@@ -124,15 +128,16 @@ def _take_files(
 ) -> list[Upload]:
     settings = load_settings()
     uploads: list[Upload] = []
-    failures: list[str] = []
-    permanent = False
-    for file in _chosen_files(settings, kind, config):
+    failures: dict[str, Exception] = {}
+    found = scan(settings.inbox_dir)
+    at_rest = [file for file in found.at_rest({}, settings.settle_seconds) if file.kind == kind.name]
+    # In the order in which they are named; a name finds files, and never leads out of the folder.
+    for file in found.named(kind.name, config.files) if config.files else at_rest:
         try:
             upload = take_file(connection, settings, kind, file.path, config.uploaded_by)
         except (psycopg.Error, OSError) as error:
             # The file stays in the inbox for the next run; the other files don't have to wait for it.
-            failures.append(f"{file.name}: {str(error).strip()}")
-            permanent = permanent or not is_transient(error)
+            failures[file.name] = error
             if connection.closed:
                 break
             continue
@@ -141,31 +146,24 @@ def _take_files(
             continue
         context.log.info(f"{file.name}: {upload.status}, {upload.rows} rows. {upload.message}")
         # At once, whatever becomes of the next file.
-        for day, rows in (upload.days or {}).items():
-            _mark(context, kind, day, {"dagster/partition_row_count": rows})
+        _mark(context, kind, upload.days or {})
         uploads.append(upload)
     if failures:
+        reasons = "; ".join(f"{name}: {str(error).strip()}" for name, error in failures.items())
         raise dg.Failure(
-            "These files could not be taken and stay in the inbox: " + "; ".join(failures),
+            f"These files could not be taken and stay in the inbox: {reasons}",
             metadata={"taken": _upload_table(uploads)},
-            allow_retries=not permanent,
+            allow_retries=all(map(is_transient, failures.values())),
         )
     return uploads
 
 
-def _mark(
-    context: dg.AssetExecutionContext, kind: FileKind, day: date, metadata: Mapping[str, int] | None = None
-) -> None:
-    key = describe.asset_key(f"stg.{kind.name}")
-    context.log_event(dg.AssetMaterialization(key, partition=day.isoformat(), metadata=metadata))
-
-
-def _chosen_files(settings: Settings, kind: FileKind, config: IntakeConfig) -> list[inbox.InboxFile]:
-    """The files that the configuration names, in its order; a name finds files, and never leads out of the folder."""
-    found = inbox.scan(settings.inbox_dir)
-    if config.files:
-        return found.named(kind.name, config.files)
-    return [file for file in found.at_rest({}, settings.settle_seconds) if file.kind == kind.name]
+def _mark(context: dg.AssetExecutionContext, kind: FileKind, days: Mapping[date, int | None]) -> None:
+    """Mark days as materialized, with their rows where they are known."""
+    _, stg = intake_keys(kind)
+    for day, rows in days.items():
+        metadata = {"dagster/partition_row_count": rows} if rows is not None else None
+        context.log_event(dg.AssetMaterialization(stg, partition=day.isoformat(), metadata=metadata))
 
 
 def _derive(
@@ -177,8 +175,8 @@ def _derive(
         with connection.transaction():
             done = derive_days(connection, kind, month_first, month_last)
         totals.update(days=len(done.days), inserted=done.inserted, updated=done.updated, deleted=done.deleted)
-        for day in done.days if mark else ():
-            _mark(context, kind, day)
+        if mark:
+            _mark(context, kind, dict.fromkeys(done.days))
     return totals
 
 

@@ -31,23 +31,15 @@ def build_materialized_view_asset(relation: Relation) -> dg.AssetsDefinition:
     A critical view that can't be refreshed fails its run. An optional one doesn't: it is reported, and what reads it
     is skipped.
     """
-    header = relation.header
 
     @dg.asset(
-        **describe.relation(
-            relation.name,
-            "materialized_views",
-            "materializedview",
-            header.description,
-            f"{header.description_en}\n\n{_link_to_observations(relation)}",
-            header.owner,
-        ),
+        **describe.view(relation, "materialized_views"),
         deps=describe.asset_keys(relation.dependencies),
-        tags={"criticality": str(header.criticality)},
+        tags={"criticality": str(relation.header.criticality)},
         code_version=relation.definition_hash[:12],
         retry_policy=RETRIES,
         op_tags=describe.FIRST,
-        output_required=header.criticality == "critical",
+        output_required=relation.header.criticality == "critical",
     )
     def materialized_view(
         context: dg.AssetExecutionContext, config: RefreshConfig, database: dg.ResourceParam[Database]
@@ -63,12 +55,6 @@ def build_materialized_view_asset(relation: Relation) -> dg.AssetsDefinition:
             yield dg.MaterializeResult(metadata=metadata)
 
     return materialized_view
-
-
-def _link_to_observations(relation: Relation) -> str:
-    """A line that leads to the asset's observations: the UI's own page lists none of them."""
-    shown = "最新の日の表と図 · Latest days and picture" if relation.header.picture else "最新の日の表 · Latest days"
-    return f"[{shown}](/assets/{relation.name.replace('.', '/')}?view=events&type%5B0%5D=Observation)"
 
 
 def _refresh_if_due(

@@ -20,7 +20,7 @@ def build_reference_asset(
     """
 
     @dg.asset(
-        **describe.relation(table.name, "reference", "table", table.description, table.description_en),
+        **describe.table(table.name, "reference", "table", table.description, table.description_en),
         deps=describe.asset_keys(other.name for other in reads),
     )
     def reference_table(database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:

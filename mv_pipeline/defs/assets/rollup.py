@@ -26,7 +26,7 @@ def build_rollup_asset(catalog: Catalog, csv_type: str) -> dg.AssetsDefinition:
     table = ROLLUPS[csv_type]
 
     @dg.asset(
-        **describe.relation(table.name, "rollup", "table", table.description, table.description_en),
+        **describe.table(table.name, "rollup", "table", table.description, table.description_en),
         deps=describe.asset_keys(catalog.inputs(table.name)),
         retry_policy=RETRIES,
         op_tags=describe.FIRST,

@@ -16,18 +16,10 @@ from mv_pipeline.defs.assets import describe
 
 def build_view_asset(catalog: Catalog, relation: Relation) -> dg.AssetsDefinition:
     """Make the asset of one plain view."""
-    header = relation.header
     feeds_a_materialized_view = any(relation.name in catalog.upstream(view.name) for view in catalog.materialized_views)
 
     @dg.asset(
-        **describe.relation(
-            relation.name,
-            _group(catalog, relation),
-            "view",
-            header.description,
-            header.description_en,
-            header.owner,
-        ),
+        **describe.view(relation, _group(catalog, relation)),
         deps=describe.asset_keys(relation.dependencies),
         code_version=relation.definition_hash[:12],
         op_tags=describe.FIRST if feeds_a_materialized_view else None,
