@@ -1,6 +1,6 @@
 """The jobs that the UI offers. Their order of steps is the graph's; there is no list of views here."""
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 
 import dagster as dg
 
@@ -18,26 +18,20 @@ NIGHTLY = "nightly"
 OVERVIEW = "overview"
 
 
-def _derived(catalog: Catalog) -> list[str]:
+def derived_names(catalog: Catalog) -> list[str]:
     """What is made from the staging tables: the rollups and every view."""
     return [*(table.name for table in ROLLUPS.values()), *catalog.relations]
 
 
 def downstream_keys(catalog: Catalog, tables: set[str]) -> list[dg.AssetKey]:
     """The rollups and views that read any of the tables, directly or through others."""
-    return [asset_key(name) for name in _derived(catalog) if catalog.upstream(name) & tables]
+    return [asset_key(name) for name in derived_names(catalog) if catalog.upstream(name) & tables]
 
 
 def ingest_keys(catalog: Catalog, kinds: Sequence[FileKind]) -> list[dg.AssetKey]:
     """The raw and stg assets of kinds, and what lies downstream of them."""
     intake = [key for kind in kinds for key in intake_keys(kind)]
     return [*intake, *downstream_keys(catalog, {f"stg.{kind.name}" for kind in kinds})]
-
-
-def upstream_keys(catalog: Catalog, views: Iterable[str]) -> list[dg.AssetKey]:
-    """The views themselves, and the rollups and views that they read, directly or through others."""
-    wanted = {other for name in views for other in (name, *catalog.upstream(name))}
-    return [asset_key(name) for name in _derived(catalog) if name in wanted]
 
 
 def refresh_config(
@@ -69,7 +63,7 @@ def refresh_config(
 def build_jobs(catalog: Catalog) -> dg.Definitions:
     """Make the jobs: ingest, refresh_all, refresh_changed, nightly, overview."""
     intake = [key for kind in KINDS for key in intake_keys(kind)]
-    derived = [asset_key(name) for name in _derived(catalog)]
+    derived = [asset_key(name) for name in derived_names(catalog)]
     maintained = [asset_key(table.name) for table in TABLES if table.maintained_by == "pipeline"]
     jobs = [
         dg.define_asset_job(

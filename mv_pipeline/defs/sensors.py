@@ -17,6 +17,7 @@ from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import Database
 from mv_pipeline.defs import jobs
+from mv_pipeline.defs.assets.describe import asset_key
 from mv_pipeline.defs.assets.intake import intake_step_name
 from mv_pipeline.defs.checks import quick_check_keys
 from mv_pipeline.defs.resources import is_alive
@@ -176,7 +177,8 @@ def build_changes_sensor(catalog: Catalog) -> dg.SensorDefinition:
 
 def changed_request(catalog: Catalog, views: list[str]) -> dg.RunRequest:
     """The run that makes the given views fresh: they, and what lies between them and the staging tables."""
-    keys = jobs.upstream_keys(catalog, views)
+    wanted = {other for name in views for other in (name, *catalog.upstream(name))}
+    keys = [asset_key(name) for name in jobs.derived_names(catalog) if name in wanted]
     return dg.RunRequest(asset_selection=keys, asset_check_keys=quick_check_keys(catalog, keys))
 
 

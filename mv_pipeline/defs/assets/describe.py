@@ -1,7 +1,7 @@
 """What every asset says of itself in the same way: key, group, owner, table name, column schema."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import dagster as dg
 from psycopg import sql
@@ -39,33 +39,21 @@ class Description(TypedDict):
     owners: list[str]
     kinds: set[str]
     description: str
-    metadata: dict[str, str]
+    metadata: NotRequired[dict[str, str]]
 
 
 def asset(
-    key: dg.AssetKey,
-    group: str,
-    kinds: set[str],
-    japanese: str,
-    english: str,
-    owner: str = OWNER,
-    metadata: dict[str, str] | None = None,
+    key: dg.AssetKey, group: str, kinds: set[str], japanese: str, english: str, owner: str = OWNER
 ) -> Description:
     """Describe an asset, in Japanese first."""
-    return {
-        "key": key,
-        "group_name": group,
-        "owners": [owner],
-        "kinds": kinds,
-        "description": f"{japanese}\n\n{english}",
-        "metadata": metadata or {},
-    }
+    text = f"{japanese}\n\n{english}"
+    return {"key": key, "group_name": group, "owners": [owner], "kinds": kinds, "description": text}
 
 
 def table(name: str, group: str, kind: str, japanese: str, english: str, owner: str = OWNER) -> Description:
     """Describe the asset of a table or view."""
-    metadata = {"dagster/table_name": name}
-    return asset(asset_key(name), group, {"postgres", kind}, japanese, english, owner, metadata)
+    description = asset(asset_key(name), group, {"postgres", kind}, japanese, english, owner)
+    return {**description, "metadata": {"dagster/table_name": name}}
 
 
 def view(relation: Relation, group: str) -> Description:
