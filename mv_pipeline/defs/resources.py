@@ -1,4 +1,4 @@
-"""What every run is given: the plant's database, and a sign of life in it.
+"""What every run is given: the warehouse database, and a sign of life in it.
 
 A run holds an advisory lock as long as its process lives, so that nobody has to believe a status that a dead process
 left behind.
@@ -13,7 +13,7 @@ from mv_pipeline.database.connection import Connection, Database, is_locked, ses
 _LOCK = "run"
 
 
-@dg.resource(description="The plant's database. The run's sign of life is a lock in it.")
+@dg.resource(description="The warehouse database. The run's sign of life is a lock in it.")
 def database_resource(context: dg.InitResourceContext) -> Iterator[Database]:
     """Lend the database to a run, and hold the run's lock meanwhile."""
     database = Database()

@@ -1,4 +1,4 @@
-"""Running totals of what single rows of the log tell, kept beside them in log.counter.
+"""Running totals of what single rows of the log tell, kept in log.counter.
 
 Reading a total costs the same however long the log is, and it never falls, though somebody deletes old rows of the log.
 """

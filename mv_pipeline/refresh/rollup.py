@@ -1,4 +1,4 @@
-"""The rollup: one row per list, source and day, recomputed only for the days that change notes name.
+"""The rollup: one row per list, source and day, recomputed only for the days that the change log names.
 
 Which source counts for a day is not decided here but in the views mart.v_<list>_source.
 """
@@ -21,8 +21,8 @@ class RollupResult:
     """What one update of a list's rollup did.
 
     Args:
-        notes: change notes read and cleared.
-        days: noted days by source table; None: every day.
+        notes: entries of the change log read and cleared.
+        days: changed days by source table; None: every day.
         rows_changed: rollup rows written or removed.
     """
 
@@ -32,15 +32,15 @@ class RollupResult:
 
 
 def update_rollup(connection: Connection, csv_type: str, at_most: int | None = None) -> RollupResult:
-    """Recompute the days of a list that waiting notes name, and clear exactly those notes.
+    """Recompute the days of a list that the change log names, and clear exactly those entries.
 
-    Runs in the caller's transaction, under an advisory lock, so that two updates never overlap. A note that is
+    Runs in the caller's transaction, under an advisory lock, so that two updates never overlap. An entry that is
     added meanwhile survives: its row isn't among those that were deleted here.
 
     Args:
         connection: in a transaction.
         csv_type: the list.
-        at_most: how many days to do now, the oldest first; None: all that are noted.
+        at_most: how many days to do now, the oldest first; None: all.
     """
     lock_for_transaction(connection, "rollup", csv_type)
     notes = connection.execute(
@@ -49,18 +49,18 @@ def update_rollup(connection: Connection, csv_type: str, at_most: int | None = N
         "ORDER BY day LIMIT %(at_most)s)) RETURNING relation, day",
         {"tables": _tables(csv_type), "at_most": at_most},
     ).fetchall()
-    noted: dict[str, int | None] = {}
+    counts: dict[str, int | None] = {}
     changed = 0
     for source in _sources(csv_type):
         days = {day for relation, day in notes if relation == source.table}
         if days:
             changed += _recompute(connection, source, days)
-            noted[source.table] = None if None in days else len(days)
-    return RollupResult(len(notes), noted, changed)
+            counts[source.table] = None if None in days else len(days)
+    return RollupResult(len(notes), counts, changed)
 
 
 def log_days(connection: Connection, csv_type: str, days: Sequence[date | None] = (None,)) -> None:
-    """Note days of all of a list's sources, so that the next update recomputes them; None is every day."""
+    """Log days of all of a list's sources as changed, so that the next update recomputes them; None is every day."""
     connection.execute(
         "INSERT INTO log.change_note (relation, day) SELECT r, d FROM unnest(%s::text[]) AS r, unnest(%s::date[]) AS d",
         [_tables(csv_type), list(days)],
@@ -68,12 +68,12 @@ def log_days(connection: Connection, csv_type: str, days: Sequence[date | None] 
 
 
 def expand_days(connection: Connection, csv_type: str) -> int:
-    """Replace the notes on every day by one for each day that has rows, so that they can be rolled up in parts.
+    """Replace the entries for every day by one for each day that has rows, so that they can be rolled up in parts.
 
     A source whose day has to be computed from its rows has no index on it: its days stay together.
 
     Returns:
-        The number of days that wait to be rolled up; every day of a source that stay together count as one.
+        The number of days that wait to be rolled up; days that stay together count as one.
     """
     lock_for_transaction(connection, "rollup", csv_type)
     for source in _sources(csv_type):
@@ -136,13 +136,13 @@ def _recompute(connection: Connection, source: Source, days: Collection[date | N
         "WHERE (old.priority, old.line_count, old.slip_count, old.net_weight_kg, old.amount_yen) IS DISTINCT FROM "
         "(excluded.priority, excluded.line_count, excluded.slip_count, excluded.net_weight_kg, excluded.amount_yen) "
         "RETURNING ddate), "
-        "vanished AS (DELETE FROM {rollup} WHERE csv_type = %(csv_type)s AND source = %(source)s {noted} "
+        "vanished AS (DELETE FROM {rollup} WHERE csv_type = %(csv_type)s AND source = %(source)s {of_days} "
         "AND ddate NOT IN (SELECT ddate FROM fresh) RETURNING ddate) "
         "TABLE written UNION ALL TABLE vanished"
     ).format(
         rollup=identifier(source.rollup),
         fresh=fresh_rows(source, every_day),
-        noted=sql.SQL("" if every_day else "AND ddate = ANY (%(days)s)"),
+        of_days=sql.SQL("" if every_day else "AND ddate = ANY (%(days)s)"),
     )
     params = {"csv_type": source.csv_type, "source": source.source, "priority": source.priority, "days": list(days)}
     return connection.execute(query, params).rowcount

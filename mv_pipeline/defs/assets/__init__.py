@@ -1,4 +1,4 @@
-"""The graph: one file a layer, one factory an asset kind; what each does stands in the core modules."""
+"""The graph: one file a layer, one factory an asset kind; what each does is in the core modules."""
 
 import dagster as dg
 

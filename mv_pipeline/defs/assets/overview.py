@@ -1,6 +1,6 @@
 """What people look at in the UI: the upload calendar, and on each view's own page its latest days and its picture.
 
-No view waits for them: the job `overview` makes them beside the other runs, soon after something has changed.
+No view waits for them: the job `overview` makes them in runs of its own, soon after something has changed.
 """
 
 import base64

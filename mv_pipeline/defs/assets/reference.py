@@ -24,7 +24,7 @@ def build_reference_asset(
         deps=describe.asset_keys(other.name for other in reads),
     )
     def reference_table(database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
-        with database.transaction(f"keep up {table.name}") as connection:
+        with database.transaction(f"update {table.name}") as connection:
             changed = update(connection)
             return dg.MaterializeResult(metadata={**describe.measure(connection, table.name), "rows_changed": changed})
 

@@ -15,7 +15,7 @@ class RollupConfig(dg.Config):
     """How to roll up.
 
     Args:
-        full: recompute every day from the staging lines, noted or not.
+        full: recompute every day from the staging lines, changed or not.
     """
 
     full: bool = False
@@ -36,7 +36,7 @@ def build_rollup_asset(catalog: Catalog, csv_type: str) -> dg.AssetsDefinition:
             failing_at_once(f"{table.name} could not be brought up to date"),
             database.transaction(f"roll up {table.name}") as connection,
         ):
-            # A crash that takes the commit back brings the notes back too, so it needn't wait for the disk.
+            # A crash that takes the commit back brings the change log back too, so it needn't wait for the disk.
             limit_waits(connection, synchronous_commit="off")
             detect_restore(connection)
             if config.full:
