@@ -1,5 +1,6 @@
 """The sensors as a tick matrix: what lies there, what was seen before, what runs, and what the tick does."""
 
+import json
 import os
 import time
 
@@ -70,6 +71,14 @@ def test_a_file_seen_for_the_first_time_waits_for_a_second_look(ticks, put):
 
     assert "1 CSV files in" in ticks.tick().skip_message
     assert files_of(ticks.tick()) == {f"intake_{KIND}": ["a.csv"]}
+
+
+def test_the_cursor_of_an_earlier_version_is_begun_anew(ticks, put):
+    put()
+    ticks.cursor = json.dumps({"seen": {f"{KIND}/a.csv": ["1-1", 0.0]}, "tries": {f"{KIND}/a.csv": ["1-1", 9, 1e12]}})
+
+    assert "1 CSV files in" in ticks.tick().skip_message
+    assert ticks.tick().run_requests
 
 
 def test_a_file_that_still_grows_waits(ticks, put):
