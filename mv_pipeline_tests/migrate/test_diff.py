@@ -38,6 +38,14 @@ def test_columns_that_come_go_or_change_their_type_are_named(database, catalog):
     assert found.columns == {"rep_id": ("integer", "bigint"), "rep_name": ("text", None)}
 
 
+def test_rows_are_matched_by_a_key_that_changes_its_type(database, catalog):
+    query = catalog.relations["mart.mv_yard_daily"].query.replace("    c.ddate,", "    c.ddate::text AS ddate,")
+
+    found = diff(database, edited(catalog, "mart.mv_yard_daily", query), "mart.mv_yard_daily")
+
+    assert (found.columns, found.rows) == ({"ddate": ("date", "text")}, 0)
+
+
 def test_rows_of_a_view_without_a_key_come_and_go_whole(database, connection, catalog):
     changed = edited(catalog, "ref.v_closure_days", "SELECT NULL::date AS ddate, NULL::text AS closure_name")
     connection.execute("INSERT INTO ref.closure_periods VALUES ('2025-11-04', '2025-11-04', '休業')")
