@@ -1,6 +1,6 @@
 """The one settings class: every `MV_PIPELINE_*` variable, its default and its meaning; and the operator's error.
 
-Nothing else in the package reads the environment. What a setting does stands where it is used.
+Nothing else in the package reads the environment. What a setting does is where it is used.
 """
 
 import functools
@@ -25,11 +25,11 @@ _UNREADABLE = "PostgreSQL can't read this URL; write special characters in it as
 
 
 class OperatorError(Exception):
-    """Something that the operator can mend; the message is one line that says what, where and what to do.
+    """Something that the operator can put right; the message is one line that says what, where and what to do.
 
     Args:
         message: the line.
-        problems: where several things have to be mended, a sentence about each; they belong below the message.
+        problems: where several things have to be put right, a sentence about each; they belong below the message.
     """
 
     def __init__(self, message: str, problems: tuple[str, ...] = ()) -> None:
@@ -44,21 +44,16 @@ class SettingsError(OperatorError):
 def _postgres_url(value: str) -> str:
     if not value.startswith(("postgresql://", "postgres://")):
         raise ValueError("a URL that begins with postgresql:// is needed")
+    authority, _, path = value.partition("://")[2].partition("?")[0].partition("/")
     try:
-        conninfo_to_dict(value)
+        ports = str(conninfo_to_dict(value).get("port", "")).split(",")
     except ProgrammingError:
         # The driver's own message repeats the URL, and with it the password.
         raise ValueError(_UNREADABLE) from None
-    if _misread(value):
+    # The driver would take a piece of an unquoted password for host, port or database, and show it as such.
+    if authority.count("@") > 1 or "@" in path or any(port and not port.isdecimal() for port in ports):
         raise ValueError(_UNREADABLE)
     return value
-
-
-def _misread(url: str) -> bool:
-    """True if the driver would take a piece of an unquoted password for host, port or database, and show it as such."""
-    authority, _, path = url.partition("://")[2].partition("?")[0].partition("/")
-    ports = str(conninfo_to_dict(url).get("port", "")).split(",")
-    return authority.count("@") > 1 or "@" in path or any(port and not port.isdecimal() for port in ports)
 
 
 def _alert_urls(value: str) -> str:
@@ -78,80 +73,70 @@ def _web_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _absolute(value: Path) -> Path:
-    return value.expanduser().absolute()
-
-
 PostgresUrl = Annotated[str, AfterValidator(_postgres_url)]
 AlertUrls = Annotated[str, AfterValidator(_alert_urls)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]
-AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Days = Annotated[int, Field(ge=0)]
 
 
 class Settings(BaseSettings):
-    """Where things are and how they run; each field is the environment variable `MV_PIPELINE_<NAME>`."""
+    """Where things are and how they run; each field is the environment variable `MV_PIPELINE_<NAME>`.
+
+    What stands below a field is its description, which the documentation shows.
+    """
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, env_ignore_empty=True, frozen=True, extra="ignore", hide_input_in_errors=True
+        env_prefix=_PREFIX, env_ignore_empty=True, frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
     )
 
-    home: AbsolutePath = Field(
-        PROJECT_ROOT / ".mv_pipeline", description="embedded server, inbox, archive, rejected files and logs"
-    )
-    database_url: PostgresUrl | None = Field(
-        None, repr=False, description="a PostgreSQL server (16 or later) to use instead of the embedded one"
-    )
-    dagster_url: PostgresUrl | None = Field(
-        None, repr=False, description="Dagster's own storage; default: database `dagster` on the same server"
-    )
-    inbox: AbsolutePath | None = Field(None, description="the drop folder; default: `inbox` in the home")
-    sql_dir: AbsolutePath = Field(PROJECT_ROOT / "sql", description="the folder with one SQL file per view")
-    max_file_mb: int = Field(100, ge=1, description="a larger CSV file is rejected (MB)")
-    settle_seconds: float = Field(
-        3.0, ge=0, description="a file that hasn't changed for this long (s) has come to rest"
-    )
-    watch_seconds: float = Field(
-        4.0, ge=0, le=30, description="for how long (s) a tick of the sensor watches the inbox for files"
-    )
-    lock_timeout_seconds: float = Field(
-        30.0, gt=0, description="for how long (s) a rollup or refresh waits for a lock before it is tried again"
-    )
-    statement_timeout_seconds: float = Field(
-        1800.0, gt=0, description="a statement of a rollup or refresh that takes longer (s) is cancelled"
-    )
-    files_due_hour: int = Field(
-        9, ge=0, le=24, description="the hour (Asia/Tokyo) by which a business day's files are there, on the next day"
-    )
-    port: int = Field(3000, ge=1, le=65535, description="the port of the web UI on 127.0.0.1")
-    viewer_port: int = Field(3001, ge=1, le=65535, description="the port of the read-only web UI on 127.0.0.1")
-    ui_url: WebUrl | None = Field(
-        None, description="where people reach the web UI, for links in messages; default: its port on 127.0.0.1"
-    )
-    alert_urls: AlertUrls | None = Field(
-        None, repr=False, description="who is told of trouble: apprise URLs; default: nobody, it is only logged"
-    )
-    alert_office_urls: AlertUrls | None = Field(
-        None, repr=False, description="who is told of rejected files and missing days; default: as other trouble"
-    )
-    slow_refresh_seconds: float = Field(
-        600.0, gt=0, description="a refresh that has run for longer than this (s) is reported while it still runs"
-    )
-    metrics_port: int = Field(9130, ge=1, le=65535, description="the port of the metrics on 127.0.0.1")
-    archive_days: int = Field(
-        730, ge=0, description="a loaded file is deleted from the archive after so many days; 0: never"
-    )
-    rejected_days: int = Field(
-        90, ge=0, description="a rejected file and its error report are deleted after so many days; 0: never"
-    )
-    log_days: int = Field(
-        400,
-        ge=0,
-        description="refreshes, failures and closed incidents are deleted from the log after so many days; 0: never",
-    )
-    history_days: int = Field(
-        90, ge=0, description="a finished run is deleted from Dagster's history after so many days; 0: never"
-    )
-    log_format: Literal["text", "json"] = Field("text", description="how services write their logs")
+    home: AbsolutePath = PROJECT_ROOT / ".mv_pipeline"
+    """Embedded server, inbox, archive, rejected files and logs."""
+    database_url: PostgresUrl | None = Field(None, repr=False)
+    """A PostgreSQL server (16 or later) to use instead of the embedded one."""
+    dagster_url: PostgresUrl | None = Field(None, repr=False)
+    """Dagster's own storage; default: database `dagster` on the same server."""
+    inbox: AbsolutePath | None = None
+    """The drop folder; default: `inbox` in the home."""
+    sql_dir: AbsolutePath = PROJECT_ROOT / "sql"
+    """The folder with one SQL file per view."""
+    max_file_mb: int = Field(100, ge=1)
+    """A larger CSV file is rejected (MB)."""
+    settle_seconds: float = Field(3.0, ge=0)
+    """A file that hasn't changed for this long (s) has come to rest."""
+    watch_seconds: float = Field(4.0, ge=0, le=30)
+    """For how long (s) a tick of the sensor watches the inbox for files."""
+    lock_timeout_seconds: float = Field(30.0, gt=0)
+    """For how long (s) a rollup or refresh waits for a lock before it is tried again."""
+    statement_timeout_seconds: float = Field(1800.0, gt=0)
+    """A statement of a rollup or refresh that takes longer (s) is cancelled."""
+    files_due_hour: int = Field(9, ge=0, le=24)
+    """The hour (Asia/Tokyo) by which a business day's files are there, on the next day."""
+    port: Port = 3000
+    """The port of the web UI on 127.0.0.1."""
+    viewer_port: Port = 3001
+    """The port of the read-only web UI on 127.0.0.1."""
+    ui_url: WebUrl | None = None
+    """Where people reach the web UI, for links in messages; default: its port on 127.0.0.1."""
+    alert_urls: AlertUrls | None = Field(None, repr=False)
+    """Who is told of trouble: apprise URLs; default: nobody, it is only logged."""
+    alert_office_urls: AlertUrls | None = Field(None, repr=False)
+    """Who is told of rejected files and missing days; default: as other trouble."""
+    slow_refresh_seconds: float = Field(600.0, gt=0)
+    """A refresh that has run for longer than this (s) is reported while it still runs."""
+    metrics_port: Port = 9130
+    """The port of the metrics on 127.0.0.1."""
+    archive_days: Days = 730
+    """A loaded file is deleted from the archive after so many days; 0: never."""
+    rejected_days: Days = 90
+    """A rejected file and its error report are deleted after so many days; 0: never."""
+    log_days: Days = 400
+    """Refreshes, failures and closed incidents are deleted from the log after so many days; 0: never."""
+    history_days: Days = 90
+    """A finished run is deleted from Dagster's history after so many days; 0: never."""
+    log_format: Literal["text", "json"] = "text"
+    """How services write their logs."""
 
     @property
     def embedded(self) -> bool:
@@ -160,7 +145,7 @@ class Settings(BaseSettings):
 
     @property
     def server_dir(self) -> Path:
-        """The embedded server's data directory; its Unix socket stands in it too."""
+        """The embedded server's data directory; its Unix socket is in it too."""
         return self.home / "postgres"
 
     @property
@@ -184,7 +169,7 @@ class Settings(BaseSettings):
         return self.home / "dagster"
 
     def resolved_database_url(self) -> str:
-        """The URL of the plant's database."""
+        """The URL of the warehouse database."""
         return self.database_url or f"postgresql://postgres@/mv_pipeline?host={self.server_dir}"
 
     def resolved_dagster_url(self) -> str:

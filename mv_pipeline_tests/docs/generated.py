@@ -87,7 +87,6 @@ def settings() -> str:
 
 
 def _setting(name: str, field: FieldInfo) -> str:
-    description = str(field.description)
     limits = [
         f"{words} {getattr(rule, attribute):g}"
         for rule in field.metadata
@@ -96,7 +95,7 @@ def _setting(name: str, field: FieldInfo) -> str:
     ]
     lines = [
         f"### `MV_PIPELINE_{name.upper()}`",
-        f"{description[0].upper()}{description[1:]}.",
+        str(field.description),
         f"- Default: {_default(field)}",
     ]
     if limits:
