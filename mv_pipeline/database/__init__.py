@@ -1,1 +1,1 @@
-"""The way to PostgreSQL: connections, the embedded server, Dagster's own database. No table of the plant is known."""
+"""The way to PostgreSQL: connections, the embedded server, Dagster's own database. No table or view is known here."""

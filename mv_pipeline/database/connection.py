@@ -1,6 +1,6 @@
-"""Connections to the plant's database: one way to open one, one owner for each transaction.
+"""Connections to the warehouse database: one way to open one, one owner for each transaction.
 
-No table, view or rule of the plant is known here.
+No table, view or rule is known here.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ _TRANSIENT = (
 
 @dataclass(frozen=True)
 class Database:
-    """The plant's database.
+    """The warehouse database.
 
     Args:
         url: a postgresql:// URL; empty: the one that the settings name.
@@ -103,32 +103,25 @@ def lock_for_transaction(connection: Connection, *key: str) -> None:
 
 
 @contextlib.contextmanager
-def session_lock(connection: Connection, *key: str) -> Iterator[None]:
-    """Hold the advisory lock of that key during the block; it dies with the session, so nobody has to unlock it."""
+def session_lock(connection: Connection, *key: str, wait: bool = True) -> Iterator[bool]:
+    """Hold the advisory lock of that key during the block; it dies with the session, so nobody has to unlock it.
+
+    Args:
+        connection: in autocommit mode.
+        key: what is locked.
+        wait: until nobody else holds it; otherwise the block is told by False that somebody does.
+    """
     name = _lock_name(key)
-    connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [name])
+    function = sql.SQL("pg_advisory_lock" if wait else "pg_try_advisory_lock")
+    # The function that waits returns nothing.
+    held = scalar(connection, sql.SQL("SELECT {}(hashtextextended(%s, 0))").format(function), [name]) is not False
     try:
-        yield
+        yield held
     finally:
-        _unlock(connection, name)
-
-
-@contextlib.contextmanager
-def session_lock_if_free(connection: Connection, *key: str) -> Iterator[bool]:
-    """Hold the advisory lock of that key during the block if nobody else holds it, and say whether it is held."""
-    name = _lock_name(key)
-    taken: bool = scalar(connection, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [name])
-    try:
-        yield taken
-    finally:
-        if taken:
-            _unlock(connection, name)
-
-
-def _unlock(connection: Connection, name: str) -> None:
-    # A connection that was lost has taken the lock with it.
-    with contextlib.suppress(psycopg.OperationalError):
-        connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
+        if held:
+            # A connection that was lost has taken the lock with it.
+            with contextlib.suppress(psycopg.OperationalError):
+                connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
 
 
 def is_locked(connection: Connection, *key: str) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from mv_pipeline.database.connection import APPLICATION, Database
 from mv_pipeline.settings import PROJECT_ROOT, OperatorError, Settings
@@ -56,9 +56,7 @@ def hand_over_dagster_database(settings: Settings, owner: str) -> None:
     """
     role = sql.Identifier(owner)
     try:
-        with psycopg.connect(
-            make_conninfo(settings.resolved_dagster_url()), application_name=f"{APPLICATION} migrate"
-        ) as connection:
+        with psycopg.connect(settings.resolved_dagster_url(), application_name=f"{APPLICATION} migrate") as connection:
             name = sql.Identifier(connection.info.dbname)
             connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(name, role))
             tables = connection.execute(
@@ -79,5 +77,5 @@ def check_dagster_database(settings: Settings) -> None:
         psycopg.OperationalError: it can't be reached.
     """
     psycopg.connect(
-        make_conninfo(settings.resolved_dagster_url()), connect_timeout=5, application_name=f"{APPLICATION} doctor"
+        settings.resolved_dagster_url(), connect_timeout=5, application_name=f"{APPLICATION} doctor"
     ).close()

@@ -1,6 +1,6 @@
 """The embedded PostgreSQL server: started with its first holder, stopped with its last.
 
-The server itself is the library's. What is ours is to look first: as root, the library opens every parent
+The server itself is the library's. What is ours is to check first: as root, the library opens every parent
 directory to everyone, and a path too long for a socket sends it to a shared directory. Both are refused here.
 """
 
@@ -37,30 +37,21 @@ class EmbeddedServerError(OperatorError):
     """The embedded server can't be started here; the message says why and what to do."""
 
 
-def _closed_parent(path: Path) -> Path | None:
-    for parent in path.parents:
-        if parent.stat().st_mode & _TRAVERSABLE != _TRAVERSABLE:
-            return parent
-    return None
-
-
-def _look_before_starting(server_dir: Path) -> None:
+def _check_place(server_dir: Path) -> None:
     socket = server_dir / ".s.PGSQL.5432"
     if len(os.fsencode(socket)) > _SOCKET_PATH_LIMIT:
         raise EmbeddedServerError(
             f"The path {socket} is too long for a Unix socket (at most {_SOCKET_PATH_LIMIT} bytes). {_WAYS_OUT}"
         )
-    if os.geteuid() == 0:
-        for path in (server_dir, POSTGRES_BIN_PATH):
-            closed = _closed_parent(path)
-            if closed:
-                raise EmbeddedServerError(
-                    f"As root, the embedded PostgreSQL runs under a user of its own, which can't enter {closed}, "
-                    f"and this program doesn't open directories that it didn't make. {_WAYS_OUT}"
-                )
+    for parent in (*server_dir.parents, *POSTGRES_BIN_PATH.parents) if os.geteuid() == 0 else ():
+        if parent.stat().st_mode & _TRAVERSABLE != _TRAVERSABLE:
+            raise EmbeddedServerError(
+                f"As root, the embedded PostgreSQL runs under a user of its own, which can't enter {parent}, "
+                f"and this program doesn't open directories that it didn't make. {_WAYS_OUT}"
+            )
 
 
-def _look_at_socket_folder(server_dir: Path) -> None:
+def _check_socket_folder(server_dir: Path) -> None:
     """The socket trusts whoever reaches it, so its folder has to keep everyone out but the server's own user."""
     if server_dir.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise EmbeddedServerError(
@@ -74,12 +65,11 @@ def _forget_dead_holders(server_dir: Path) -> None:
     holders.put([pid for pid in holders.get() if psutil.pid_exists(pid)])
 
 
-def _create_databases(server: PostgresServer, names: tuple[str, ...]) -> None:
+def _create_databases(server: PostgresServer) -> None:
     with psycopg.connect(server.get_uri(), autocommit=True, application_name=f"{APPLICATION} start") as connection:
         existing = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
-        for name in names:
-            if name not in existing:
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        for name in {"mv_pipeline", "dagster"} - existing:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
 
 @contextlib.contextmanager
@@ -95,10 +85,10 @@ def running_server(settings: Settings) -> Iterator[None]:
     settings.home.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0 and not any(settings.home.iterdir()):
         settings.home.chmod(0o755)  # just made by us, whatever the umask was
-    _look_before_starting(settings.server_dir)
+    _check_place(settings.server_dir)
     if settings.server_dir.exists():
         _forget_dead_holders(settings.server_dir)
     with get_server(settings.server_dir) as server:
-        _look_at_socket_folder(settings.server_dir)
-        _create_databases(server, ("mv_pipeline", "dagster"))
+        _check_socket_folder(settings.server_dir)
+        _create_databases(server)
         yield

@@ -15,7 +15,7 @@ from typing import Protocol
 from psycopg.rows import class_row
 from pydantic import TypeAdapter
 
-from mv_pipeline.database.connection import Connection, session_lock_if_free
+from mv_pipeline.database.connection import Connection, session_lock
 from mv_pipeline.operations.problem import COOLDOWN, GRACE, Audience, HealthProblem, Level, ProblemType
 
 _TOLD_FOR = timedelta(days=7)
@@ -131,7 +131,7 @@ class IncidentTable:
         self._now = now
 
     def lock_if_free(self) -> AbstractContextManager[bool]:  # noqa: D102
-        return session_lock_if_free(self._connection, "alerts")
+        return session_lock(self._connection, "alerts", wait=False)
 
     def read(self) -> list[Incident]:  # noqa: D102
         return (

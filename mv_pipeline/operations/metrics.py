@@ -95,7 +95,7 @@ class MetricsCollector(Collector):
         yield from self._groups["sources"].families(up.items())
 
     def _read_warehouse(self) -> list[Metric]:
-        with self._database.open("metrics") as connection, connection.transaction():
+        with self._database.transaction("metrics") as connection:
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             # As itself, not as a role that it takes, a user sees since when its own other sessions have been working.
             connection.execute("SET LOCAL ROLE NONE")
