@@ -46,36 +46,20 @@ def derive_days(connection: Connection, kind: FileKind, first: date, last: date)
     stg = identifier(f"stg.{kind.name}")
     names = [sql.Identifier(column.name) for column in kind.columns]
     connection.execute("DROP TABLE IF EXISTS pg_temp.derived")
+    lines = sql.SQL(
+        "{} JOIN (SELECT id AS upload_file_id FROM log.upload_file WHERE file_type = %(file_type)s "
+        "AND csv_type = %(csv_type)s AND processing_status = 'success' AND NOT is_deleted "
+        # Uploads of other software don't say which days they hold, so their lines are read.
+        "AND coalesce((metadata->>'last_day')::date >= %(first)s, true) "
+        "AND coalesce((metadata->>'first_day')::date <= %(last)s, true)) AS uploads USING (upload_file_id)"
+    ).format(identifier(f"raw.{kind.name}"))
     connection.execute(
         sql.SQL(
             "CREATE TEMP TABLE derived ON COMMIT DROP AS "
-            "WITH uploads AS (SELECT id FROM log.upload_file WHERE file_type = %(file_type)s "
-            "AND csv_type = %(csv_type)s AND processing_status = 'success' AND NOT is_deleted "
-            # Uploads of other software don't say which days they hold, so their lines are read.
-            "AND coalesce((metadata->>'last_day')::date >= %(first)s, true) "
-            "AND coalesce((metadata->>'first_day')::date <= %(last)s, true)), "
-            "lines AS MATERIALIZED (SELECT {trimmed}, r.upload_file_id, r.source_row_no FROM {raw} AS r "
-            "JOIN uploads AS u ON u.id = r.upload_file_id), "
-            "typed AS (SELECT {values}, upload_file_id, source_row_no FROM lines) "
             "SELECT t.*, t.upload_file_id = max(t.upload_file_id) OVER (PARTITION BY t.slip_date) AS wins "
-            "FROM typed AS t WHERE t.slip_date BETWEEN %(first)s AND %(last)s"
-        ).format(
-            trimmed=sql.SQL(", ").join(
-                sql.SQL("{} AS {}").format(cells.trimmed(sql.Identifier("r", column.name)), name)
-                for column, name in zip(kind.columns, names, strict=True)
-            ),
-            values=sql.SQL(", ").join(
-                sql.SQL("{} AS {}").format(cells.value(name, column.type), name)
-                for column, name in zip(kind.columns, names, strict=True)
-            ),
-            raw=identifier(f"raw.{kind.name}"),
-        ),
-        {
-            "file_type": kind.version.upper(),
-            "csv_type": kind.list.csv_type,
-            "first": first,
-            "last": last,
-        },
+            "FROM ({}) AS t WHERE t.slip_date BETWEEN %(first)s AND %(last)s"
+        ).format(cells.select_typed(kind.columns, lines)),
+        {"file_type": kind.version.upper(), "csv_type": kind.list.csv_type, "first": first, "last": last},
     )
     connection.execute("ANALYZE pg_temp.derived")
     columns = sql.SQL(", ").join(names)

@@ -5,13 +5,13 @@ unseen: the loader counts both. Plain cells, as nearly all are, need only a cast
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from datetime import date
 from typing import LiteralString
 
 from psycopg import sql
 
-from mv_pipeline.catalog.csv_kinds import CellType
+from mv_pipeline.catalog.csv_kinds import CellType, Column
 from mv_pipeline.intake.rejection import Code
 
 _FULL_WIDTH = "０１２３４５６７８９，．－−＋／：（）"
@@ -120,4 +120,29 @@ def value(cell: sql.Composable, cell_type: CellType, *, plain: bool = False) -> 
     # Full-width text is rare: it is only tried where the cell as it is can't be read.
     return sql.SQL("coalesce({}, {})").format(
         reading.format(x=cell, half=half_width), reading.format(x=half_width, half=half_width)
+    )
+
+
+def select_typed(columns: Iterable[Column], lines: sql.Composable, plain: Container[str] = ()) -> sql.Composed:
+    """SELECT the typed values of raw lines by column name, their upload and their row number.
+
+    Args:
+        columns: those of the raw table that are read.
+        lines: what stands behind FROM: a raw table, and which of its lines.
+        plain: the names of columns that are known to be plain.
+    """
+    read = [(sql.Identifier(column.name), column.type, column.name in plain) for column in columns]
+    # OFFSET 0 keeps the planner from trimming a cell again at every mention.
+    return sql.SQL(
+        "SELECT {values}, upload_file_id, source_row_no "
+        "FROM (SELECT {trimmed}, upload_file_id, source_row_no FROM {lines} OFFSET 0) AS lines"
+    ).format(
+        values=sql.SQL(", ").join(
+            sql.SQL("{} AS {}").format(value(name, cell_type, plain=is_plain), name)
+            for name, cell_type, is_plain in read
+        ),
+        trimmed=sql.SQL(", ").join(
+            sql.SQL("{} AS {}").format(trimmed(name, plain=is_plain), name) for name, _, is_plain in read
+        ),
+        lines=lines,
     )

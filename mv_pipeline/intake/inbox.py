@@ -1,8 +1,9 @@
-"""The folders: what lies in the inbox, what has come to rest, and where files go afterwards.
+"""The folders: what is in the inbox, what has come to rest, and where files go afterwards.
 
 Nothing here opens a file or a connection. A file is told by its folder: `inbox/<kind>/<name>.csv`.
 """
 
+import bisect
 import contextlib
 import errno
 import os
@@ -59,20 +60,20 @@ class InboxFile:
 
 @dataclass(frozen=True)
 class InboxScan:
-    """What one look at the inbox saw: CSV files, and the names that were left alone, each with a reason."""
+    """What one scan of the inbox found: CSV files, and the names that were left alone, each with a reason."""
 
     files: list[InboxFile]
     left_alone: dict[str, str]
 
     def stamps(self) -> dict[str, str]:
-        """Each file's stamp by its key, to compare with at the next look."""
+        """Each file's stamp by its key, to compare with at the next scan."""
         return {file.key: file.stamp for file in self.files}
 
     def at_rest(self, before: Mapping[str, str], settle_seconds: float) -> list[InboxFile]:
-        """The files that haven't changed since the look before, or for a while; the oldest first.
+        """The files that haven't changed since the scan before, or for a while; the oldest first.
 
         Args:
-            before: the stamps of the look before.
+            before: the stamps of the scan before.
             settle_seconds: a file that is older than this has come to rest.
         """
         newest = time.time_ns() - int(settle_seconds * 1e9)
@@ -96,7 +97,7 @@ def prepare_folders(settings: Settings) -> None:
 
     Raises:
         InboxError: the settings name an inbox that isn't there. It is not made: on a share that isn't mounted it
-            would be a local folder that nobody looks into.
+            would be a local folder that nobody reads.
     """
     if settings.inbox and not settings.inbox.is_dir():
         raise InboxError(f"There is no folder {settings.inbox}. Mount or make it, or change MV_PIPELINE_INBOX.")
@@ -113,7 +114,7 @@ def printable_name(name: str) -> str:
 
 
 def scan(inbox: Path) -> InboxScan:
-    """Look at the inbox without opening anything; links, devices and folders are never followed.
+    """List the inbox without opening anything; links, devices and folders are never followed.
 
     Raises:
         FileNotFoundError: there is no inbox.
@@ -212,7 +213,7 @@ def _link(path: Path, target: Path) -> None:
 
 
 def hidden(path: Path) -> Path:
-    """The path beside another under which a process writes what is to stand there; no look at the inbox counts it."""
+    """The path next to another under which a process writes what it then renames; no scan of the inbox counts it."""
     return path.with_name(_cut(f".{path.name}", f".{os.getpid()}.part"))
 
 
@@ -228,7 +229,7 @@ def reserve(folder: Path, name: str, ending: str = "") -> Path:
 def free_path(folder: Path, name: str, ending: str = "") -> Path:
     """A path in a folder that nothing has now: of the given name, or with a number, cut to length.
 
-    However many files share the name, a few looks find it: the number is doubled until it is free, then bisected.
+    However many files share the name, few steps find it: the number is doubled until it is free, then bisected.
 
     Args:
         folder: of the path.
@@ -240,13 +241,13 @@ def free_path(folder: Path, name: str, ending: str = "") -> Path:
     def numbered(number: int) -> Path:
         return folder / _cut(stem, f"{f'-{number}' if number > 1 else ''}{dot}{suffix}")
 
-    taken, free = 0, 1
-    while os.path.lexists(numbered(free)):
-        taken, free = free, 2 * free
-    while free - taken > 1:
-        middle = (taken + free) // 2
-        taken, free = (middle, free) if os.path.lexists(numbered(middle)) else (taken, middle)
-    return numbered(free)
+    def is_free(number: int) -> bool:
+        return not os.path.lexists(numbered(number))
+
+    end = 1
+    while not is_free(end):
+        end *= 2
+    return numbered(1 + bisect.bisect_left(range(1, end), True, key=is_free))
 
 
 def _cut(stem: str, end: str) -> str:

@@ -20,6 +20,10 @@ from mv_pipeline.intake import cells
 from mv_pipeline.intake.reader import Block, CsvReader
 from mv_pipeline.intake.rejection import REPORT_LIMIT, VALUE_LIMIT, Code, Problem, RejectedFileError
 
+_BAD_SLIP_DATE = sql.SQL("WHEN s.slip_date IS NULL THEN {} WHEN s.slip_date NOT BETWEEN first AND last THEN {}").format(
+    str(Code.MISSING_DATE), str(Code.DATE_OUT_OF_RANGE)
+)
+
 
 @dataclass(frozen=True)
 class Upload:
@@ -159,37 +163,33 @@ def _finish_log(connection: Connection, upload_id: int, rows: int, metadata: dic
 
 def find_logged(connection: Connection, file: IncomingFile, status: str) -> int | None:
     """The log row of this very file, if a run that couldn't move it has left it behind."""
-    row = connection.execute(
-        "SELECT id FROM log.upload_file WHERE file_hash = %(sha256)s AND file_type = %(version)s "
-        "AND csv_type = %(csv_type)s AND processing_status = %(status)s AND metadata->>'file' = %(identity)s "
-        "ORDER BY id DESC LIMIT 1",
+    upload_id: int | None = scalar(
+        connection,
+        "SELECT max(id) FROM log.upload_file WHERE file_hash = %(sha256)s AND file_type = %(version)s "
+        "AND csv_type = %(csv_type)s AND processing_status = %(status)s AND metadata->>'file' = %(identity)s",
         {**_log_key(file), "status": status, "identity": file.identity},
-    ).fetchone()
-    return row[0] if row else None
+    )
+    return upload_id
 
 
 def _active_upload(connection: Connection, file: IncomingFile) -> int | None:
-    """The earlier upload of the same content whose rows are all still active and as they were loaded, if any.
+    """The newest upload of the same content whose rows are all still active and as they were loaded, if any.
 
     Rows that somebody changed by hand don't count as its content any more, so that dropping a file again repairs them.
     """
-    row = connection.execute(
+    upload_id: int | None = scalar(
+        connection,
         sql.SQL(
-            "SELECT u.id FROM log.upload_file AS u CROSS JOIN LATERAL ("
-            "SELECT count(*) AS lines, coalesce(sum(net_weight), 0) AS kg, coalesce(sum(amount), 0) AS yen, "
-            "min(slip_date) AS first, max(slip_date) AS last FROM {} AS s "
-            "WHERE s.upload_file_id = u.id AND NOT s.is_deleted) AS active "
-            "WHERE file_hash = %(sha256)s AND file_type = %(version)s AND csv_type = %(csv_type)s "
-            "AND processing_status = 'success' AND NOT is_deleted AND row_count > 0 AND row_count = active.lines "
-            "AND (metadata->>'net_weight_kg')::numeric IS NOT DISTINCT FROM active.kg "
-            "AND (metadata->>'amount_yen')::numeric IS NOT DISTINCT FROM active.yen "
-            "AND (metadata->>'first_day')::date IS NOT DISTINCT FROM active.first "
-            "AND (metadata->>'last_day')::date IS NOT DISTINCT FROM active.last "
-            "ORDER BY u.id DESC LIMIT 1"
+            "SELECT max(id) FROM log.upload_file AS u WHERE file_hash = %(sha256)s AND file_type = %(version)s "
+            "AND csv_type = %(csv_type)s AND processing_status = 'success' AND NOT is_deleted "
+            "AND ROW(row_count::bigint, (metadata->>'net_weight_kg')::numeric, (metadata->>'amount_yen')::numeric, "
+            "(metadata->>'first_day')::date, (metadata->>'last_day')::date) IS NOT DISTINCT FROM ("
+            "SELECT ROW(count(*), coalesce(sum(net_weight), 0), coalesce(sum(amount), 0), min(slip_date), "
+            "max(slip_date)) FROM {} WHERE upload_file_id = u.id AND NOT is_deleted)"
         ).format(_stg(file.kind)),
         _log_key(file),
-    ).fetchone()
-    return row[0] if row else None
+    )
+    return upload_id
 
 
 def _load_lines(connection: Connection, kind: FileKind, reader: CsvReader, upload_id: int) -> None:
@@ -208,34 +208,21 @@ def _load_lines(connection: Connection, kind: FileKind, reader: CsvReader, uploa
 
 def _copy(connection: Connection, kind: FileKind, columns: list[Column], block: Block) -> None:
     names = [*(column.name for column in columns), "upload_file_id", "source_row_no"]
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
-        sql.Identifier("raw", kind.name), sql.SQL(", ").join(map(sql.Identifier, names))
-    )
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(_raw(kind), sql.SQL(", ").join(map(sql.Identifier, names)))
     with connection.cursor().copy(statement) as copy:
         copy.write(block.text)
 
 
 def _insert_typed(connection: Connection, kind: FileKind, columns: list[Column], block: Block, upload_id: int) -> None:
     """Derive a block's stg rows from its raw rows."""
-    read = [(sql.Identifier(column.name), column.type, column.name in block.plain) for column in columns]
+    lines = sql.SQL("{} WHERE upload_file_id = {} AND source_row_no BETWEEN {} AND {}").format(
+        _raw(kind), upload_id, block.rows[0], block.rows[-1]
+    )
     connection.execute(
-        sql.SQL(
-            "INSERT INTO {stg} ({names}, upload_file_id, source_row_no) "
-            "SELECT {values}, {id}, source_row_no "
-            # OFFSET 0 keeps the planner from trimming a cell again at every mention.
-            "FROM (SELECT {trimmed}, source_row_no FROM {raw} "
-            "WHERE upload_file_id = {id} AND source_row_no BETWEEN {first} AND {last} OFFSET 0) AS lines"
-        ).format(
-            trimmed=sql.SQL(", ").join(
-                sql.SQL("{} AS {}").format(cells.trimmed(name, plain=plain), name) for name, _, plain in read
-            ),
-            values=sql.SQL(", ").join(cells.value(name, cell_type, plain=plain) for name, cell_type, plain in read),
-            names=sql.SQL(", ").join(name for name, _, _ in read),
-            raw=sql.Identifier("raw", kind.name),
-            stg=_stg(kind),
-            id=upload_id,
-            first=block.rows[0],
-            last=block.rows[-1],
+        sql.SQL("INSERT INTO {} ({}, upload_file_id, source_row_no) {}").format(
+            _stg(kind),
+            sql.SQL(", ").join(sql.Identifier(column.name) for column in columns),
+            cells.select_typed(columns, lines, block.plain),
         )
     )
 
@@ -246,12 +233,13 @@ def _raise_problems(connection: Connection, kind: FileKind, reader: CsvReader, u
     Raises:
         RejectedFileError: there are such cells, or the reader has found problems.
     """
-    bad = [
-        sql.SQL("({header}, r.{name}, CASE WHEN s.{name} IS NULL AND {trimmed} IS NOT NULL THEN {code} END)").format(
-            header=column.header,
+    judged = [
+        sql.SQL("({}, r.{name}, CASE WHEN s.{name} IS NULL AND {} IS NOT NULL THEN {} {} END)").format(
+            column.header,
+            cells.trimmed(sql.Identifier("r", column.name)),
+            str(cells.BAD_VALUE[column.type]),
+            _BAD_SLIP_DATE if column.name == "slip_date" else sql.SQL(""),
             name=sql.Identifier(column.name),
-            trimmed=cells.trimmed(sql.Identifier("r", column.name)),
-            code=str(cells.BAD_VALUE[column.type]),
         )
         for column in reader.columns
         if column.type in cells.BAD_VALUE
@@ -265,17 +253,12 @@ def _raise_problems(connection: Connection, kind: FileKind, reader: CsvReader, u
             # Line by line by raw's index: nothing is known of new rows, so any other join may take quadratic time.
             "CROSS JOIN LATERAL "
             "(SELECT * FROM {raw} WHERE upload_file_id = {id} AND source_row_no = s.source_row_no OFFSET 0) AS r "
-            "CROSS JOIN LATERAL (VALUES {bad}, ({slip_date}, r.slip_date, CASE WHEN {no_date} THEN {missing} "
-            "WHEN s.slip_date NOT BETWEEN first AND last THEN {outside} END)) AS judged (header, cell, code) "
+            "CROSS JOIN LATERAL (VALUES {judged}) AS judged (header, cell, code) "
             'WHERE code IS NOT NULL ORDER BY s.source_row_no, header COLLATE "C" LIMIT {limit}'
         ).format(
-            bad=sql.SQL(", ").join(bad),
-            slip_date=reader.columns[0].header,
-            no_date=sql.SQL("{} IS NULL").format(cells.trimmed(sql.Identifier("r", "slip_date"))),
-            missing=str(Code.MISSING_DATE),
-            outside=str(Code.DATE_OUT_OF_RANGE),
+            judged=sql.SQL(", ").join(judged),
             stg=_stg(kind),
-            raw=sql.Identifier("raw", kind.name),
+            raw=_raw(kind),
             id=upload_id,
             limit=REPORT_LIMIT,
             # One character more than is shown, so that it is seen to be cut.
@@ -309,6 +292,10 @@ def _delete_earlier(connection: Connection, kind: FileKind, upload_id: int, days
         ).format(_stg(kind)),
         [f"upload_file {upload_id}", days, upload_id],
     )
+
+
+def _raw(kind: FileKind) -> sql.Identifier:
+    return sql.Identifier("raw", kind.name)
 
 
 def _stg(kind: FileKind) -> sql.Identifier:

@@ -163,9 +163,7 @@ class CsvReader:
         self._width = len(header)
         self._pick: Callable[[list[str]], tuple[str, ...]] = itemgetter(*indices)
         self._date = indices[0]  # of every list, the slip date is the first column
-        self.sums: dict[str, int | Decimal] = {
-            column.name: 0 for column in self.columns if column.name in ("net_weight", "amount")
-        }
+        self.sums = {column.name: Decimal(0) for column in self.columns if column.name in ("net_weight", "amount")}
 
     @property
     def lines(self) -> int:
@@ -221,7 +219,7 @@ class CsvReader:
             elif column.type in BAD_VALUE:
                 self.doubtful_rows.update(row for row, cell in enumerate(cells, first) if cell in odd)
             if column.name in self.sums:
-                self.sums[column.name] = functools.reduce(_plus, cells, self.sums[column.name])
+                self.sums[column.name] = functools.reduce(_EXACT.add, map(_decimal, cells), self.sums[column.name])
         rows = [f"{line}\t{upload_id}\t{row}\n" for row, line in enumerate(self._join(lines), first)]
         return "".join(rows), frozenset(plain)
 
@@ -303,13 +301,7 @@ def _plain(header: str) -> str:
     return "".join(unicodedata.normalize("NFKC", header).replace("\ufeff", "").split())
 
 
-def _plus(total: int | Decimal, cell: str) -> int | Decimal:
-    """The exact sum with a whole number, as most are, or with what `_decimal` makes of the cell."""
-    plain = cell.replace(",", "")
-    number = int(plain) if plain.isdecimal() and len(plain) < _DIGITS else _decimal(cell)
-    return total + number if type(total) is type(number) is int else _EXACT.add(total, number)
-
-
+@functools.lru_cache(maxsize=10_000)
 def _decimal(cell: str) -> Decimal:
     """A number as the file has it, for the balance of the books; what is no number is judged elsewhere."""
     try:

@@ -1,6 +1,6 @@
 """What has been uploaded: the newest files, and which upload counts on which day.
 
-Reads the log and the staging tables; how a file is loaded stands in `intake`. Nothing of Dagster is known here.
+Reads the log and the staging tables; how a file is loaded is in `load`. Nothing of Dagster is known here.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from typing import Literal
 
 from psycopg import sql
 from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, FileKind
 from mv_pipeline.database.connection import Connection, identifier, scalar
@@ -84,7 +85,7 @@ def read_uploads(
     """The newest files of the log, newest first.
 
     Args:
-        connection: to the plant's database.
+        connection: to the warehouse database.
         limit: how many at most; None: all.
         kind: only this kind's; None: all.
         rejected: only those that were rejected.
@@ -93,23 +94,17 @@ def read_uploads(
     return (
         connection.cursor(row_factory=class_row(UploadedFile))
         .execute(
-            "SELECT id, to_char(uploaded_at AT TIME ZONE 'Asia/Tokyo', 'YYYY-MM-DD\"T\"HH24:MI:SS+09:00') "
-            "AS uploaded_at, 'shogun_' || lower(file_type) || '_' || csv_type AS kind, file_name, "
+            "SELECT * FROM (SELECT id, "
+            "to_char(uploaded_at AT TIME ZONE 'Asia/Tokyo', 'YYYY-MM-DD\"T\"HH24:MI:SS+09:00') AS uploaded_at, "
+            "'shogun_' || lower(file_type) || '_' || csv_type AS kind, file_name, "
             "CASE WHEN processing_status = 'failed' THEN 'rejected' WHEN processing_status <> 'success' "
             "THEN 'unfinished' WHEN metadata ? 'duplicate_of' THEN 'duplicate' ELSE 'loaded' END AS state, "
             "coalesce(row_count, 0) AS lines, (metadata->>'net_weight_kg')::float AS net_weight_kg, "
             "metadata->>'first_day' AS first_day, metadata->>'last_day' AS last_day, uploaded_by, "
             "coalesce(error_message, 'the same content is active as upload ' || (metadata->>'duplicate_of')) AS reason "
-            "FROM log.upload_file WHERE id > %(after)s "
-            "AND (%(version)s::text IS NULL OR (file_type, csv_type) = (%(version)s, %(csv_type)s)) "
-            "AND (NOT %(rejected)s OR processing_status = 'failed') ORDER BY id DESC LIMIT %(limit)s",
-            {
-                "version": kind.version.upper() if kind else None,
-                "csv_type": kind.list.csv_type if kind else None,
-                "rejected": rejected,
-                "after": after,
-                "limit": limit,
-            },
+            "FROM log.upload_file) AS files WHERE id > %s AND (kind = %s) IS NOT FALSE "
+            "AND (NOT %s OR state = 'rejected') ORDER BY id DESC LIMIT %s",
+            [after, kind and kind.name, rejected, limit],
         )
         .fetchall()
     )
@@ -126,33 +121,30 @@ def read_calendar(connection: Connection, first: date, last: date) -> list[Uploa
         ).format(kind=sql.Literal(kind.name), active=identifier(f"stg.v_active_{kind.name}"))
         for kind in KINDS
     )
-    kinds = sql.SQL(", ").join(
-        sql.SQL("({}, {}, {})").format(sql.Literal(kind.name), sql.Literal(kind.list.csv_type), sql.Literal(position))
-        for position, kind in enumerate(KINDS)
-    )
-    missing = [(csv_type, day) for csv_type, days in missing_days(connection, since=first).items() for day in days]
     query = sql.SQL(
-        "WITH kinds (kind, csv_type, position) AS (VALUES {kinds}), active AS ({active}), "
+        "WITH active AS ({}), kinds AS (SELECT * FROM unnest(%(kinds)s::text[], %(csv_types)s::text[]) "
+        "WITH ORDINALITY AS kinds (kind, csv_type, position)), "
         # What has only just been loaded may not be rolled up yet, and king exists in the rollup alone.
         "covered AS (SELECT csv_type, ddate FROM mart.rollup_daily WHERE line_count > 0 "
-        "UNION SELECT csv_type, ddate FROM active JOIN kinds USING (kind)), "
-        "missing AS (SELECT * FROM unnest(%(lists)s::text[], %(days)s::date[]) AS missing (csv_type, ddate)) "
+        "UNION SELECT csv_type, ddate FROM active JOIN kinds USING (kind)) "
         "SELECT c.ddate, c.day_type, c.is_business, k.kind, CASE WHEN a.lines > 0 THEN 'loaded' "
         "WHEN (k.csv_type, c.ddate) IN (SELECT csv_type, ddate FROM covered) THEN 'covered' "
         "WHEN NOT c.is_business THEN 'closed' "
-        "WHEN (k.csv_type, c.ddate) IN (SELECT csv_type, ddate FROM missing) THEN 'missing' "
+        "WHEN %(missing)s::jsonb->k.csv_type ? c.ddate::text THEN 'missing' "
         "WHEN c.ddate > %(due)s THEN 'awaited' ELSE 'none' END AS status, "
         "coalesce(a.uploads, '{{}}') AS uploads, coalesce(a.lines, 0) AS lines, coalesce(a.kg, 0) AS net_weight_kg "
         "FROM ref.v_calendar_classified AS c CROSS JOIN kinds AS k "
         "LEFT JOIN active AS a ON a.kind = k.kind AND a.ddate = c.ddate "
         "WHERE c.ddate BETWEEN %(first)s AND %(last)s ORDER BY c.ddate, k.position"
-    ).format(active=active, kinds=kinds)
+    ).format(active)
+    missing = {csv_type: list(map(str, days)) for csv_type, days in missing_days(connection, since=first).items()}
     params = {
+        "kinds": [kind.name for kind in KINDS],
+        "csv_types": [kind.list.csv_type for kind in KINDS],
+        "missing": Jsonb(missing),
         "first": first,
         "last": last,
-        "due": newest_due_day(connection),
-        "lists": [csv_type for csv_type, _ in missing],
-        "days": [day for _, day in missing],
+        "due": _newest_due_day(connection),
     }
     return connection.cursor(row_factory=class_row(UploadDay)).execute(query, params).fetchall()
 
@@ -170,7 +162,7 @@ def missing_days(
         since: the first day to judge; None: the last MISSING_SINCE_DAYS that are due.
         now: aware; None: the clock's.
     """
-    due = newest_due_day(connection, now)
+    due = _newest_due_day(connection, now)
     rows = connection.execute(
         "WITH lines AS (SELECT DISTINCT csv_type, ddate FROM mart.rollup_daily WHERE line_count > 0), "
         "used AS (SELECT csv_type, min(ddate) AS first, max(ddate) FILTER (WHERE ddate <= ref.business_date()) "
@@ -188,7 +180,7 @@ def missing_days(
     return dict(rows.fetchall())
 
 
-def newest_due_day(connection: Connection, now: datetime | None = None) -> date:
+def _newest_due_day(connection: Connection, now: datetime | None = None) -> date:
     """The newest day whose files have to be there: yesterday, or the day before until `files_due_hour`."""
     waits = (now or datetime.now(TIME_ZONE)).astimezone(TIME_ZONE).hour < load_settings().files_due_hour
     today: date = scalar(connection, "SELECT ref.business_date()")

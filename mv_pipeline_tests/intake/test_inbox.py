@@ -356,7 +356,7 @@ def test_each_name_is_made_printable_once_however_many_files_are_chosen(home, fo
     assert calls.total() <= 2 * len(wanted)
 
 
-def test_a_free_name_is_found_in_a_few_looks_however_many_files_share_it(tmp_path, monkeypatch):
+def test_a_free_name_is_found_in_a_few_steps_however_many_files_share_it(tmp_path, monkeypatch):
     looks = Counter()
     lexists = os.path.lexists
 
