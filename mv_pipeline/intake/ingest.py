@@ -76,15 +76,12 @@ def _reject(
         folder.mkdir(parents=True, exist_ok=True)
         report = inbox.reserve(folder, inbox.free_path(folder, file.name).name, ".errors.csv")
         write_report(report, error)
-        upload_id = log_upload(
-            connection,
-            file,
-            "failed",
-            error_message=str(error),
-            problems=error.count,
-            codes=Counter(problem.code for problem in error.problems),
-            report=str(report.relative_to(settings.rejected_dir)),
-        )
+        metadata = {
+            "problems": error.count,
+            "codes": Counter(problem.code for problem in error.problems),
+            "report": str(report.relative_to(settings.rejected_dir)),
+        }
+        upload_id = log_upload(connection, file, "failed", metadata, error_message=str(error))
     inbox.move_into(path, folder)
     return Upload(upload_id, file.name, "rejected", message=str(error))
 

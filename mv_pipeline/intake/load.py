@@ -6,6 +6,7 @@ Moving files is not done here; see `ingest`.
 import hashlib
 import os
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
@@ -94,10 +95,10 @@ def load_file(connection: Connection, file: IncomingFile, opened: BufferedReader
         return Upload(taken, file.name, "duplicate", days=_count_days(connection, kind, taken))
     original = _active_upload(connection, file)
     if original is not None:
-        upload_id = log_upload(connection, file, "success", row_count=0, duplicate_of=original)
+        upload_id = log_upload(connection, file, "success", {"duplicate_of": original}, row_count=0)
         return Upload(upload_id, file.name, "duplicate")
     reader = CsvReader(opened, kind)
-    upload_id = log_upload(connection, file, "processing")
+    upload_id = log_upload(connection, file, "processing", {})
     _load_lines(connection, kind, reader, upload_id)
     _raise_problems(connection, kind, reader, upload_id)
     days = _count_days(connection, kind, upload_id)
@@ -120,32 +121,24 @@ def load_file(connection: Connection, file: IncomingFile, opened: BufferedReader
 
 
 def log_upload(
-    connection: Connection,
-    file: IncomingFile,
-    status: str,
-    *,
-    row_count: int | None = None,
-    error_message: str | None = None,
-    **metadata: object,
+    connection: Connection, file: IncomingFile, status: str, metadata: Mapping[str, object], **columns: object
 ) -> int:
     """Insert the log row of a file and return its id."""
-    upload_id: int = scalar(
-        connection,
-        "INSERT INTO log.upload_file (file_name, file_hash, file_type, csv_type, file_size_bytes, uploaded_by, "
-        "processing_status, row_count, error_message, metadata) VALUES (%(name)s, %(sha256)s, %(version)s, "
-        "%(csv_type)s, %(size)s, %(uploaded_by)s, %(status)s, %(row_count)s, %(error_message)s, %(metadata)s) "
-        "RETURNING id",
-        {
-            **_log_key(file),
-            "name": file.name,
-            "size": file.size,
-            "uploaded_by": file.uploaded_by,
-            "status": status,
-            "row_count": row_count,
-            "error_message": error_message,
-            "metadata": Jsonb({"file": file.identity, **metadata}),
-        },
+    row = {
+        "file_name": file.name,
+        "file_hash": file.sha256,
+        "file_type": file.kind.version.upper(),
+        "csv_type": file.kind.list.csv_type,
+        "file_size_bytes": file.size,
+        "uploaded_by": file.uploaded_by,
+        "processing_status": status,
+        "metadata": Jsonb({"file": file.identity, **metadata}),
+        **columns,
+    }
+    statement = sql.SQL("INSERT INTO log.upload_file ({}) VALUES ({}) RETURNING id").format(
+        sql.SQL(", ").join(map(sql.Identifier, row)), sql.SQL(", ").join(map(sql.Placeholder, row))
     )
+    upload_id: int = scalar(connection, statement, row)
     return upload_id
 
 

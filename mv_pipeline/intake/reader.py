@@ -7,13 +7,13 @@ streamed: memory doesn't grow with its length, but for four bytes a line.
 import codecs
 import csv
 import errno
-import functools
 import itertools
 import os
 import re
 import stat
 import unicodedata
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation
@@ -158,7 +158,10 @@ class CsvReader:
         self.problems: list[Problem] = []
         self.problem_count = 0
         self.doubtful_rows: set[int] = set()
-        header = self._first_line()
+        self._rows = self._read_rows()
+        header = next((row for _, row in self._rows if any(cell.strip() for cell in row)), None)
+        if header is None:
+            raise RejectedFileError(self.problems or [Problem(Code.EMPTY)])
         self.columns, indices, self.unknown_headers = _match_header(header, kind, self._reader.line_num)
         self._width = len(header)
         self._pick: Callable[[list[str]], tuple[str, ...]] = itemgetter(*indices)
@@ -187,20 +190,22 @@ class CsvReader:
         if not self.line_numbers and not self.problems:
             raise RejectedFileError([Problem(Code.NO_DATA_LINES)])
 
+    def _read_rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield each line's cells after the line in the file on which it begins."""
+        number = 1
+        try:
+            for row in self._reader:
+                yield number, row
+                number = self._reader.line_num + 1
+        except csv.Error as error:
+            # What follows can't be told apart any more.
+            code = Code.CELL_TOO_LARGE if "field larger than field limit" in str(error) else Code.NOT_CSV
+            self._add(Problem(code, self._reader.line_num, value=str(error)))
+
     def _data_lines(self) -> Iterator[tuple[str, ...]]:
         """Yield the cells of each data line; the other lines are counted or become problems."""
-        reader = self._reader
-        while True:
-            number = reader.line_num + 1
-            try:
-                row = next(reader, None)
-            except csv.Error as error:
-                # What follows can't be told apart any more.
-                self._add(self._csv_problem(error))
-                return
-            if row is None:
-                return
-            if reader.line_num > number and self._swallows_lines(row):
+        for number, row in self._rows:
+            if self._reader.line_num > number and self._swallows_lines(row):
                 self._add(Problem(Code.CELL_TOO_LARGE, number))
             elif len(row) != self._width or row[self._date].strip() in _NO_DATE:
                 self._set_aside(row, number)
@@ -219,31 +224,14 @@ class CsvReader:
             elif column.type in BAD_VALUE:
                 self.doubtful_rows.update(row for row, cell in enumerate(cells, first) if cell in odd)
             if column.name in self.sums:
-                self.sums[column.name] = functools.reduce(_EXACT.add, map(_decimal, cells), self.sums[column.name])
-        rows = [f"{line}\t{upload_id}\t{row}\n" for row, line in enumerate(self._join(lines), first)]
+                for cell, number in Counter(cells).items():
+                    self.sums[column.name] = _EXACT.fma(number, _decimal(cell), self.sums[column.name])
+        text = "".join(itertools.chain.from_iterable(lines))
+        # Most pieces have nothing that COPY wants to be escaped.
+        if any(special in text for special in "\\\t\n\r"):
+            lines = [tuple(cell.translate(_TRANSLATION) for cell in cells) for cells in lines]
+        rows = [f"{line}\t{upload_id}\t{row}\n" for row, line in enumerate(map("\t".join, lines), first)]
         return "".join(rows), frozenset(plain)
-
-    def _join(self, lines: list[tuple[str, ...]]) -> list[str]:
-        """Join the cells of each line, escaped where COPY needs it; most blocks don't, as four searches tell."""
-        joined = ["\t".join(cells) for cells in lines]
-        text = "\n".join(joined)
-        if (
-            "\\" in text
-            or "\r" in text
-            or text.count("\n") != len(joined) - 1
-            or text.count("\t") != len(joined) * (len(self.columns) - 1)
-        ):
-            return ["\t".join([cell.translate(_TRANSLATION) for cell in cells]) for cells in lines]
-        return joined
-
-    def _first_line(self) -> list[str]:
-        try:
-            for row in self._reader:
-                if any(cell.strip() for cell in row):
-                    return row
-        except csv.Error as error:
-            raise RejectedFileError([self._csv_problem(error)]) from None
-        raise RejectedFileError([Problem(Code.EMPTY)])
 
     def _swallows_lines(self, row: list[str]) -> bool:
         """True if a cell holds the end of a line and the beginning of another, as between two stray quotes."""
@@ -265,10 +253,6 @@ class CsvReader:
         self.problem_count += 1
         if len(self.problems) < REPORT_LIMIT:
             self.problems.append(problem)
-
-    def _csv_problem(self, error: csv.Error) -> Problem:
-        code = Code.CELL_TOO_LARGE if "field larger than field limit" in str(error) else Code.NOT_CSV
-        return Problem(code, self._reader.line_num, value=str(error))
 
 
 def _match_header(header: list[str], kind: FileKind, line: int) -> tuple[list[Column], list[int], list[str]]:
@@ -301,7 +285,6 @@ def _plain(header: str) -> str:
     return "".join(unicodedata.normalize("NFKC", header).replace("\ufeff", "").split())
 
 
-@functools.lru_cache(maxsize=10_000)
 def _decimal(cell: str) -> Decimal:
     """A number as the file has it, for the balance of the books; what is no number is judged elsewhere."""
     try:
