@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import yaml
 from psycopg import sql
 
-from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CellType, Column, CsvList, FileKind
+from mv_pipeline.catalog.csv_kinds import KINDS, CellType, Column, CsvList, FileKind
 from mv_pipeline.database.connection import Connection, identifier, scalar
+from mv_pipeline.intake.backfill import months
 from mv_pipeline.settings import TIME_ZONE
 
 Cell = date | int | float | str | None
@@ -25,9 +26,6 @@ Line = dict[str, Cell]
 
 _KING_START = date(2021, 1, 4)
 _FLASH_ONLY_DAYS = 2
-_MEAN_TONS = 88
-_WEEKDAY_FACTORS = (1.03, 1.00, 0.98, 1.00, 1.04, 0.80)
-_MONTH_FACTORS = (0.90, 0.96, 1.08, 1.02, 0.98, 0.97, 1.00, 0.92, 0.99, 1.02, 1.05, 1.10)
 _NUMBERING_START = date(2021, 1, 1).toordinal()
 _FULL_WIDTH = str.maketrans("0123456789,.", "０１２３４５６７８９，．")
 
@@ -65,11 +63,6 @@ def write_files(folder: Path, last_day: date, weeks: int = 4, seed: int = 1) -> 
     """
     first = _first_day(last_day, weeks)
     days = _business_days(first, last_day)
-    lines = {
-        (csv_list.csv_type, day): _make_lines(csv_list, day, _random(seed, csv_list.csv_type, day))
-        for csv_list in LISTS
-        for day in days
-    }
     kinds = sorted(KINDS, key=lambda kind: kind.version == "final")
     paths = []
     for week in range(weeks):
@@ -79,16 +72,12 @@ def write_files(folder: Path, last_day: date, weeks: int = 4, seed: int = 1) -> 
             covered = [day for day in known if start <= day < start + timedelta(days=7)]
             if not covered:
                 continue
-            content: list[Line] = []
-            for day in covered:
-                day_lines = lines[kind.list.csv_type, day]
-                content += _as_flash(day_lines, _random(seed, kind.name, day)) if kind.version == "flash" else day_lines
-            known_list = _names()["lists"].get(kind.list.csv_type)
-            title = known_list["file_name"] if known_list else f"{kind.list.title}一覧"
+            lines = [line for day in covered for line in _kinds_lines(kind, day, seed)]
+            title = _names()["file_names"].get(kind.list.csv_type, f"{kind.list.title}一覧")
             path = folder / kind.name / f"{title}_{covered[0]:%Y%m%d}-{covered[-1]:%Y%m%d}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
             quirks = _quirks(week * len(kinds) + position)
-            path.write_bytes(_file_bytes(kind, content, quirks, _random(seed, path.name, kind.name)))
+            path.write_bytes(_file_bytes(kind, lines, quirks, _random(seed, path.name, kind.name)))
             paths.append(path)
     return paths
 
@@ -102,12 +91,15 @@ def fill_inputs(connection: Connection, last_day: date, weeks: int = 4, seed: in
         The number of rows written by table; 0 for a table that had rows already and was left as it is.
     """
     first = _first_day(last_day, weeks)
-    months = sorted({day.replace(day=1) for day in _days(date(first.year - 1, first.month, 1), _next_month(last_day))})
+    planned = months(date(first.year - 1, first.month, 1), _next_month(_next_month(last_day)) - timedelta(days=1))
+    business_days = {month: _business_days(month, end) for month, end in planned}
     rows = {
         "stg.receive_king_final": _king_rows(_KING_START, first - timedelta(days=1), seed),
-        "mart.daily_target_plan": [plan for month in months for plan in _plans(month)],
-        "kpi.monthly_targets": [_monthly_target(month) for month in months],
-        "ref.closure_periods": _closures(_KING_START.year - 1, last_day.year + 1),
+        "mart.daily_target_plan": [plan for month, days in business_days.items() for plan in _plans(month, days)],
+        "kpi.monthly_targets": [_monthly_target(month, days) for month, days in business_days.items()],
+        "ref.closure_periods": [
+            closure for year in range(_KING_START.year - 1, last_day.year + 2) for closure in _closures(year)
+        ],
     }
     return {table: _fill(connection, table, content) for table, content in rows.items()}
 
@@ -120,17 +112,23 @@ def _next_month(day: date) -> date:
     return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
-def _days(first: date, last: date) -> list[date]:
-    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
-
-
 def _business_days(first: date, last: date) -> list[date]:
-    return [day for day in _days(first, last) if day.weekday() < 6 and not _is_closed(day)]
+    days = (first + timedelta(days=number) for number in range((last - first).days + 1))
+    return [day for day in days if day.weekday() < 6 and not _is_closed(day)]
 
 
 def _is_closed(day: date) -> bool:
-    """True in the closures that `_closures` lists."""
-    return not (1, 3) < (day.month, day.day) < (12, 30) or (8, 13) <= (day.month, day.day) <= (8, 16)
+    closures = _closures(day.year - 1) + _closures(day.year)
+    return any(closure["start_date"] <= day <= closure["end_date"] for closure in closures)
+
+
+@functools.cache
+def _closures(year: int) -> list[dict[str, Any]]:
+    """The closures that begin in a year; one may end in the next."""
+    return [
+        {"start_date": date(year, *first), "end_date": date(year + (last < first), *last), "closure_name": name}
+        for name, first, last in _names()["closures"]
+    ]
 
 
 def _random(*seed: object) -> Random:
@@ -139,7 +137,15 @@ def _random(*seed: object) -> Random:
 
 
 def _expected_tons(day: date) -> float:
-    return _MEAN_TONS * _WEEKDAY_FACTORS[day.weekday()] * _MONTH_FACTORS[day.month - 1]
+    tons = _names()["tons"]
+    factor: float = tons["mean"] * tons["weekdays"][day.weekday()] * tons["months"][day.month - 1]
+    return factor
+
+
+def _kinds_lines(kind: FileKind, day: date, seed: int) -> list[Line]:
+    """A day's lines of a kind; those of flash are made of the same list's."""
+    lines = _make_lines(kind.list, day, _random(seed, kind.list.csv_type, day))
+    return _as_flash(lines, _random(seed, kind.name, day)) if kind.version == "flash" else lines
 
 
 def _make_lines(csv_list: CsvList, day: date, random: Random) -> list[Line]:
@@ -158,8 +164,9 @@ def _make_lines(csv_list: CsvList, day: date, random: Random) -> list[Line]:
         }
         for item in _pick_items(_items(csv_list.csv_type), size, random):
             is_payment = item.category == numbers["paid"]
-            line = slip | _item_cells(item)
-            line |= {
+            line = {
+                **slip,
+                **_item_cells(item),
                 "sales_date": day,
                 "payment_date": day if is_payment else None,
                 "slip_type_cd": 2 if is_payment else 1,
@@ -185,9 +192,8 @@ def _slip(csv_type: str, minutes: int, random: Random) -> Line:
     if csv_type == "shipment":
         buyer, transporter = random.choice(names["buyers"]), random.choice(names["transporters"])
         note = random.choice(names["notes"]) if random.random() < 0.15 else None
-        return _pairs(vendor=buyer, client=buyer, transport_vendor=transporter, site=names["plant_site"]) | {
-            "detail_note": note
-        }
+        who = _pairs(vendor=buyer, client=buyer, transport_vendor=transporter, site=names["plant_site"])
+        return {**who, "detail_note": note}
     vendor_code, vendor_name, client_code, sites = random.choice(names["vendors"])
     client_name, staff = names["clients"][client_code]
     who = _pairs(
@@ -200,20 +206,16 @@ def _slip(csv_type: str, minutes: int, random: Random) -> Line:
     transporter = random.choice(names["transporters"])
     site = random.choice(sites) if random.random() < 0.9 else (None, None)
     arrival = minutes + random.randint(0, 5)
-    where = _pairs(
-        site=site, transport_vendor=transporter, unload_vendor=names["plant"], unload_site=names["plant_site"]
-    )
-    return (
-        who
-        | where
-        | {
-            "manifest_type_cd": 1,
-            "manifest_type_name": "産廃（直行）",
-            "manifest_no": f"{random.randint(10**10, 10**11 - 1)}",
-            "weighing_time_gross": _time(arrival),
-            "weighing_time_empty": _time(arrival + random.randint(6, 25)),
-        }
-    )
+    return {
+        **who,
+        **_pairs(site=site, transport_vendor=transporter),
+        **_pairs(unload_vendor=names["plant"], unload_site=names["plant_site"]),
+        "manifest_type_cd": 1,
+        "manifest_type_name": "産廃（直行）",
+        "manifest_no": f"{random.randint(10**10, 10**11 - 1)}",
+        "weighing_time_gross": _time(arrival),
+        "weighing_time_empty": _time(arrival + random.randint(6, 25)),
+    }
 
 
 def _pairs(**coded: Sequence[Any]) -> Line:
@@ -378,12 +380,11 @@ def _king_rows(first: date, last: date, seed: int) -> list[dict[str, Any]]:
         rows += [_king_line(number + n, date_text, 1, kg, random) for n, kg in enumerate(weights)]
         oddity = random.random()
         number += len(weights)
-        if oddity < 0.02:
-            rows.append(_king_line(number, date_text, 2, 1200, random))
-        elif oddity < 0.04:
-            rows.append(_king_line(number, date_text, 1, 0, random))
-        elif oddity < 0.05:
-            rows.append(_king_line(number, f"{day:%Y}/02/30", 1, 900, random))
+        odd_lines = ((0.02, date_text, 2, 1200), (0.04, date_text, 1, 0), (0.05, f"{day:%Y}/02/30", 1, 900))
+        for limit, text, vehicle_type, kg in odd_lines:
+            if oddity < limit:
+                rows.append(_king_line(number, text, vehicle_type, kg, random))
+                break
     return rows
 
 
@@ -420,9 +421,9 @@ def _decided_at(month: date) -> datetime:
     return datetime(month.year, month.month, 1, 9) - timedelta(days=40)
 
 
-def _plans(month: date) -> list[dict[str, Any]]:
+def _plans(month: date, days: Sequence[date]) -> list[dict[str, Any]]:
     plans: list[dict[str, Any]] = []
-    for day in _business_days(month, _next_month(month) - timedelta(days=1)):
+    for day in days:
         tons = round(_expected_tons(day), 1)
         plan = {"ddate": day, "target_ton": tons, "scope_used": "biz", "created_at": _decided_at(month)}
         plans.append(plan)
@@ -432,8 +433,7 @@ def _plans(month: date) -> list[dict[str, Any]]:
     return plans
 
 
-def _monthly_target(month: date) -> dict[str, Any]:
-    days = _business_days(month, _next_month(month) - timedelta(days=1))
+def _monthly_target(month: date, days: Sequence[date]) -> dict[str, Any]:
     return {
         "month_date": month,
         "segment": "factory",
@@ -443,17 +443,6 @@ def _monthly_target(month: date) -> dict[str, Any]:
         "label": "搬入量の月次目標",
         "updated_at": _decided_at(month).replace(tzinfo=TIME_ZONE),
     }
-
-
-def _closures(first_year: int, last_year: int) -> list[dict[str, Any]]:
-    return [
-        {"start_date": start, "end_date": end, "closure_name": name}
-        for year in range(first_year, last_year + 1)
-        for start, end, name in (
-            (date(year, 8, 13), date(year, 8, 16), "夏季休業"),
-            (date(year, 12, 30), date(year + 1, 1, 3), "年末年始休業"),
-        )
-    ]
 
 
 def _fill(connection: Connection, table: str, rows: Sequence[dict[str, Any]]) -> int:
