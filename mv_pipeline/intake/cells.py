@@ -26,12 +26,17 @@ _READINGS: dict[CellType, LiteralString] = {
     # Letters may follow, so nothing tells that a cell in full width isn't read yet.
     "code": "coalesce(nullif(ltrim({half}, '0'), ''), left({half}, 1))",
     # A number of more than twelve digits before the point is a slip, and would overflow the views' columns: one bad
-    # cell would stop them all.
-    "numeric": "CASE WHEN octet_length({x}) <= 40 "
-    r"AND {x} ~ '^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+|[0-9][0-9]?[0-9]?(,[0-9][0-9][0-9])+(\.[0-9]*)?)$' "
+    # cell would stop them all. The length spares most cells the comparison.
+    "numeric": "CASE WHEN octet_length({x}) > 40 THEN NULL "
+    r"WHEN {x} ~ '^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)$' "
+    "THEN CASE WHEN octet_length({x}) < 13 OR abs({x}::numeric) < 1e12 THEN {x}::numeric END "
+    r"WHEN {x} ~ '^[-+]?[0-9][0-9]?[0-9]?(,[0-9][0-9][0-9])+(\.[0-9]*)?$' "
     "THEN CASE WHEN abs(replace({x}, ',', '')::numeric) < 1e12 THEN replace({x}, ',', '')::numeric END END",
-    "integer": "CASE WHEN octet_length({x}) <= 20 AND {x} ~ '^[-+]?([0-9]+|[0-9][0-9]?[0-9]?(,[0-9][0-9][0-9])+)$' "
-    "AND pg_input_is_valid(replace({x}, ',', ''), 'integer') THEN replace({x}, ',', '')::integer END",
+    "integer": "CASE WHEN octet_length({x}) > 20 THEN NULL "
+    "WHEN octet_length({x}) < 10 AND {x} ~ '^[0-9]+$' THEN {x}::integer "
+    "WHEN {x} ~ '^[-+]?[0-9]+$' AND pg_input_is_valid({x}, 'integer') THEN {x}::integer "
+    "WHEN {x} ~ '^[-+]?[0-9][0-9]?[0-9]?(,[0-9][0-9][0-9])+$' AND pg_input_is_valid(replace({x}, ',', ''), 'integer') "
+    "THEN replace({x}, ',', '')::integer END",
     "date": "CASE WHEN {x} ~ '^[0-9][0-9][0-9][0-9][-/][0-9][0-9]?[-/][0-9][0-9]?(\\([月火水木金土日](曜日?)?\\))?$' "
     "AND pg_input_is_valid(split_part({x}, '(', 1), 'date') THEN split_part({x}, '(', 1)::date END",
     "time": "CASE WHEN {x} ~ '^([01]?[0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$' THEN {x}::time END",

@@ -101,9 +101,8 @@ def prepare_folders(settings: Settings) -> None:
     """
     if settings.inbox and not settings.inbox.is_dir():
         raise InboxError(f"There is no folder {settings.inbox}. Mount or make it, or change MV_PIPELINE_INBOX.")
-    for kind in KINDS:
-        (settings.inbox_dir / kind.name).mkdir(parents=True, exist_ok=True)
-    for folder in (settings.archive_dir, settings.rejected_dir):
+    kinds = (settings.inbox_dir / kind.name for kind in KINDS)
+    for folder in (*kinds, settings.archive_dir, settings.rejected_dir):
         folder.mkdir(parents=True, exist_ok=True)
 
 

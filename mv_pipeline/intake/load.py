@@ -187,21 +187,18 @@ def _active_upload(connection: Connection, file: IncomingFile) -> int | None:
 
 def _load_lines(connection: Connection, kind: FileKind, reader: CsvReader, upload_id: int) -> None:
     """Copy the lines into raw and derive their stg rows, block by block."""
-    typed: Future[None] | None = None
     # The server types one block while Python reads the next; only one of the two threads uses the connection at a time.
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="insert") as server:
+        typed: Future[None] = server.submit(lambda: None)
         for block in reader.blocks(upload_id):
-            if typed:
-                typed.result()
+            typed.result()
             _copy(connection, kind, reader.columns, block)
             typed = server.submit(_insert_typed, connection, kind, reader.columns, block, upload_id)
-    if typed:
         typed.result()
 
 
 def _copy(connection: Connection, kind: FileKind, columns: list[Column], block: Block) -> None:
-    names = [*(column.name for column in columns), "upload_file_id", "source_row_no"]
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(_raw(kind), sql.SQL(", ").join(map(sql.Identifier, names)))
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(_raw(kind), _names(columns))
     with connection.cursor().copy(statement) as copy:
         copy.write(block.text)
 
@@ -212,12 +209,15 @@ def _insert_typed(connection: Connection, kind: FileKind, columns: list[Column],
         _raw(kind), upload_id, block.rows[0], block.rows[-1]
     )
     connection.execute(
-        sql.SQL("INSERT INTO {} ({}, upload_file_id, source_row_no) {}").format(
-            _stg(kind),
-            sql.SQL(", ").join(sql.Identifier(column.name) for column in columns),
-            cells.select_typed(columns, lines, block.plain),
+        sql.SQL("INSERT INTO {} ({}) {}").format(
+            _stg(kind), _names(columns), cells.select_typed(columns, lines, block.plain)
         )
     )
+
+
+def _names(columns: list[Column]) -> sql.Composed:
+    names = [*(column.name for column in columns), "upload_file_id", "source_row_no"]
+    return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
 def _raise_problems(connection: Connection, kind: FileKind, reader: CsvReader, upload_id: int) -> None:
