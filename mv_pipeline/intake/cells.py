@@ -1,7 +1,8 @@
 """How a text cell becomes a value: one SQL expression per cell type (spec: CSV files as they really come).
 
 `trimmed` is NULL where a cell holds nothing, `value` also where it can't be read. Nothing is ever turned into NULL
-unseen: the loader counts both. Plain cells, as nearly all are, need only a cast.
+unseen: the loader rejects a cell that holds something and becomes no value. Plain cells, as nearly all are, need only a
+cast.
 """
 
 import re
