@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 import dagster as dg
 import pytest
 
-from mv_pipeline.definitions import defs
 from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import refresh_view
 from mv_pipeline.settings import TIME_ZONE
@@ -19,10 +18,9 @@ REFUSED = "postgresql://nobody@127.0.0.1:1/plant"
 
 
 @pytest.fixture
-def schedule(settings, lasting, monkeypatch):
+def schedule(settings, lasting, definitions, monkeypatch):
     """Evaluate a schedule as the daemon does at a tick; whether files are due doesn't depend on the real hour."""
     monkeypatch.setenv("MV_PIPELINE_FILES_DUE_HOUR", "0")
-    definitions = defs()
 
     def tick(name="overview", at=NOW):
         with dg.build_schedule_context(instance=lasting, scheduled_execution_time=at) as context:
@@ -104,9 +102,9 @@ def test_a_database_that_is_away_starts_nothing_and_fails_no_tick(schedule, monk
 
 
 @pytest.fixture
-def tick(schedule, lasting):
+def tick(schedule, lasting, definitions):
     """Run what a tick of the overview asks for; says whether it asked."""
-    job = defs().resolve_job_def("overview")
+    job = definitions.resolve_job_def("overview")
 
     def run():
         requests = schedule().run_requests
@@ -131,12 +129,12 @@ def test_a_picture_that_cannot_be_drawn_is_not_tried_every_five_minutes(tick, co
 
 
 @pytest.fixture
-def ended(schedule, lasting):
+def ended(schedule, lasting, definitions):
     """Leave behind a run for the state that a tick would show, which ends at NOW plus the minutes."""
 
     def leave(status, minutes=0):
         (request,) = schedule(at=NOW + timedelta(days=3650)).run_requests
-        run = lasting.create_run_for_job(defs().resolve_job_def("overview"), tags=request.tags)
+        run = lasting.create_run_for_job(definitions.resolve_job_def("overview"), tags=request.tags)
         at = (NOW + timedelta(minutes=minutes)).timestamp()
         for number, event in enumerate(STATUS_EVENTS[status]):
             lasting.report_dagster_event(
@@ -190,8 +188,8 @@ def test_a_repeated_run_that_succeeds_is_the_last(schedule, ended):
     assert data.skip_message == f"Nothing has changed since the pages were renewed. Run {run} did so."
 
 
-def test_both_run_by_themselves_in_tokyo(schedule):
-    found = {one.name: one for one in defs().get_repository_def().schedule_defs}
+def test_both_run_by_themselves_in_tokyo(definitions):
+    found = {one.name: one for one in definitions.get_repository_def().schedule_defs}
 
     assert {name: (one.job_name, one.cron_schedule) for name, one in found.items()} == {
         "nightly": ("nightly", "10 0 * * *"),

@@ -7,7 +7,8 @@ import time
 import dagster as dg
 import pytest
 
-from mv_pipeline.definitions import defs
+from mv_pipeline.catalog.csv_kinds import find_kind
+from mv_pipeline.defs.jobs import intake_keys
 from mv_pipeline_tests.factory import csv_text, drop, line
 
 KIND = "shogun_final_receive"
@@ -17,9 +18,8 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 class Ticks:
     """Evaluates the sensor as the daemon does, handing the cursor on from tick to tick."""
 
-    def __init__(self, settings, instance):
-        self.settings, self.instance, self.cursor, self.name = settings, instance, None, "inbox"
-        self.definitions = defs()
+    def __init__(self, definitions, instance, name="inbox"):
+        self.definitions, self.instance, self.cursor, self.name = definitions, instance, None, name
 
     def tick(self):
         context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor, definitions=self.definitions)
@@ -28,9 +28,14 @@ class Ticks:
         self.cursor = data.cursor
         return data
 
+    def take(self):
+        """Run the step of a tick's request that takes the files of KIND."""
+        (request,) = self.tick().run_requests
+        self.run(dg.RunRequest(run_config=request.run_config, asset_selection=intake_keys(find_kind(KIND))))
+
     def run(self, request, job_name="ingest"):
         job = self.definitions.resolve_job_def(job_name).get_subset(
-            asset_selection=set(request.asset_selection), asset_check_selection=set(request.asset_check_keys)
+            asset_selection=set(request.asset_selection), asset_check_selection=set(request.asset_check_keys or ())
         )
         return job.execute_in_process(
             instance=self.instance, run_config={**request.run_config, **QUIET}, raise_on_error=False
@@ -38,12 +43,12 @@ class Ticks:
 
 
 @pytest.fixture
-def ticks(settings, instance, monkeypatch):
+def ticks(settings, instance, definitions, monkeypatch):
     # Far away, so that only two equal looks make a file rest, unless a test says otherwise; and one look a tick.
     monkeypatch.setenv("MV_PIPELINE_SETTLE_SECONDS", "3600")
     monkeypatch.setenv("MV_PIPELINE_WATCH_SECONDS", "0")
     monkeypatch.setattr("mv_pipeline.defs.sensors._REST_S", 0.0)
-    return Ticks(settings, instance)
+    return Ticks(definitions, instance)
 
 
 @pytest.fixture
@@ -177,7 +182,7 @@ def test_while_a_run_is_under_way_new_files_wait(ticks, put, instance):
 def test_a_run_that_was_taken_leaves_nothing_to_do(ticks, put):
     put()
     ticks.tick()
-    ticks.run(ticks.tick().run_requests[0])
+    ticks.take()
 
     assert "No CSV file" in ticks.tick().skip_message
 
@@ -203,10 +208,10 @@ def test_a_file_that_a_run_left_behind_is_tried_again_later_and_later(ticks, put
 def test_a_rejected_file_corrected_under_the_same_name_is_taken_at_once(ticks, put, connection):
     put(text=csv_text([line(net_weight="x")]))
     ticks.tick()
-    ticks.run(ticks.tick().run_requests[0])
+    ticks.take()
     put()
     ticks.tick()
-    ticks.run(ticks.tick().run_requests[0])
+    ticks.take()
 
     assert connection.execute("SELECT processing_status FROM log.upload_file ORDER BY id").fetchall() == [
         ("failed",),
@@ -218,7 +223,7 @@ def test_the_same_file_dropped_again_is_logged_as_a_duplicate_and_archived(ticks
     for _ in range(2):
         put()
         ticks.tick()
-        ticks.run(ticks.tick().run_requests[0])
+        ticks.take()
 
     rows = connection.execute(
         "SELECT metadata->>'duplicate_of' IS NOT NULL FROM log.upload_file ORDER BY id"
@@ -268,10 +273,8 @@ class TestChanges:
     """The sensor on what changes in the database without us."""
 
     @pytest.fixture
-    def changes(self, settings, instance):
-        ticks = Ticks(settings, instance)
-        ticks.name = "changes"
-        return ticks
+    def changes(self, settings, instance, definitions):
+        return Ticks(definitions, instance, "changes")
 
     @pytest.fixture
     def later(self, monkeypatch):

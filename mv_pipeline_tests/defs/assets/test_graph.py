@@ -6,12 +6,6 @@ import dagster as dg
 import pytest
 
 from mv_pipeline.catalog.csv_kinds import KINDS
-from mv_pipeline.definitions import defs
-
-
-@pytest.fixture
-def definitions(settings) -> dg.Definitions:
-    return defs()
 
 
 @pytest.fixture
