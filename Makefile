@@ -36,7 +36,7 @@ test: install ## The whole test suite, on real PostgreSQL servers, one for each 
 	$(RUN)/pytest $(PARALLEL)
 
 test-long: install ## Over a thousand random histories, and hundreds of kills at random moments; takes long
-	MV_PIPELINE_TESTS_PROFILE=long $(RUN)/pytest mv_pipeline_tests/test_histories.py mv_pipeline_tests/faults
+	MV_PIPELINE_TESTS_PROFILE=long $(RUN)/pytest -n logical mv_pipeline_tests/test_histories.py mv_pipeline_tests/faults
 
 docs: install ## Write what docs/ takes from the code: graph, settings, reasons for a rejection
 	$(RUN)/python -m mv_pipeline_tests.docs.generated

@@ -14,7 +14,8 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -41,6 +42,24 @@ LONG = os.environ.get("MV_PIPELINE_TESTS_PROFILE") == "long"
 
 NEWEST_REVISION = max(path.name[:4] for path in (REVISIONS / "versions").glob("*.py"))
 _numbers = itertools.count(1)
+
+
+@pytest.fixture
+def tally(record_property: Callable[[str, object], None]) -> Iterator[Counter[str]]:
+    """Counts what a test came to; the counts of all tests of all workers are shown at the end."""
+    counts: Counter[str] = Counter()
+    yield counts
+    record_property("tally", dict(counts))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what the tests came to."""
+    total: Counter[str] = Counter()
+    for report in itertools.chain(*terminalreporter.stats.values()):
+        if getattr(report, "when", "") == "teardown":
+            total.update(dict(report.user_properties).get("tally", {}))
+    if total:
+        terminalreporter.write_line("; ".join(f"{name}: {number:,}" for name, number in sorted(total.items())))
 
 
 @pytest.fixture(scope="session")

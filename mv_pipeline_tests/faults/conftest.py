@@ -21,15 +21,7 @@ from mv_pipeline_tests.factory import csv_text, drop, line
 from mv_pipeline_tests.faults import worker
 
 _PATIENCE_S = 60
-_TALLY: Counter[str] = Counter()
 RECEIVE, FLASH, YARD = "shogun_final_receive", "shogun_flash_receive", "shogun_flash_yard"
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what was done and lost."""
-    if _TALLY:
-        counts = ", ".join(f"{what} {_TALLY[what]:,}" for what in ("histories", "kills", "outages", "files", "lines"))
-        terminalreporter.write_line(f"faults: {counts}, losses {_TALLY['losses']}")
 
 
 @dataclass
@@ -58,11 +50,12 @@ class FaultyPlant:
     connection: Connection
     catalog: Catalog
     context: ForkServerContext
+    tally: Counter[str]
     files: Files = field(default_factory=Files)
 
     def drop_files(self) -> None:
         """Drop two uploads of overlapping days, one of another list, the second's content again, and a bad one."""
-        _TALLY["histories"] += 1
+        self.tally["fault histories"] += 1
         first = [
             line(RECEIVE, slip_date=day, receive_no=n, net_weight=1000)
             for day in ("2025/12/01", "2025/12/03")
@@ -90,8 +83,8 @@ class FaultyPlant:
         self.files.lines += Counter({RECEIVE: len(first) + len(second), YARD: len(yard)})
         self.files.active += Counter({RECEIVE: 3 + len(second), YARD: len(yard)})
         self.files.tons = {date(2025, 12, 1): 3, date(2025, 12, 3): 4, date(2025, 12, 4): 4}
-        _TALLY["files"] += len(order)
-        _TALLY["lines"] += sum(self.files.lines.values())
+        self.tally["files"] += len(order)
+        self.tally["lines"] += sum(self.files.lines.values())
 
     def start(self, boundary: worker.Boundary | None = None, call: int = 1) -> ForkServerProcess:
         """Start a process that runs one tick, and return when it begins to work."""
@@ -112,7 +105,7 @@ class FaultyPlant:
         """Wait for a process's end, and until the server has noticed; return the exit code."""
         process.join(_PATIENCE_S)
         assert process.exitcode is not None, "the process is still there"
-        _TALLY["kills"] += process.exitcode < 0
+        self.tally["kills"] += process.exitcode < 0
         self.wait_for_other_sessions()
         return process.exitcode
 
@@ -136,12 +129,12 @@ class FaultyPlant:
 
     def outage(self) -> None:
         """Count a fault that is no kill."""
-        _TALLY["outages"] += 1
+        self.tally["outages"] += 1
 
     def losses(self) -> list[str]:
         """What isn't as it has to be after everything has healed; the sentences say what."""
         found = [*self._lost_files(), *self._lost_lines(), *self._wrong_views(), *self._left_behind()]
-        _TALLY["losses"] += len(found)
+        self.tally["losses"] += len(found)
         return found
 
     def _lost_files(self) -> Iterator[str]:
@@ -213,9 +206,11 @@ def forkserver() -> ForkServerContext:
 
 
 @pytest.fixture
-def plant(settings: Settings, connection: Connection, catalog: Catalog, forkserver: ForkServerContext) -> FaultyPlant:
+def plant(
+    settings: Settings, connection: Connection, catalog: Catalog, forkserver: ForkServerContext, tally: Counter[str]
+) -> FaultyPlant:
     """A plant with files in its inbox."""
-    made = FaultyPlant(settings, connection, catalog, forkserver)
+    made = FaultyPlant(settings, connection, catalog, forkserver, tally)
     made.drop_files()
     return made
 

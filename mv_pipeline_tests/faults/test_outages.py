@@ -181,7 +181,7 @@ def test_the_clock_passes_midnight_between_two_refreshes(plant):
 
 
 @pytest.fixture
-def own_server(catalog, forkserver, monkeypatch) -> Iterator[FaultyPlant]:
+def own_server(catalog, forkserver, monkeypatch, tally) -> Iterator[FaultyPlant]:
     """A plant on a server that may be stopped."""
     for name in [name for name in os.environ if name.startswith("MV_PIPELINE_")]:
         monkeypatch.delenv(name)
@@ -198,7 +198,7 @@ def own_server(catalog, forkserver, monkeypatch) -> Iterator[FaultyPlant]:
                 monkeypatch.setenv(name, value)
             prepare_folders(settings)
             with psycopg.connect(url, autocommit=True) as connection:
-                plant = FaultyPlant(settings, connection, catalog, forkserver)
+                plant = FaultyPlant(settings, connection, catalog, forkserver, tally)
                 plant.drop_files()
                 yield plant
                 plant.connection.close()
