@@ -3,9 +3,11 @@
 Data goes to stdout, progress and errors to stderr. An error is one line with the way out.
 """
 
+import contextlib
 import importlib.metadata
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -45,6 +47,7 @@ from mv_pipeline.settings import HOST, TIME_ZONE, OperatorError, Settings, load_
 
 if TYPE_CHECKING:
     from mv_pipeline.migrate.migrate import Migration
+    from mv_pipeline.operations.installation import Installation
 
 # Commands import Dagster and Alembic when they run: each takes a second.
 
@@ -347,8 +350,8 @@ def doctor_command(as_json: Json = False) -> None:
     """Say what is wrong with this installation. Exit code 1 if something is."""
     from mv_pipeline.cli.doctor import examine
 
-    with session() as settings:
-        found = examine(settings, read_catalog(settings))
+    with _installation("doctor") as installation:
+        found = examine(installation)
     styles = {"ok": "green", "warning": "yellow", "error": "red"}
     lines = [Text.assemble((each.level, styles[each.level]), f": {each.sentence}") for each in found]
     answer(found, as_json, *lines, failed=any(each.level == "error" for each in found))
@@ -357,14 +360,23 @@ def doctor_command(as_json: Json = False) -> None:
 @app.command("watch")
 def watch_command(as_json: Json = False) -> None:
     """Check the health once, from outside the daemon, and notify who is to know. Exit code 1 if there is any."""
-    from mv_pipeline.definitions import defs
-    from mv_pipeline.operations.health import dagster_instance, report
+    from mv_pipeline.operations.alerts import report
 
-    with session() as settings:
-        repository, now = defs().get_repository_def(), datetime.now(TIME_ZONE)
-        update = report(settings, read_catalog(settings), repository, dagster_instance, "watch", now)
+    with _installation("watch") as installation:
+        update = report(installation)
     data = [{"title": i.title, "message": i.message, "since": i.opened_at.isoformat()} for i in update.open]
     answer(data, as_json, str(update), failed=bool(update.open or update.failed))
+
+
+@contextlib.contextmanager
+def _installation(purpose: str) -> Iterator["Installation"]:
+    from mv_pipeline.definitions import defs
+    from mv_pipeline.operations.installation import Installation
+
+    with session() as settings:
+        catalog, repository = read_catalog(settings), defs().get_repository_def()
+        with Installation(settings, catalog, repository, purpose, datetime.now(TIME_ZONE)) as installation:
+            yield installation
 
 
 def main() -> None:

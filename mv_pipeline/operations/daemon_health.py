@@ -20,43 +20,12 @@ from mv_pipeline.operations.problem import (
     every_dashboard,
     shown_in,
 )
-from mv_pipeline.operations.run_health import RunHealth, first_line, local_time
+from mv_pipeline.operations.run_health import first_line, local_time
 from mv_pipeline.settings import Settings
 
 Automation = dg.SensorDefinition | dg.ScheduleDefinition
 
 _TICKS = 5
-
-# Whoever can read Dagster's storage has reached it.
-_ALWAYS = frozenset(
-    {ProblemType.CHECK_FAILED, ProblemType.RUN_FAILED, ProblemType.DAEMON_GONE, ProblemType.DATABASE_UNREACHABLE}
-)
-_WITH_DAEMON = frozenset({ProblemType.TICK_FAILED, ProblemType.TICKS_STOPPED})
-
-
-def inspect_dagster(
-    instance: dg.DagsterInstance,
-    repository: dg.RepositoryDefinition,
-    catalog: Catalog,
-    settings: Settings,
-    now: datetime,
-) -> tuple[list[HealthProblem], frozenset[ProblemType]]:
-    """What is wrong, and which types of problems could be inspected.
-
-    Without a daemon nothing ticks: that isn't told again for each sensor, and says nothing about them.
-
-    Args:
-        instance: Dagster's instance.
-        repository: the sensors and schedules that there should be.
-        catalog: the relations.
-        settings: links.
-        now: aware.
-    """
-    runs = RunHealth(instance, repository, catalog, settings)
-    found = [*runs.failed_checks(), *runs.failed_runs(), *gone_daemon(instance, catalog, settings, now)]
-    if any(problem.type is ProblemType.DAEMON_GONE for problem in found):
-        return found, _ALWAYS
-    return [*found, *failing_ticks(instance, repository, catalog, settings, now)], _ALWAYS | _WITH_DAEMON
 
 
 def heartbeat_ages(instance: dg.DagsterInstance, now: datetime) -> dict[str, float]:
@@ -77,18 +46,21 @@ def gone_daemon(
     if gone:
         newest = min(gone.values())
         never = math.isinf(newest)
-        yield HealthProblem(
-            type=ProblemType.DAEMON_GONE,
-            subject="daemon",
-            level="failure",
-            title="The daemon is gone" if gone == ages else f"Parts of the daemon are gone: {', '.join(gone)}",
-            happened="It has never given a sign of life." if never else "It has given no sign of life since.",
-            since=now if never else now - timedelta(seconds=newest),
-            means="No file is taken, nothing is refreshed and no nightly run is made; rows that grow old are shown in: "
-            f"{every_dashboard(catalog)}",
-            todo="`systemctl restart mv-pipeline@daemon`, or `mv-pipeline dev`; `journalctl -u mv-pipeline@daemon` "
-            "says why it ended",
-            link=f"{settings.resolved_ui_url()}/deployment/daemons",
+        # Nobody has put it into service yet.
+        unborn = never and gone == ages
+        yield HealthProblem.of(
+            ProblemType.DAEMON_GONE,
+            "daemon",
+            settings,
+            now if never else now - timedelta(seconds=newest),
+            level="warning" if unborn else "failure",
+            what="The daemon has never run"
+            if unborn
+            else "The daemon is gone"
+            if gone == ages
+            else f"Parts of the daemon are gone: {', '.join(gone)}",
+            last="It has never given a sign of life." if never else f"Its last sign of life is {newest:,.0f} s old.",
+            dashboards=every_dashboard(catalog),
         )
 
 
@@ -109,51 +81,33 @@ def failing_ticks(
         last = local_time(ticks[0].timestamp) if ticks else None
         ended = next((tick for tick in ticks if tick.is_completed), None)
         happened = f"Its last tick was at {last:%Y-%m-%d %H:%M:%S}." if last else "It has never ticked."
-        since, problem_type = last or now, ProblemType.TICKS_STOPPED
+        since = last or now
         # Only a schedule knows when it was switched on.
         begun = getattr(state.instigator_data, "start_timestamp", None)
         if not state.is_running:
-            fault, todo = "is switched off", "switch it on on its page"
+            problem_type = ProblemType.SWITCHED_OFF
         elif _is_late(definitions[name], max(last.timestamp() if last else 0.0, begun or 0.0), now):
-            fault, todo = "has stopped ticking", "`systemctl restart mv-pipeline@daemon`, or restart `mv-pipeline dev`"
+            problem_type = ProblemType.TICKS_STOPPED
         elif ended and ended.is_failure:
-            problem_type = ProblemType.TICK_FAILED
-            fault, todo = "fails", "`mv-pipeline doctor` looks for the cause; the tick on its page has the whole error"
+            problem_type, since = ProblemType.TICK_FAILED, local_time(ended.timestamp)
             happened = first_line(ended.error.message if ended.error else None)
-            since = local_time(ended.timestamp)
         else:
             continue
-        what = _what(definitions[name])
-        yield HealthProblem(
-            type=problem_type,
-            subject=name,
-            level="failure",
-            title=f"The {what} {name} {fault}",
+        yield HealthProblem.of(
+            problem_type,
+            name,
+            settings,
+            since,
+            what="schedule" if isinstance(definitions[name], dg.ScheduleDefinition) else "sensor",
             happened=happened,
-            since=since,
             means=_undone(repository, catalog, definitions[name]),
-            todo=todo,
-            link=f"{settings.resolved_ui_url()}/locations/mv_pipeline/{what}s/{name}",
         )
-
-
-def switched_off(instance: dg.DagsterInstance, repository: dg.RepositoryDefinition) -> dict[str, str]:
-    """What the sensors and schedules that somebody has switched off would do, by `sensor` or `schedule` and name."""
-    definitions = _automations(repository)
-    off = [state.instigator_name for state in instance.all_instigator_state() if not state.is_running]
-    return {
-        f"{_what(definitions[name])} {name}": definitions[name].description or "" for name in off if name in definitions
-    }
 
 
 def _automations(repository: dg.RepositoryDefinition) -> dict[str, Automation]:
     """The sensors and schedules by name."""
     definitions: list[Automation] = [*repository.sensor_defs, *repository.schedule_defs]
     return {definition.name: definition for definition in definitions}
-
-
-def _what(definition: Automation) -> str:
-    return "schedule" if isinstance(definition, dg.ScheduleDefinition) else "sensor"
 
 
 def _undone(repository: dg.RepositoryDefinition, catalog: Catalog, definition: Automation) -> str:

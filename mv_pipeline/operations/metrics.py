@@ -32,6 +32,7 @@ from mv_pipeline.intake.rejection import Code
 from mv_pipeline.intake.upload_log import missing_days
 from mv_pipeline.operations.daemon_health import heartbeat_ages
 from mv_pipeline.operations.dagster_private import newest_check_results
+from mv_pipeline.operations.health import HEALTH_CHECKS
 from mv_pipeline.operations.logging import configure_logs, logger
 from mv_pipeline.refresh.counters import BUCKETS, REFRESH_FAILURES, REFRESH_SECONDS
 from mv_pipeline.settings import HOST, TIME_ZONE, load_settings
@@ -136,6 +137,7 @@ def _parameters(catalog: Catalog) -> dict[str, Any]:
         "versions": [kind.version.upper() for kind in KINDS],
         "csv_types": [kind.list.csv_type for kind in KINDS],
         "codes": list(Code),
+        "problem_types": [found for found, check in HEALTH_CHECKS.items() if check.is_told],
     }
 
 

@@ -1,18 +1,21 @@
-"""One thing that is wrong now, and what its message says.
+"""One thing that is wrong now, from when on it is one, and what is said of it; the texts are in problems.yaml.
 
-Finding problems is the business of `database_health`, `daemon_health` and `run_health`;
-remembering them is that of `incidents`.
+Finding problems is the business of `health` and of what it calls; remembering them is that of `incidents`.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.settings import TIME_ZONE
+from mv_pipeline.settings import TIME_ZONE, Settings
 
 Level = Literal["failure", "warning"]
 Audience = Literal["operator", "office"]
@@ -22,16 +25,24 @@ _SHOWN = 8
 class ProblemType(StrEnum):
     """What can be wrong."""
 
+    LOW_DISK = "low_disk"
+    INBOX_UNREADABLE = "inbox_unreadable"
+    FILE_LEFT_ALONE = "file_left_alone"
+    DATABASE_UNREACHABLE = "database_unreachable"
+    SERVER_UNSUPPORTED = "server_unsupported"
+    NOT_MIGRATED = "not_migrated"
+    DEFINITION_DRIFT = "definition_drift"
     REJECTED_FILE = "rejected_file"
     VIEW_FAILED = "view_failed"
-    CHECK_FAILED = "check_failed"
-    RUN_FAILED = "run_failed"
     DATA_MISSING = "data_missing"
     REFRESH_SLOW = "refresh_slow"
+    CHECK_FAILED = "check_failed"
+    RUN_FAILED = "run_failed"
+    DAEMON_GONE = "daemon_gone"
+    SWITCHED_OFF = "switched_off"
     TICK_FAILED = "tick_failed"
     TICKS_STOPPED = "ticks_stopped"
-    DAEMON_GONE = "daemon_gone"
-    DATABASE_UNREACHABLE = "database_unreachable"
+    RETENTION_INCOMPLETE = "retention_incomplete"
 
 
 # When something counts as wrong: the thresholds that no setting names. Prometheus' rules are tested against them.
@@ -40,7 +51,7 @@ DAEMON_SILENT_S = 180.0
 # Sensors tick every few seconds, and none of them takes minutes.
 SENSOR_LATE_S = 300.0
 SCHEDULE_LATE = timedelta(minutes=10)
-LOW_DISK_BYTES = 1_000_000_000
+LOW_DISK_GB = 1.0
 # Files that came together with a rejected one don't stand for its correction.
 REJECTED_BURST = timedelta(minutes=10)
 # A problem that is gone for less than this and comes back is the same incident.
@@ -48,11 +59,32 @@ COOLDOWN = timedelta(minutes=2)
 # After an outage the first inspection may come before the first tick, a single tick may fail, the sensors start a
 # failed run's successor by themselves, and a server may be restarted: these have to last before anybody is told.
 GRACE: dict[str, timedelta] = {
+    ProblemType.SWITCHED_OFF: timedelta(minutes=1),
     ProblemType.TICK_FAILED: timedelta(minutes=1),
     ProblemType.TICKS_STOPPED: timedelta(minutes=1),
     ProblemType.RUN_FAILED: timedelta(minutes=1),
     ProblemType.DATABASE_UNREACHABLE: timedelta(seconds=45),
 }
+
+
+class ProblemTexts(BaseModel):
+    """What is said of a type of problem, and to whom; problems.yaml says with which placeholders."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    happened: str = ""
+    means: str
+    todo: str
+    link: str = ""
+    ok: str
+    level: Level = "failure"
+    audience: Audience = "operator"
+
+
+TEXTS = TypeAdapter(dict[ProblemType, ProblemTexts]).validate_python(
+    yaml.safe_load(Path(__file__).with_name("problems.yaml").read_text(encoding="utf-8"))
+)
 
 
 @dataclass(frozen=True)
@@ -84,6 +116,54 @@ class HealthProblem:
     link: str
     audience: Audience = "operator"
     state: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        problem_type: ProblemType,
+        subject: str,
+        settings: Settings,
+        since: datetime,
+        *,
+        level: Level | None = None,
+        state: str = "",
+        **facts: object,
+    ) -> "HealthProblem":
+        """The problem with the texts of its type.
+
+        Args:
+            problem_type: as `type`.
+            subject: as above.
+            settings: where the web UI is.
+            since: as above.
+            level: None: that of the type.
+            state: as above.
+            facts: for the placeholders.
+        """
+        texts = TEXTS[problem_type]
+
+        def say(text: str) -> str:
+            return text.format(subject=subject, **facts)
+
+        return cls(
+            type=problem_type,
+            subject=subject,
+            level=level or texts.level,
+            title=say(texts.title),
+            happened=say(texts.happened),
+            since=since,
+            means=say(texts.means),
+            todo=say(texts.todo),
+            link=f"{settings.resolved_ui_url()}/{say(texts.link)}".rstrip("/"),
+            audience=texts.audience,
+            state=state,
+        )
+
+    @property
+    def sentence(self) -> str:
+        """What has happened and what to do, in one line."""
+        parts = (self.title, self.happened, self.todo[0].upper() + self.todo[1:])
+        return " ".join(f"{' '.join(part.split()).rstrip('.')}." for part in parts if part)
 
     @property
     def key(self) -> str:

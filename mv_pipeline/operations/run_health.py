@@ -12,7 +12,7 @@ from functools import cached_property
 import dagster as dg
 
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.defs.assets.describe import asset_key
+from mv_pipeline.defs.assets.describe import RETENTION_CHECK, asset_key
 from mv_pipeline.defs.checks import check_keys
 from mv_pipeline.defs.jobs import NIGHTLY
 from mv_pipeline.operations.dagster_private import newest_check_results
@@ -47,17 +47,28 @@ class RunHealth:
             name = ".".join(result.asset_key.path)
             # A result of an earlier version has its remedy in the description only.
             remedy = str(result.metadata["remedy"].value) if "remedy" in result.metadata else ""
-            yield HealthProblem(
-                type=ProblemType.CHECK_FAILED,
-                subject=f"{name}:{result.check_name}",
-                level=level_of(self.catalog, name),
-                title=f"The check {result.check_name} of {name} failed",
-                happened=(result.description or "").removesuffix(remedy).rstrip(),
-                since=local_time(event.timestamp),
-                means=f"Wrong or old numbers may be shown in: {shown_in(self.catalog, name)}",
-                todo=remedy or "The check's text says it.",
-                link=self._run_page(event.run_id),
+            yield failed_check(
+                self.catalog,
+                self.settings,
+                name,
+                result.check_name,
+                local_time(event.timestamp),
+                message=(result.description or "").removesuffix(remedy).rstrip(),
+                remedy=remedy or "The check's text says it.",
+                page=f"runs/{event.run_id}",
             )
+
+    def incomplete_retention(self) -> Iterator[HealthProblem]:
+        """The last night's retention, if it failed or left something."""
+        for result, event in self._check_results:
+            if result.check_name == RETENTION_CHECK and not result.passed:
+                yield HealthProblem.of(
+                    ProblemType.RETENTION_INCOMPLETE,
+                    "retention",
+                    self.settings,
+                    local_time(event.timestamp),
+                    description=result.description,
+                )
 
     def failed_runs(self) -> list[HealthProblem]:
         """The steps that failed and haven't succeeded since, and the jobs whose run ended without a step that failed.
@@ -117,17 +128,17 @@ class RunHealth:
             means = f"In the UI this isn't renewed: {', '.join(names)}; no dashboard is touched"
         else:
             means = f"New data doesn't get through; older rows may be shown in: {shown_in(self.catalog, *names)}"
-        return HealthProblem(
-            type=ProblemType.RUN_FAILED,
-            subject=subject,
+        return HealthProblem.of(
+            ProblemType.RUN_FAILED,
+            subject,
+            self.settings,
+            local_time(at),
             level=highest_level(self.catalog, names),
             title=title,
-            happened=first_line(happened),
-            since=local_time(at),
+            reason=first_line(happened),
             means=means,
-            todo="wait a minute, as the sensors try again by themselves; if it stays so, `mv-pipeline doctor`, fix "
-            f"what the reason says, and launch the job {job} from its page",
-            link=self._run_page(run.run_id),
+            job=job,
+            run_id=run.run_id,
         )
 
     @cached_property
@@ -156,8 +167,37 @@ class RunHealth:
         job = dg.RunsFilter(job_name=failed.dagster_run.job_name, statuses=[dg.DagsterRunStatus.SUCCESS])
         return any(newest.storage_id > failed.storage_id for newest in self.instance.get_run_records(job, limit=1))
 
-    def _run_page(self, run_id: str) -> str:
-        return f"{self.settings.resolved_ui_url()}/runs/{run_id}"
+
+def failed_check(
+    catalog: Catalog,
+    settings: Settings,
+    name: str,
+    check: str,
+    since: datetime,
+    *,
+    message: str,
+    remedy: str,
+    page: str,
+) -> HealthProblem:
+    """The problem of a check that failed, whoever ran it.
+
+    Args:
+        name: the table or view that it is of.
+        page: where the web UI shows the result.
+    """
+    return HealthProblem.of(
+        ProblemType.CHECK_FAILED,
+        f"{name}:{check}",
+        settings,
+        since,
+        level=level_of(catalog, name),
+        check=check,
+        name=name,
+        message=message,
+        dashboards=shown_in(catalog, name),
+        remedy=remedy,
+        page=page,
+    )
 
 
 def _reason(failed_step: dg.EventLogEntry) -> str | None:

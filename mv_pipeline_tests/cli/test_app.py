@@ -363,10 +363,11 @@ def test_doctor_names_what_is_wrong(cli, settings, connection):
     sentences = {(diagnosis["level"], diagnosis["sentence"]) for diagnosis in found}
     assert (
         "warning",
-        "reciept in the inbox is left alone (no folder of a CSV kind); move it to its place.",
+        "reciept in the inbox is left alone (no folder of a CSV kind). Move it to its place.",
     ) in sentences
-    assert any(level == "error" and "mart.mv_target_card_per_day, up_to_date" in text for level, text in sentences)
-    assert any(level == "warning" and "The daemon doesn't run" in text for level, text in sentences)
+    check = "The check up_to_date of mart.mv_target_card_per_day failed. "
+    assert any(level == "error" and text.startswith(check) for level, text in sentences)
+    assert any(level == "warning" and text.startswith("The daemon has never run. ") for level, text in sentences)
 
 
 @pytest.mark.parametrize("arguments", [("status",), ("refresh", "--all"), ("ingest", "--kind", KIND, "x.csv")])

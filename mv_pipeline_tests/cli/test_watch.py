@@ -38,9 +38,9 @@ def test_without_a_daemon_it_says_so_once_and_exits_1(watch, receiver):
     first, second = watch("--json"), watch()
 
     assert (first.returncode, second.returncode) == (1, 1), first.stderr
-    assert [incident["title"] for incident in json.loads(first.stdout)] == ["The daemon is gone"]
-    assert second.stdout == "1 incidents are open: The daemon is gone. 0 messages sent.\n"
-    assert receiver.take() == [("failure", "The daemon is gone")]
+    assert [incident["title"] for incident in json.loads(first.stdout)] == ["The daemon has never run"]
+    assert second.stdout == "1 incidents are open: The daemon has never run. 0 messages sent.\n"
+    assert receiver.take() == [("warning", "The daemon has never run")]
 
 
 def test_before_migrate_it_says_so(watch, server):
@@ -51,7 +51,7 @@ def test_before_migrate_it_says_so(watch, server):
     drop_database(server, url)
     assert (done.returncode, done.stderr) == (
         1,
-        "mv-pipeline: There is no table for incidents yet. Run `mv-pipeline migrate`.\n",
+        "mv-pipeline: The database is empty. Run `mv-pipeline migrate`.\n",
     )
 
 
@@ -95,7 +95,7 @@ def test_the_database_unreachable_is_told_once_if_it_lasts_and_its_return_too(wa
 
     receiver.messages.clear()
     watch()
-    assert [title for _, title in receiver.take()] == ["The daemon is gone"]
+    assert [title for _, title in receiver.take()] == ["The daemon has never run"]
     assert not file.exists()
     age(connection)
     for _ in range(2):

@@ -29,7 +29,8 @@ from dagster._utils.error import SerializableErrorInfo
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import Connection
 from mv_pipeline.definitions import defs
-from mv_pipeline.operations.health import IncidentUpdate, report
+from mv_pipeline.operations.alerts import IncidentUpdate, report
+from mv_pipeline.operations.installation import Installation
 from mv_pipeline.settings import TIME_ZONE, load_settings
 
 ABSENT_PORT = 9
@@ -108,8 +109,13 @@ class Plant:
         """Inspect once, as the sensor and the command do."""
         if self.beating:
             self.beat()
+        with self.installation() as installation:
+            return report(installation)
+
+    def installation(self) -> Installation:
+        """The pipeline as health checks read it."""
         opened = nullcontext(self.instance)
-        return report(load_settings(), self.catalog, self.repository, lambda _: opened, "alerts", self.now)
+        return Installation(load_settings(), self.catalog, self.repository, "alerts", self.now, lambda _: opened)
 
     def wait(self, **span: float) -> None:
         """Let time pass."""

@@ -1,6 +1,7 @@
 """The sensor `alerts`: a tick inspects and tells. In the real daemon it is test_end_to_end's."""
 
 import dagster as dg
+import pytest
 
 from mv_pipeline.definitions import defs
 from mv_pipeline.refresh.views import log_failure
@@ -25,10 +26,17 @@ def test_a_tick_tells_and_starts_nothing(plant, receiver, connection, catalog):
     assert receiver.take() == [("failure", title)]
 
 
-def test_a_tick_before_migrate_says_so(plant, connection):
-    connection.execute("DROP TABLE log.incident")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("DROP SCHEMA log CASCADE", "The database is empty. Run `mv-pipeline migrate`."),
+        ("DROP VIEW log.v_view_status", "The database is older than this version. Run `mv-pipeline migrate`."),
+    ],
+)
+def test_a_tick_before_migrate_says_so(plant, connection, change, said):
+    connection.execute(change)
 
-    assert tick(plant).skip_message == "There is no table for incidents yet. Run `mv-pipeline migrate`."
+    assert tick(plant).skip_message == said
 
 
 def test_a_receiver_that_is_unreachable_breaks_no_tick(plant, receiver, connection, catalog):

@@ -1,6 +1,8 @@
 """Every kind of trouble: one message when it begins, none while it lasts, one when it is over."""
 
 import logging
+import pathlib
+import re
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -44,14 +46,44 @@ def test_a_rejected_file(plant, receiver, connection, settings, catalog):
     assert "目標カード (target_card), 受入ダッシュボード (inbound)" in message["message"]
 
 
-def test_the_message_about_a_rejected_file_names_its_own_report(connection, settings, catalog):
-    for name in ("a.csv", "april.csv"):
+SIMILAR = ("a.csv", "april.csv", "a.b.csv", "a-1.csv", "a.csv.csv", "ア.csv", "アプリ.csv")
+
+
+@pytest.mark.parametrize("names", [SIMILAR, SIMILAR[::-1]])
+def test_the_message_about_a_rejected_file_names_its_own_report(plant, connection, settings, names):
+    for name in names:
         take(connection, settings, [line(KIND, net_weight="x")], name=name)
 
-    told = {problem.subject: problem.todo for problem in rejected_files(connection, catalog, settings)}
+    with plant.installation() as installation:
+        told = {problem.subject: problem.todo for problem in rejected_files(installation)}
 
-    for name in ("a.csv", "april.csv"):
-        assert f" {settings.rejected_dir / KIND / name}.errors.csv " in told[f"{KIND}/{name}"]
+    assert told.keys() == {f"{KIND}/{name}" for name in names}
+    for name in names:
+        report = settings.rejected_dir / KIND / f"{name}.errors.csv"
+        assert f" {report} " in told[f"{KIND}/{name}"]
+        assert report.is_file()
+
+
+def test_a_name_that_was_rejected_before_is_told_with_the_newest_report(plant, connection, settings):
+    for weight in ("x", "y"):
+        take(connection, settings, [line(KIND, net_weight=weight)], name="a.csv")
+
+    with plant.installation() as installation:
+        (problem,) = rejected_files(installation)
+
+    (named,) = re.findall(r" (\S+\.errors\.csv) ", problem.todo)
+    assert ",y," in pathlib.Path(named).read_text(encoding="utf-8-sig")
+
+
+def test_of_a_rejected_file_whose_report_nobody_noted_the_folder_is_named(plant, connection, settings):
+    take(connection, settings, [line(KIND, net_weight="x")], name="a.csv")
+    connection.execute("UPDATE log.upload_file SET metadata = metadata - 'report'")
+
+    with plant.installation() as installation:
+        (problem,) = rejected_files(installation)
+
+    assert f" {settings.rejected_dir / KIND} " in problem.todo
+    assert ".errors.csv" not in problem.message
 
 
 def no_day_is_missing(connection, csv_type):
@@ -452,7 +484,7 @@ def test_two_inspections_at_once_tell_once(plant, receiver, connection, catalog,
 
 
 def test_no_transaction_is_open_while_a_message_is_sent(plant, receiver, connection, catalog, monkeypatch):
-    from mv_pipeline.operations import health
+    from mv_pipeline.operations import alerts
 
     def send_and_look(*args):
         found = connection.execute(
@@ -462,8 +494,8 @@ def test_no_transaction_is_open_while_a_message_is_sent(plant, receiver, connect
         states.extend(found.fetchall())
         return send(*args)
 
-    states, send = [], health.send
-    monkeypatch.setattr(health, "send", send_and_look)
+    states, send = [], alerts.send
+    monkeypatch.setattr(alerts, "send", send_and_look)
     log_failure(connection, catalog.relations[CRITICAL], "x")
 
     plant.inspect()

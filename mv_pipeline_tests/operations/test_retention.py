@@ -6,12 +6,12 @@ import dagster as dg
 import pytest
 import yaml
 
-from mv_pipeline.cli.doctor import _housekeeping
 from mv_pipeline.database.connection import Database
 from mv_pipeline.definitions import defs
 from mv_pipeline.defs.assets.describe import RETENTION, RETENTION_CHECK, asset_key
 from mv_pipeline.defs.checks import check_keys
 from mv_pipeline.operations.retention import Limits, apply_retention
+from mv_pipeline.operations.run_health import RunHealth
 from mv_pipeline.settings import PROJECT_ROOT, TIME_ZONE, Settings
 from mv_pipeline_tests.docs.generated import DOCS
 from mv_pipeline_tests.factory import line, take
@@ -79,27 +79,31 @@ def nightly(settings, instance):
     return run
 
 
+@pytest.fixture
+def incomplete_retention(settings, instance, catalog):
+    return lambda: list(RunHealth(instance, defs().get_repository_def(), catalog, settings).incomplete_retention())
+
+
 def retention_check(result):
     (check,) = [c for c in result.get_asset_check_evaluations() if c.check_name == RETENTION_CHECK]
     return check
 
 
-def test_it_is_the_last_thing_that_the_nightly_run_does(nightly, instance, connection):
-    assert _housekeeping(instance) == []
+def test_it_is_the_last_thing_that_the_nightly_run_does(nightly, incomplete_retention, connection):
+    assert incomplete_retention() == []
     connection.execute("UPDATE log.view_refresh SET started_at = started_at - interval '500 days'")
 
     result = nightly()
 
     steps = [event.step_key for event in result.all_events if event.event_type is dg.DagsterEventType.STEP_START]
     assert (result.success, steps[-1]) == (True, asset_key(RETENTION).to_python_identifier())
-    (diagnosis,) = _housekeeping(instance)
-    assert (diagnosis.level, diagnosis.sentence.endswith("Nothing that is too old is left.")) == ("ok", True)
+    assert incomplete_retention() == []
     (event,) = [e for e in result.get_asset_materialization_events() if e.asset_key == asset_key(RETENTION)]
     assert event.materialization.metadata["log.view_refresh"].value > 0
     assert retention_check(result).passed
 
 
-def test_the_nightly_run_is_a_success_even_if_it_fails(nightly, instance, connection):
+def test_the_nightly_run_is_a_success_even_if_it_fails(nightly, incomplete_retention, connection):
     connection.execute("DROP FUNCTION log.forget")
 
     result = nightly()
@@ -108,8 +112,8 @@ def test_the_nightly_run_is_a_success_even_if_it_fails(nightly, instance, connec
     check = retention_check(result)
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "function log.forget" in check.description
-    (diagnosis,) = _housekeeping(instance)
-    assert (diagnosis.level, check.description in diagnosis.sentence) == ("warning", True)
+    (problem,) = incomplete_retention()
+    assert (problem.level, problem.happened) == ("warning", check.description)
 
 
 def test_it_is_done_even_if_a_view_fails(nightly, connection):

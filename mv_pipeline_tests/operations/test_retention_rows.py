@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mv_pipeline.operations.database_health import failed_views
 from mv_pipeline.operations.retention import Deleted, Limits, delete_rows
 from mv_pipeline.refresh.views import log_failure, read_view_status, refresh_view
 from mv_pipeline_tests.factory import line, take
@@ -48,17 +47,17 @@ def test_the_newest_refresh_of_each_view_stays(database, connection, catalog, ol
     assert not newest[0].stale
 
 
-def test_a_failure_that_no_refresh_followed_stays(database, connection, catalog, settings, old):
+def test_a_failure_that_no_refresh_followed_stays(database, connection, catalog, old):
     log_failure(connection, catalog.relations[YARD], "mended")
     refresh_view(connection, catalog.relations[YARD])
     log_failure(connection, catalog.relations[RECEIVE], "stands")
     old()
-    standing = failed_views(connection, catalog, settings)
+    status = read_view_status(connection, [catalog.relations[RECEIVE]])
 
     assert delete_rows(database, BEFORE, Limits())["log.refresh_failure"] == Deleted(1)
 
-    assert [incident.subject for incident in standing] == [RECEIVE]
-    assert failed_views(connection, catalog, settings) == standing
+    assert status[0].failing_since
+    assert read_view_status(connection, [catalog.relations[RECEIVE]]) == status
 
 
 def test_incidents_go_when_they_are_over_and_everybody_has_been_told(database, connection, old):

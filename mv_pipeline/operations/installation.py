@@ -1,0 +1,101 @@
+"""An installation as health checks read it: files, the warehouse database and Dagster's storage, each opened once."""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+
+import dagster as dg
+
+from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.database.connection import Connection, Database
+from mv_pipeline.database.dagster_storage import check_dagster_database
+from mv_pipeline.intake.inbox import InboxScan, scan
+from mv_pipeline.operations.daemon_health import failing_ticks, heartbeat_ages
+from mv_pipeline.operations.problem import HealthProblem
+from mv_pipeline.operations.run_health import RunHealth
+from mv_pipeline.settings import Settings
+
+
+@contextmanager
+def dagster_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """Open Dagster's storage as the settings name it.
+
+    Raises:
+        psycopg.OperationalError: it can't be reached.
+    """
+    check_dagster_database(settings)
+    with dg.DagsterInstance.get() as instance:
+        yield instance
+
+
+@dataclass
+class Installation(contextlib.AbstractContextManager["Installation"]):
+    """What there is to examine; what has been opened is closed at the end of the block.
+
+    Args:
+        repository: the jobs, sensors and schedules that there should be.
+        purpose: what for, as the server shows it.
+        now: aware.
+        open_instance: opens Dagster's storage.
+    """
+
+    settings: Settings
+    catalog: Catalog
+    repository: dg.RepositoryDefinition
+    purpose: str
+    now: datetime
+    open_instance: Callable[[Settings], AbstractContextManager[dg.DagsterInstance]] = dagster_instance
+    _opened: ExitStack = field(default_factory=ExitStack)
+
+    def __exit__(self, *_: object) -> None:
+        """Close what has been opened."""
+        self._opened.close()
+
+    @cached_property
+    def connection(self) -> Connection:
+        """To the warehouse database, in autocommit mode."""
+        return self._opened.enter_context(Database().connect(self.purpose))
+
+    @cached_property
+    def instance(self) -> dg.DagsterInstance:
+        """Dagster's instance."""
+        return self._opened.enter_context(self.open_instance(self.settings))
+
+    @cached_property
+    def runs(self) -> RunHealth:
+        """What runs have left behind."""
+        return RunHealth(self.instance, self.repository, self.catalog, self.settings)
+
+    @cached_property
+    def tick_problems(self) -> list[HealthProblem]:
+        """What is wrong with sensors and schedules."""
+        return list(failing_ticks(self.instance, self.repository, self.catalog, self.settings, self.now))
+
+    @cached_property
+    def inbox(self) -> InboxScan:
+        """What is in the inbox."""
+        return scan(self.settings.inbox_dir)
+
+    @property
+    def waiting(self) -> int:
+        """How many files there are in it."""
+        return len(self.inbox.files)
+
+    @property
+    def free_gb(self) -> float:
+        """What is free on the disk of the home."""
+        return shutil.disk_usage(self.settings.home).free / 1e9
+
+    @property
+    def server_version(self) -> int:
+        """As in 180006 for 18.6."""
+        return self.connection.info.server_version
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the last sign of life of the part of the daemon that has been silent for longest."""
+        return max(heartbeat_ages(self.instance, self.now).values())
