@@ -242,8 +242,6 @@ def _seen(known: _Tried | None, stamp: str, now: float) -> _Tried:
 
 def _describe(found: InboxScan, inbox: Path) -> str:
     seen = f"{len(found.files)} CSV files in {inbox}, none new at rest." if found.files else f"No CSV file in {inbox}."
-    if not found.left_alone:
-        return seen
-    names = "; ".join(f"{name} ({reason})" for name, reason in list(found.left_alone.items())[:_SHOWN])
-    more = f" and {len(found.left_alone) - _SHOWN} more" if len(found.left_alone) > _SHOWN else ""
-    return f"{seen} Left alone: {names}{more}."
+    left = [f"{name} ({reason})" for name, reason in found.left_alone.items()]
+    more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+    return f"{seen} Left alone: {'; '.join(left[:_SHOWN])}{more}." if left else seen

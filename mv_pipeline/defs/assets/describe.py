@@ -86,15 +86,14 @@ def table_schema(columns: Mapping[str, str]) -> dg.TableSchema:
 
 def column_schema(connection: Connection, name: str) -> dg.TableSchema:
     """A relation's columns as the database has them."""
-    rows = connection.execute(
-        "SELECT attname, format_type(atttypid, atttypmod), attnotnull FROM pg_attribute "
-        "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
-        [name],
-    ).fetchall()
+    query = (
+        "SELECT attname, format_type(atttypid, atttypmod), NOT attnotnull FROM pg_attribute "
+        "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+    )
     return dg.TableSchema(
-        columns=[
-            dg.TableColumn(column, kind, constraints=dg.TableColumnConstraints(nullable=not not_null))
-            for column, kind, not_null in rows
+        [
+            dg.TableColumn(column, kind, constraints=dg.TableColumnConstraints(nullable=nullable))
+            for column, kind, nullable in connection.execute(query, [name])
         ]
     )
 

@@ -12,7 +12,7 @@ import dagster as dg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CsvList
+from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, find_kind
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.checks.rules import UPLOAD_CALENDAR
 from mv_pipeline.database.connection import Connection, Database, identifier, scalar
@@ -39,29 +39,25 @@ def upload_calendar(database: dg.ResourceParam[Database]) -> dg.MaterializeResul
     with database.connect("upload calendar") as connection:
         today = scalar(connection, "SELECT ref.business_date()")
         days = read_calendar(connection, today - timedelta(days=_CALENDAR_DAYS - 1), today)
+    by_list = {csv_list.csv_type: [day for day in days if find_kind(day.kind).list == csv_list] for csv_list in LISTS}
+    missing = {name: {day.ddate for day in own if day.status == "missing"} for name, own in by_list.items()}
     return dg.MaterializeResult(
         metadata={
-            **{csv_list.csv_type: _calendar_table(days, csv_list) for csv_list in LISTS},
-            **{f"missing_days_{csv_list.csv_type}": _missing(days, csv_list) for csv_list in LISTS},
+            **{name: _calendar_table(own) for name, own in by_list.items()},
+            **{f"missing_days_{name}": len(ddates) for name, ddates in missing.items()},
         }
     )
 
 
-def _calendar_table(days: Sequence[UploadDay], csv_list: CsvList) -> dg.TableMetadataValue:
-    kinds = {kind.name: kind for kind in KINDS if kind.list == csv_list}
-    figures = [f"{kind.version}_{what}" for kind in kinds.values() for what in ("status", "upload", "lines", "kg")]
+def _calendar_table(days: Sequence[UploadDay]) -> dg.TableMetadataValue:
+    versions = dict.fromkeys(find_kind(day.kind).version for day in days)
+    figures = [f"{version}_{what}" for version in versions for what in ("status", "upload", "lines", "kg")]
     rows: dict[date, list[str | int | float]] = {}
     # The kinds of a day stay in their order.
     for day in sorted(days, key=lambda day: day.ddate, reverse=True):
-        if day.kind in kinds:
-            row = rows.setdefault(day.ddate, [f"{day.ddate} {day.ddate:%a}", day.day_type])
-            row += [day.status, ", ".join(map(str, day.uploads)), day.lines, float(day.net_weight_kg)]
+        row = rows.setdefault(day.ddate, [f"{day.ddate} {day.ddate:%a}", day.day_type])
+        row += [day.status, ", ".join(map(str, day.uploads)), day.lines, float(day.net_weight_kg)]
     return describe.metadata_table(dict.fromkeys(("day", "day_type", *figures), "string"), rows.values())
-
-
-def _missing(days: Sequence[UploadDay], csv_list: CsvList) -> int:
-    names = {kind.name for kind in KINDS if kind.list == csv_list}
-    return len({day.ddate for day in days if day.kind in names and day.status == "missing"})
 
 
 def build_view_pages_asset(catalog: Catalog) -> dg.AssetsDefinition:
