@@ -8,8 +8,8 @@ VENV := .venv
 UV := $(VENV)/uv/bin/uv
 RUN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# A file's tests run in one process, in their order, so that what they share is made once; long files begin first.
-PARALLEL := -n logical --dist loadfile --no-loadscope-reorder --durations=20
+# A file's tests run in one process, in their order, so that what they share is made once.
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder --durations=20
 
 .PHONY: help install demo dev test test-long docs screenshots check audit bench refresh-all-mv clean
 
@@ -36,7 +36,8 @@ test: install ## The whole test suite, on real PostgreSQL servers, one for each 
 	$(RUN)/pytest $(PARALLEL)
 
 test-long: install ## Over a thousand random histories, and hundreds of kills at random moments; takes long
-	MV_PIPELINE_TESTS_PROFILE=long $(RUN)/pytest -n logical mv_pipeline_tests/test_histories.py mv_pipeline_tests/faults
+	MV_PIPELINE_TESTS_PROFILE=long $(RUN)/pytest -n auto --dist worksteal mv_pipeline_tests/test_histories.py \
+		mv_pipeline_tests/faults mv_pipeline_tests/migrate/test_swap.py mv_pipeline_tests/migrate/adopt/test_move_in.py
 
 docs: install ## Write what docs/ takes from the code: graph, settings, reasons for a rejection
 	$(RUN)/python -m mv_pipeline_tests.docs.generated

@@ -43,6 +43,36 @@ LONG = os.environ.get("MV_PIPELINE_TESTS_PROFILE") == "long"
 NEWEST_REVISION = max(path.name[:4] for path in (REVISIONS / "versions").glob("*.py"))
 _numbers = itertools.count(1)
 
+# With these a worker begins, so that none is left alone with one at the end. A file stays in one process, because
+# its tests share what is slow to make.
+LONG_FILES = (
+    "test_end_to_end.py",
+    "browser/test_ui.py",
+    "cli/test_app.py",
+    "defs/assets/test_runs.py",
+    "migrate/adopt/test_move_in.py",
+    "operations/test_health.py",
+    "operations/test_run_health.py",
+    "faults/test_outages.py",
+    "docs/test_adding.py",
+    "faults/test_kills.py",
+    "migrate/test_swap.py",
+    "test_histories.py",
+    "intake/test_corpus.py",
+)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: while a test waits for a daemon or a browser, its worker does nothing."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first, in their order."""
+    folder = Path(__file__).parent
+    places = {folder / name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
 
 @pytest.fixture
 def tally(record_property: Callable[[str, object], None]) -> Iterator[Counter[str]]:

@@ -8,7 +8,6 @@ MV_PIPELINE_TESTS_PROFILE=long runs more and longer histories, new ones each tim
 """
 
 import itertools
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,6 +41,7 @@ from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import prune_change_log, read_view_status, refresh_view
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 from mv_pipeline_tests import factory
+from mv_pipeline_tests.conftest import LONG
 from mv_pipeline_tests.sql.history import FIRST_DAY, LAST_DAY, TODAY, Plant, days_between, new_plant
 
 settings.register_profile("quick", max_examples=10, stateful_step_count=12, deadline=None, derandomize=True)
@@ -55,8 +55,7 @@ settings.register_profile(
     database=None,
     print_blob=True,
 )
-PROFILE_NAME = os.environ.get("MV_PIPELINE_TESTS_PROFILE", "quick")
-PROFILE = settings.get_profile(PROFILE_NAME)
+PROFILE = settings.get_profile("long" if LONG else "quick")
 # What histories are made of: few days and numbers, so that things meet. The days stand on both sides of an ISO
 # week's, a month's and a year's end, and around today.
 
@@ -622,7 +621,7 @@ def plant(
         yield plant
 
 
-@pytest.mark.parametrize("part", range(10 if PROFILE_NAME == "long" else 1))
+@pytest.mark.parametrize("part", range(10 if LONG else 1))
 def test_after_every_step_of_any_history_everything_equals_a_full_recompute(plant, tally, part):
     run_state_machine_as_test(lambda: Histories(plant, tally), settings=PROFILE)
 

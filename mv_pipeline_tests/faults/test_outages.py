@@ -19,7 +19,7 @@ from mv_pipeline.definitions import defs
 from mv_pipeline.intake.inbox import prepare_folders
 from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.settings import Settings
-from mv_pipeline_tests.conftest import TODAY
+from mv_pipeline_tests.conftest import LONG, TODAY
 from mv_pipeline_tests.faults.conftest import FaultyPlant
 from mv_pipeline_tests.faults.worker import BOUNDARIES
 from mv_pipeline_tests.processes import wait_for
@@ -216,7 +216,9 @@ def reconnect(plant: FaultyPlant) -> None:
     plant.connection = wait_for("the server is back", connect)
 
 
-@pytest.mark.parametrize("name", ["lines typed into stg", "days recomputed", "view refreshed, not logged"])
+@pytest.mark.parametrize(
+    "name", ["lines typed into stg", "days recomputed", "view refreshed, not logged"] if LONG else ["days recomputed"]
+)
 def test_the_server_is_stopped_and_started_in_the_middle(own_server, name, forkserver):
     plant = own_server
     plant.outage()
