@@ -27,6 +27,7 @@ from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.sql_file import load_catalog
 from mv_pipeline.database.connection import Connection, Database
 from mv_pipeline.database.embedded import running_server
+from mv_pipeline.definitions import defs
 from mv_pipeline.intake.inbox import prepare_folders
 from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.migrate.revise import REVISIONS
@@ -206,6 +207,12 @@ def connection(database: Database) -> Iterator[Connection]:
     """A connection in autocommit mode."""
     with database.connect() as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def definitions() -> dg.Definitions:
+    """The code location, read once."""
+    return defs()
 
 
 @pytest.fixture

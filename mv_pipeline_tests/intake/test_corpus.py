@@ -19,7 +19,7 @@ from mv_pipeline.intake.inbox import prepare_folders, scan
 from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.intake.load import Upload
 from mv_pipeline.intake.rejection import REPORT_LIMIT
-from mv_pipeline.settings import Settings
+from mv_pipeline.settings import Settings, load_settings
 from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.defs.test_sensors import Ticks
 from mv_pipeline_tests.factory import csv_text, drop, line, read_report
@@ -204,7 +204,12 @@ def test_a_gigabyte_is_rejected_by_its_size_and_not_read(
 
 @pytest.fixture
 def ticks(
-    server: Settings, template: str, tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    server: Settings,
+    template: str,
+    tmp_path: Path,
+    instance: dg.DagsterInstance,
+    definitions: dg.Definitions,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Ticks]:
     """The sensor on a home and a database of the test's own, because here views are refreshed too."""
     for name in [name for name in os.environ if name.startswith("MV_PIPELINE_")]:
@@ -215,7 +220,7 @@ def ticks(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("mv_pipeline.defs.sensors._REST_S", 0.0)
     prepare_folders(settings)
-    yield Ticks(settings, instance)
+    yield Ticks(definitions, instance)
     drop_database(server, url)
 
 
@@ -228,7 +233,7 @@ def take_all(ticks: Ticks) -> None:
 
 
 def test_the_whole_corpus_at_once_loses_doubles_and_stops_nothing(ticks: Ticks):
-    settings = ticks.settings
+    settings = load_settings()
     days = {case.name: FIRST_DAY + timedelta(days=number) for number, case in enumerate(CASES)}
     assert max(days.values()) < DAY
     for case in CASES:
