@@ -46,8 +46,7 @@ def _run_view_checks(of: Installation) -> dict[str, HealthProblem | None]:
         for check in view_checks(view):
             result = check.evaluate(of.connection)
             problem = failed_check(
-                of.catalog,
-                of.settings,
+                of,
                 view.name,
                 check.name,
                 of.now,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from mv_pipeline.operations.daemon_health import gone_daemon
+from mv_pipeline.operations.daemon_health import failing_ticks, gone_daemon
 from mv_pipeline.operations.database_health import (
     days_without_lines,
     definition_drift,
@@ -21,6 +21,7 @@ from mv_pipeline.operations.database_health import (
 from mv_pipeline.operations.installation import Installation
 from mv_pipeline.operations.problem import LOW_DISK_GB, HealthProblem, every_dashboard
 from mv_pipeline.operations.problem import ProblemType as P
+from mv_pipeline.operations.run_health import failed_checks, failed_runs, incomplete_retention
 
 Inspection = dict[P, list[HealthProblem]]
 """The problems of each type that could be inspected; none, where nothing is wrong."""
@@ -91,7 +92,7 @@ def unreachable(of: Installation, subject: str, error: psycopg.OperationalError)
 
 
 def _of_ticks(problem_type: P) -> Callable[[Installation], Iterable[HealthProblem]]:
-    return lambda of: [problem for problem in of.tick_problems if problem.type is problem_type]
+    return lambda of: [problem for problem in failing_ticks(of) if problem.type is problem_type]
 
 
 _WAREHOUSE, _DAGSTER = f"{P.DATABASE_UNREACHABLE}:warehouse", f"{P.DATABASE_UNREACHABLE}:dagster"
@@ -110,15 +111,15 @@ HEALTH_CHECKS: dict[P, HealthCheck] = {
     P.VIEW_FAILED: HealthCheck(failed_views, P.NOT_MIGRATED),
     P.DATA_MISSING: HealthCheck(days_without_lines, P.NOT_MIGRATED),
     P.REFRESH_SLOW: HealthCheck(slow_refreshes, P.NOT_MIGRATED),
-    P.CHECK_FAILED: HealthCheck(lambda of: of.runs.failed_checks(), _DAGSTER),
-    P.RUN_FAILED: HealthCheck(lambda of: of.runs.failed_runs(), _DAGSTER),
-    P.DAEMON_GONE: HealthCheck(lambda of: gone_daemon(of.instance, of.catalog, of.settings, of.now), _DAGSTER),
+    P.CHECK_FAILED: HealthCheck(failed_checks, _DAGSTER),
+    P.RUN_FAILED: HealthCheck(failed_runs, _DAGSTER),
+    P.DAEMON_GONE: HealthCheck(gone_daemon, _DAGSTER),
     P.SWITCHED_OFF: HealthCheck(_of_ticks(P.SWITCHED_OFF), _DAGSTER),
     # Without a daemon nothing ticks: that isn't said again of each sensor.
     P.TICK_FAILED: HealthCheck(_of_ticks(P.TICK_FAILED), P.DAEMON_GONE),
     P.TICKS_STOPPED: HealthCheck(_of_ticks(P.TICKS_STOPPED), P.DAEMON_GONE),
     # As a check of severity WARN.
-    P.RETENTION_INCOMPLETE: HealthCheck(lambda of: of.runs.incomplete_retention(), _DAGSTER, is_told=False),
+    P.RETENTION_INCOMPLETE: HealthCheck(incomplete_retention, _DAGSTER, is_told=False),
 }
 
 

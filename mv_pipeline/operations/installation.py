@@ -1,6 +1,7 @@
 """An installation as health checks read it: files, the warehouse database and Dagster's storage, each opened once."""
 
 import contextlib
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -13,10 +14,9 @@ import dagster as dg
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import Connection, Database
 from mv_pipeline.database.dagster_storage import check_dagster_database
+from mv_pipeline.defs.checks import check_keys
 from mv_pipeline.intake.inbox import InboxScan, scan
-from mv_pipeline.operations.daemon_health import failing_ticks, heartbeat_ages
-from mv_pipeline.operations.problem import HealthProblem
-from mv_pipeline.operations.run_health import RunHealth
+from mv_pipeline.operations.dagster_private import newest_check_results
 from mv_pipeline.settings import Settings
 
 
@@ -30,6 +30,15 @@ def dagster_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     check_dagster_database(settings)
     with dg.DagsterInstance.get() as instance:
         yield instance
+
+
+def heartbeat_ages(instance: dg.DagsterInstance, now: datetime) -> dict[str, float]:
+    """Seconds since the last heartbeat of each part of the daemon; infinite: there has never been one."""
+    beats = instance.get_daemon_heartbeats()
+    return {
+        name: now.timestamp() - beats[name].timestamp if name in beats else math.inf
+        for name in sorted(instance.get_required_daemon_types())
+    }
 
 
 @dataclass
@@ -66,14 +75,9 @@ class Installation(contextlib.AbstractContextManager["Installation"]):
         return self._opened.enter_context(self.open_instance(self.settings))
 
     @cached_property
-    def runs(self) -> RunHealth:
-        """What runs have left behind."""
-        return RunHealth(self.instance, self.repository, self.catalog, self.settings)
-
-    @cached_property
-    def tick_problems(self) -> list[HealthProblem]:
-        """What is wrong with sensors and schedules."""
-        return list(failing_ticks(self.instance, self.repository, self.catalog, self.settings, self.now))
+    def check_results(self) -> list[tuple[dg.AssetCheckEvaluation, dg.EventLogEntry]]:
+        """The newest result of each asset check that has one, and its event."""
+        return list(newest_check_results(self.instance, check_keys(self.catalog)))
 
     @cached_property
     def inbox(self) -> InboxScan:

@@ -30,9 +30,9 @@ from mv_pipeline.database.connection import APPLICATION, Database
 from mv_pipeline.defs.checks import check_keys
 from mv_pipeline.intake.rejection import Code
 from mv_pipeline.intake.upload_log import missing_days
-from mv_pipeline.operations.daemon_health import heartbeat_ages
 from mv_pipeline.operations.dagster_private import newest_check_results
 from mv_pipeline.operations.health import HEALTH_CHECKS
+from mv_pipeline.operations.installation import heartbeat_ages
 from mv_pipeline.operations.logging import configure_logs, logger
 from mv_pipeline.refresh.counters import BUCKETS, REFRESH_FAILURES, REFRESH_SECONDS
 from mv_pipeline.settings import HOST, TIME_ZONE, load_settings

@@ -4,20 +4,16 @@ A step that can't refresh a view logs that itself, and `database_health` tells o
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import datetime
-from functools import cached_property
 
 import dagster as dg
 
-from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.defs.assets.describe import RETENTION_CHECK, asset_key
-from mv_pipeline.defs.checks import check_keys
 from mv_pipeline.defs.jobs import NIGHTLY
-from mv_pipeline.operations.dagster_private import newest_check_results
+from mv_pipeline.operations.installation import Installation
 from mv_pipeline.operations.problem import HealthProblem, ProblemType, highest_level, level_of, shown_in
-from mv_pipeline.settings import TIME_ZONE, Settings
+from mv_pipeline.settings import TIME_ZONE
 
 Key = dg.AssetKey | dg.AssetCheckKey
 
@@ -25,179 +21,148 @@ Key = dg.AssetKey | dg.AssetCheckKey
 _RUNS = 20
 
 
-@dataclass(frozen=True)
-class RunHealth:
-    """Finds what is wrong in what Dagster's storage holds of runs; it is read once.
-
-    Args:
-        repository: the jobs, assets and checks that there are.
-        settings: links.
-    """
-
-    instance: dg.DagsterInstance
-    repository: dg.RepositoryDefinition
-    catalog: Catalog
-    settings: Settings
-
-    def failed_checks(self) -> Iterator[HealthProblem]:
-        """The checks of severity ERROR whose newest result is bad."""
-        for result, event in self._check_results:
-            if result.passed or result.severity is not dg.AssetCheckSeverity.ERROR:
-                continue
-            name = ".".join(result.asset_key.path)
-            # A result of an earlier version has its remedy in the description only.
-            remedy = str(result.metadata["remedy"].value) if "remedy" in result.metadata else ""
-            yield failed_check(
-                self.catalog,
-                self.settings,
-                name,
-                result.check_name,
-                local_time(event.timestamp),
-                message=(result.description or "").removesuffix(remedy).rstrip(),
-                remedy=remedy or "The check's text says it.",
-                page=f"runs/{event.run_id}",
-            )
-
-    def incomplete_retention(self) -> Iterator[HealthProblem]:
-        """The last night's retention, if it failed or left something."""
-        for result, event in self._check_results:
-            if result.check_name == RETENTION_CHECK and not result.passed:
-                yield HealthProblem.of(
-                    ProblemType.RETENTION_INCOMPLETE,
-                    "retention",
-                    self.settings,
-                    local_time(event.timestamp),
-                    description=result.description,
-                )
-
-    def failed_runs(self) -> list[HealthProblem]:
-        """The steps that failed and haven't succeeded since, and the jobs whose run ended without a step that failed.
-
-        A step has succeeded since if it has made or checked anything since, in whatever run. A run that ended without a
-        failed step is made good by a later one of its job, or when all that it was to make has been made since it
-        began.
-        """
-        failed = [
-            record
-            for job in self.repository.job_names
-            for record in self.instance.get_run_records(
-                dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.FAILURE]), limit=_RUNS
-            )
-        ]
-        found: dict[str, HealthProblem] = {}
-        for record in sorted(failed, key=lambda record: record.storage_id, reverse=True):
-            for problem in self._inspect_run(record):
-                found.setdefault(problem.subject, problem)
-        return list(found.values())
-
-    def _inspect_run(self, record: dg.RunRecord) -> Iterator[HealthProblem]:
-        run = record.dagster_run
-        everything = self.repository.get_job(run.job_name).asset_layer.executable_asset_keys
-        keys: set[Key] = {*(run.asset_selection or run.asset_check_selection or everything)}
-        began = record.start_time or record.create_timestamp.timestamp()
-        ended = record.end_time or record.update_timestamp.timestamp()
-        if all(self._seen_at[key] > ended for key in keys):
-            return
-        views = {asset_key(view.name) for view in self.catalog.materialized_views}
-        failures = self.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-        for entry in failures:
-            # A step within a graph bears the graph's name first. A step that exists no more can't succeed any more.
-            made = self._keys_of_steps.get(str(entry.step_key).partition(".")[0], set())
-            # A view's step states its failure after it has logged it; an exception may have ended it before.
-            is_logged = made <= views and entry.get_dagster_event().step_failure_data.user_failure_data is not None
-            if made and not is_logged and all(self._seen_at[key] <= entry.timestamp for key in made):
-                title = f"The step {entry.step_key} failed"
-                yield self._run_failed(run, f"step {entry.step_key}", title, _reason(entry), entry.timestamp, made)
-        if failures or all(self._seen_at[key] > began for key in keys) or self._succeeded_after(record):
-            return
-        ends = self.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
-        reason = ends[-1].get_dagster_event().message if ends else None
-        title = f"A run of the job {run.job_name} ended before its work was done"
-        yield self._run_failed(run, f"job {run.job_name}", title, reason, ended, keys)
-
-    def _run_failed(
-        self, run: dg.DagsterRun, subject: str, title: str, happened: str | None, at: float, keys: set[Key]
-    ) -> HealthProblem:
-        assets = {key.asset_key if isinstance(key, dg.AssetCheckKey) else key for key in keys}
-        names = sorted(".".join(asset.path) for asset in assets)
-        job = run.job_name
-        if all(isinstance(key, dg.AssetCheckKey) for key in keys):
-            means = f"Nobody knows whether what is shown here is right: {shown_in(self.catalog, *names)}"
-            job = NIGHTLY
-        elif all(name.startswith("overview.") for name in names):
-            means = f"In the UI this isn't renewed: {', '.join(names)}; no dashboard is touched"
-        else:
-            means = f"New data doesn't get through; older rows may be shown in: {shown_in(self.catalog, *names)}"
-        return HealthProblem.of(
-            ProblemType.RUN_FAILED,
-            subject,
-            self.settings,
-            local_time(at),
-            level=highest_level(self.catalog, names),
-            title=title,
-            reason=first_line(happened),
-            means=means,
-            job=job,
-            run_id=run.run_id,
+def failed_checks(of: Installation) -> Iterator[HealthProblem]:
+    """The checks of severity ERROR whose newest result is bad."""
+    for result, event in of.check_results:
+        if result.passed or result.severity is not dg.AssetCheckSeverity.ERROR:
+            continue
+        # A result of an earlier version has its remedy in the description only.
+        remedy = str(result.metadata["remedy"].value) if "remedy" in result.metadata else ""
+        yield failed_check(
+            of,
+            ".".join(result.asset_key.path),
+            result.check_name,
+            local_time(event.timestamp),
+            message=(result.description or "").removesuffix(remedy).rstrip(),
+            remedy=remedy or "The check's text says it.",
+            page=f"runs/{event.run_id}",
         )
 
-    @cached_property
-    def _check_results(self) -> Sequence[tuple[dg.AssetCheckEvaluation, dg.EventLogEntry]]:
-        return list(newest_check_results(self.instance, check_keys(self.catalog)))
 
-    @cached_property
-    def _seen_at(self) -> dict[Key, float]:
-        """When each asset was last made and each check last gave a result; never is 0."""
-        seen: dict[Key, float] = defaultdict(float)
-        seen.update((result.asset_check_key, event.timestamp) for result, event in self._check_results)
-        for record in self.instance.get_asset_records(list(self.repository.assets_defs_by_key)):
-            made = record.asset_entry.last_materialization
-            if made:
-                seen[record.asset_entry.asset_key] = made.timestamp
-        return seen
-
-    @cached_property
-    def _keys_of_steps(self) -> dict[str, set[Key]]:
-        """What each step makes and checks."""
-        assets, checks = self.repository.assets_defs_by_key, self.repository.asset_checks_defs_by_key
-        definitions = [*assets.values(), *checks.values()]
-        return {made.node_def.name: {*made.keys, *made.check_keys} for made in definitions if made.is_executable}
-
-    def _succeeded_after(self, failed: dg.RunRecord) -> bool:
-        job = dg.RunsFilter(job_name=failed.dagster_run.job_name, statuses=[dg.DagsterRunStatus.SUCCESS])
-        return any(newest.storage_id > failed.storage_id for newest in self.instance.get_run_records(job, limit=1))
-
-
-def failed_check(
-    catalog: Catalog,
-    settings: Settings,
-    name: str,
-    check: str,
-    since: datetime,
-    *,
-    message: str,
-    remedy: str,
-    page: str,
-) -> HealthProblem:
+def failed_check(of: Installation, name: str, check: str, since: datetime, **facts: str) -> HealthProblem:
     """The problem of a check that failed, whoever ran it.
 
     Args:
         name: the table or view that it is of.
-        page: where the web UI shows the result.
+        facts: `message`, `remedy`, and `page`: where the web UI shows the result.
     """
     return HealthProblem.of(
         ProblemType.CHECK_FAILED,
         f"{name}:{check}",
-        settings,
+        of.settings,
         since,
-        level=level_of(catalog, name),
+        level=level_of(of.catalog, name),
         check=check,
         name=name,
-        message=message,
-        dashboards=shown_in(catalog, name),
-        remedy=remedy,
-        page=page,
+        dashboards=shown_in(of.catalog, name),
+        **facts,
     )
+
+
+def incomplete_retention(of: Installation) -> Iterator[HealthProblem]:
+    """The last night's retention, if it failed or left something."""
+    for result, event in of.check_results:
+        if result.check_name == RETENTION_CHECK and not result.passed:
+            at, text = local_time(event.timestamp), result.description
+            yield HealthProblem.of(ProblemType.RETENTION_INCOMPLETE, "retention", of.settings, at, description=text)
+
+
+def failed_runs(of: Installation) -> list[HealthProblem]:
+    """The steps that failed and haven't succeeded since, and the jobs whose run ended without a step that failed.
+
+    A step has succeeded since if it has made or checked anything since, in whatever run. A run that ended without a
+    failed step is made good by a later one of its job, or when all that it was to make has been made since it began.
+    """
+    failed = [
+        record
+        for job in of.repository.job_names
+        for record in of.instance.get_run_records(
+            dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.FAILURE]), limit=_RUNS
+        )
+    ]
+    seen_at, keys_of_steps = _seen_at(of), _keys_of_steps(of.repository)
+    found: dict[str, HealthProblem] = {}
+    for record in sorted(failed, key=lambda record: record.storage_id, reverse=True):
+        for problem in _inspect_run(of, record, seen_at, keys_of_steps):
+            found.setdefault(problem.subject, problem)
+    return list(found.values())
+
+
+def _seen_at(of: Installation) -> dict[Key, float]:
+    """When each asset was last made and each check last gave a result; never is 0."""
+    seen: dict[Key, float] = defaultdict(float)
+    seen.update((result.asset_check_key, event.timestamp) for result, event in of.check_results)
+    for record in of.instance.get_asset_records(list(of.repository.assets_defs_by_key)):
+        made = record.asset_entry.last_materialization
+        if made:
+            seen[record.asset_entry.asset_key] = made.timestamp
+    return seen
+
+
+def _keys_of_steps(repository: dg.RepositoryDefinition) -> dict[str, set[Key]]:
+    """What each step makes and checks."""
+    definitions = [*repository.assets_defs_by_key.values(), *repository.asset_checks_defs_by_key.values()]
+    return {made.node_def.name: {*made.keys, *made.check_keys} for made in definitions if made.is_executable}
+
+
+def _inspect_run(
+    of: Installation, record: dg.RunRecord, seen_at: dict[Key, float], keys_of_steps: dict[str, set[Key]]
+) -> Iterator[HealthProblem]:
+    run = record.dagster_run
+    everything = of.repository.get_job(run.job_name).asset_layer.executable_asset_keys
+    keys: set[Key] = {*(run.asset_selection or run.asset_check_selection or everything)}
+    began = record.start_time or record.create_timestamp.timestamp()
+    ended = record.end_time or record.update_timestamp.timestamp()
+    if all(seen_at[key] > ended for key in keys):
+        return
+    views = {asset_key(view.name) for view in of.catalog.materialized_views}
+    failures = of.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    for entry in failures:
+        # A step within a graph bears the graph's name first. A step that exists no more can't succeed any more.
+        made = keys_of_steps.get(str(entry.step_key).partition(".")[0], set())
+        # A view's step states its failure after it has logged it; an exception may have ended it before.
+        is_logged = made <= views and entry.get_dagster_event().step_failure_data.user_failure_data is not None
+        if made and not is_logged and all(seen_at[key] <= entry.timestamp for key in made):
+            title = f"The step {entry.step_key} failed"
+            yield _run_failed(of, run, f"step {entry.step_key}", title, _reason(entry), entry.timestamp, made)
+    if failures or all(seen_at[key] > began for key in keys) or _succeeded_after(of.instance, record):
+        return
+    ends = of.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
+    reason = ends[-1].get_dagster_event().message if ends else None
+    title = f"A run of the job {run.job_name} ended before its work was done"
+    yield _run_failed(of, run, f"job {run.job_name}", title, reason, ended, keys)
+
+
+def _run_failed(
+    of: Installation, run: dg.DagsterRun, subject: str, title: str, happened: str | None, at: float, keys: set[Key]
+) -> HealthProblem:
+    assets = {key.asset_key if isinstance(key, dg.AssetCheckKey) else key for key in keys}
+    names = sorted(".".join(asset.path) for asset in assets)
+    job = run.job_name
+    if all(isinstance(key, dg.AssetCheckKey) for key in keys):
+        means = f"Nobody knows whether what is shown here is right: {shown_in(of.catalog, *names)}"
+        job = NIGHTLY
+    elif all(name.startswith("overview.") for name in names):
+        means = f"In the UI this isn't renewed: {', '.join(names)}; no dashboard is touched"
+    else:
+        means = f"New data doesn't get through; older rows may be shown in: {shown_in(of.catalog, *names)}"
+    return HealthProblem.of(
+        ProblemType.RUN_FAILED,
+        subject,
+        of.settings,
+        local_time(at),
+        level=highest_level(of.catalog, names),
+        title=title,
+        reason=first_line(happened),
+        means=means,
+        job=job,
+        run_id=run.run_id,
+    )
+
+
+def _succeeded_after(instance: dg.DagsterInstance, failed: dg.RunRecord) -> bool:
+    job = dg.RunsFilter(job_name=failed.dagster_run.job_name, statuses=[dg.DagsterRunStatus.SUCCESS])
+    return any(newest.storage_id > failed.storage_id for newest in instance.get_run_records(job, limit=1))
 
 
 def _reason(failed_step: dg.EventLogEntry) -> str | None:

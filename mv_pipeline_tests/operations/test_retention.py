@@ -1,5 +1,6 @@
 """Nightly retention: the settings decide, one part's failure stops no other, and it says what it did."""
 
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -10,8 +11,9 @@ from mv_pipeline.database.connection import Database
 from mv_pipeline.definitions import defs
 from mv_pipeline.defs.assets.describe import RETENTION, RETENTION_CHECK, asset_key
 from mv_pipeline.defs.checks import check_keys
+from mv_pipeline.operations import run_health
+from mv_pipeline.operations.installation import Installation
 from mv_pipeline.operations.retention import Limits, apply_retention
-from mv_pipeline.operations.run_health import RunHealth
 from mv_pipeline.settings import PROJECT_ROOT, TIME_ZONE, Settings
 from mv_pipeline_tests.docs.generated import DOCS
 from mv_pipeline_tests.factory import line, take
@@ -81,7 +83,12 @@ def nightly(settings, instance):
 
 @pytest.fixture
 def incomplete_retention(settings, instance, catalog):
-    return lambda: list(RunHealth(instance, defs().get_repository_def(), catalog, settings).incomplete_retention())
+    def inspect():
+        opened, repository = nullcontext(instance), defs().get_repository_def()
+        with Installation(settings, catalog, repository, "a test", NOW, lambda _: opened) as installation:
+            return list(run_health.incomplete_retention(installation))
+
+    return inspect
 
 
 def retention_check(result):
