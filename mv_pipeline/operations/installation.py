@@ -95,6 +95,11 @@ class Installation(contextlib.AbstractContextManager["Installation"]):
         return shutil.disk_usage(self.settings.home).free / 1e9
 
     @property
+    def server(self) -> str:
+        """The server's version, as in 18.6."""
+        return f"{self.server_version // 10000}.{self.server_version % 10000}"
+
+    @property
     def server_version(self) -> int:
         """As in 180006 for 18.6."""
         return self.connection.info.server_version

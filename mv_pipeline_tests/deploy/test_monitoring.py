@@ -11,8 +11,10 @@ import dagster as dg
 import pytest
 import yaml
 
+from mv_pipeline.operations.health import HEALTH_CHECKS
 from mv_pipeline.operations.metrics import MetricsCollector
-from mv_pipeline.operations.problem import DAEMON_SILENT_S
+from mv_pipeline.operations.problem import DAEMON_SILENT_S, ProblemType
+from mv_pipeline.refresh.counters import BUCKETS
 from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 from mv_pipeline_tests.conftest import TODAY
@@ -149,13 +151,30 @@ def test_alerts_fire_when_they_should_and_not_before():
     assert {rule["alert"] for rule in alerts()} == set(re.findall(r'alertname="(\w+)"', RULE_TESTS.read_text()))
 
 
-def test_the_daemon_is_gone_for_prometheus_when_it_is_for_the_alerts():
-    rules = {
-        rule["alert"]: rule["expr"]
-        for group in yaml.safe_load(RULES.read_text("utf-8"))["groups"]
-        for rule in group["rules"]
-    }
+def test_every_problem_that_is_told_has_a_rule_and_no_rule_names_another():
+    told = {problem_type for problem_type, check in HEALTH_CHECKS.items() if check.is_told}
 
-    assert [expr for expr in rules.values() if "mv_daemon_heartbeat_age_seconds" in expr] == [
-        f"mv_daemon_heartbeat_age_seconds > {DAEMON_SILENT_S:g}"
-    ]
+    assert {rule["labels"]["problem"] for rule in alerts() if "problem" in rule["labels"]} == told
+    for rule in alerts():
+        if "mv_problems_open" in rule["expr"]:
+            assert f'type="{rule["labels"]["problem"]}"' in rule["expr"]
+
+
+SLOW_S = Settings.model_fields["slow_refresh_seconds"].default
+# The numbers that the expressions of a problem's rules compare with; 0 and 1 stand for no and yes.
+THRESHOLDS = {
+    ProblemType.DAEMON_GONE: {DAEMON_SILENT_S},
+    ProblemType.REFRESH_SLOW: {SLOW_S},
+}
+
+
+def test_the_thresholds_of_the_rules_are_those_of_the_code():
+    for rule in alerts():
+        numbers = {float(number) for number in re.findall(r"[<>=] (\d+)", rule["expr"])}
+        expected = THRESHOLDS.get(rule["labels"].get("problem"), set())
+        if "problem" in rule["labels"]:
+            assert numbers <= expected | {0, 1}, rule["alert"]
+            assert expected <= numbers, rule["alert"]
+    (slow,) = [rule["expr"] for rule in alerts() if rule["alert"] == "RefreshSlow"]
+    assert re.findall(r'le="([0-9.]+)"', slow) == [str(SLOW_S)]
+    assert SLOW_S in BUCKETS

@@ -1,5 +1,6 @@
 """One list of health checks: of whatever is wrong, doctor, the alerts and the metrics name the same."""
 
+import re
 from collections import Counter
 from datetime import datetime
 
@@ -168,3 +169,4 @@ def test_where_nothing_is_wrong_doctor_says_so_of_every_health_check(plant):
 
     assert [diagnosis.level for diagnosis in said] == ["ok"] * len(HEALTH_CHECKS)
     assert not any("{" in diagnosis.sentence for diagnosis in said)
+    assert re.search(r"The database is PostgreSQL 1\d\.\d+\.", " ".join(diagnosis.sentence for diagnosis in said))
