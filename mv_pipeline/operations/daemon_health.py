@@ -55,7 +55,8 @@ def failing_ticks(of: Installation) -> Iterator[HealthProblem]:
     """The sensors and schedules that are switched off, that have stopped ticking, or whose newest tick failed."""
     definitions: list[Automation] = [*of.repository.sensor_defs, *of.repository.schedule_defs]
     by_name = {definition.name: definition for definition in definitions}
-    for state in of.instance.all_instigator_state():
+    # An instance in memory keeps no ticks.
+    for state in of.instance.all_instigator_state() if of.instance.schedule_storage else ():
         definition = by_name.get(state.instigator_name)
         if definition is None:
             continue
