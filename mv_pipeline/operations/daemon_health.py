@@ -24,8 +24,6 @@ from mv_pipeline.operations.run_health import first_line, local_time
 
 Automation = dg.SensorDefinition | dg.ScheduleDefinition
 
-_TICKS = 5
-
 
 def gone_daemon(of: Installation) -> Iterator[HealthProblem]:
     """The daemon, if a part of it has given no sign of life for a while or never did."""
@@ -55,12 +53,10 @@ def failing_ticks(of: Installation) -> Iterator[HealthProblem]:
     """The sensors and schedules that are switched off, that have stopped ticking, or whose newest tick failed."""
     definitions: list[Automation] = [*of.repository.sensor_defs, *of.repository.schedule_defs]
     by_name = {definition.name: definition for definition in definitions}
-    # An instance in memory keeps no ticks.
-    for state in of.instance.all_instigator_state() if of.instance.schedule_storage else ():
+    for state, ticks in of.automations:
         definition = by_name.get(state.instigator_name)
         if definition is None:
             continue
-        ticks = of.instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=_TICKS)
         last = local_time(ticks[0].timestamp) if ticks else None
         ended = next((tick for tick in ticks if tick.is_completed), None)
         happened = f"Its last tick was at {last:%Y-%m-%d %H:%M:%S}." if last else "It has never ticked."

@@ -3,11 +3,12 @@
 import contextlib
 import math
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 import dagster as dg
 
@@ -18,6 +19,9 @@ from mv_pipeline.defs.checks import check_keys
 from mv_pipeline.intake.inbox import InboxScan, scan
 from mv_pipeline.operations.dagster_private import newest_check_results
 from mv_pipeline.settings import Settings
+
+# One may be under way, and one may have been skipped.
+_TICKS = 5
 
 
 @contextmanager
@@ -83,6 +87,16 @@ class Installation(contextlib.AbstractContextManager["Installation"]):
     def inbox(self) -> InboxScan:
         """What is in the inbox."""
         return scan(self.settings.inbox_dir)
+
+    @cached_property
+    def automations(self) -> list[tuple[Any, Sequence[Any]]]:
+        """The state of each sensor and schedule that Dagster knows, and its newest ticks; their types are private."""
+        # An instance in memory keeps none.
+        states = self.instance.all_instigator_state() if self.instance.schedule_storage else []
+        return [
+            (state, self.instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=_TICKS))
+            for state in states
+        ]
 
     @property
     def waiting(self) -> int:

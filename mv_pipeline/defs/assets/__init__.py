@@ -11,7 +11,7 @@ from mv_pipeline.defs.assets.materialized_views import build_materialized_view_a
 from mv_pipeline.defs.assets.overview import build_view_pages_asset, upload_calendar
 from mv_pipeline.defs.assets.reference import reference_assets
 from mv_pipeline.defs.assets.rollup import build_rollup_asset
-from mv_pipeline.defs.assets.views import build_view_asset
+from mv_pipeline.defs.assets.views import build_view_assets
 
 
 def build_assets(catalog: Catalog) -> list[dg.AssetsDefinition | dg.AssetSpec]:
@@ -22,7 +22,7 @@ def build_assets(catalog: Catalog) -> list[dg.AssetsDefinition | dg.AssetSpec]:
         *intake_assets,
         *(build_rollup_asset(catalog, csv_type) for csv_type in ROLLUPS),
         *(build_materialized_view_asset(view) for view in catalog.materialized_views),
-        *(build_view_asset(catalog, view) for view in catalog.views),
+        *build_view_assets(catalog),
         *build_dashboard_assets(catalog),
         upload_calendar,
         build_view_pages_asset(catalog),

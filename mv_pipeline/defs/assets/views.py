@@ -14,10 +14,13 @@ from mv_pipeline.database.connection import Connection, Database, identifier, sc
 from mv_pipeline.defs.assets import describe
 
 
-def build_view_asset(catalog: Catalog, relation: Relation) -> dg.AssetsDefinition:
-    """Make the asset of one plain view."""
-    feeds_a_materialized_view = any(relation.name in catalog.upstream(view.name) for view in catalog.materialized_views)
+def build_view_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """Make the assets of all plain views."""
+    refreshed_from = frozenset().union(*(catalog.upstream(view.name) for view in catalog.materialized_views))
+    return [_build_view_asset(catalog, view, view.name in refreshed_from) for view in catalog.views]
 
+
+def _build_view_asset(catalog: Catalog, relation: Relation, feeds_a_materialized_view: bool) -> dg.AssetsDefinition:
     @dg.asset(
         **describe.view(relation, _group(catalog, relation)),
         deps=describe.asset_keys(relation.dependencies),
