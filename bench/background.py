@@ -14,7 +14,7 @@ from bench import data, ours, rivals
 from bench.report import FULL, OURS
 from bench.stage import RECEIVE_KIND
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.catalog.sql_file import load_catalog
+from mv_pipeline.catalog.sql_folder import load_catalog
 from mv_pipeline.database.connection import Connection, Database, identifier
 from mv_pipeline.settings import PROJECT_ROOT
 

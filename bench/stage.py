@@ -18,7 +18,7 @@ from psycopg import sql
 
 from bench.report import Results
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.catalog.sql_file import load_catalog
+from mv_pipeline.catalog.sql_folder import load_catalog
 from mv_pipeline.database.connection import Database
 from mv_pipeline.database.embedded import running_server
 from mv_pipeline.intake.inbox import prepare_folders

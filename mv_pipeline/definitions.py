@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from mv_pipeline.catalog.sql_file import load_catalog
+from mv_pipeline.catalog.sql_folder import load_catalog
 from mv_pipeline.defs import assets, checks, jobs, schedules, sensors
 from mv_pipeline.defs.assets.retention import build_retention_asset
 from mv_pipeline.defs.pictures import picture_names

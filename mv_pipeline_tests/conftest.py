@@ -24,7 +24,7 @@ import pytest
 from dagster_postgres import DagsterPostgresStorage
 
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.catalog.sql_file import load_catalog
+from mv_pipeline.catalog.sql_folder import load_catalog
 from mv_pipeline.database.connection import Connection, Database
 from mv_pipeline.database.embedded import running_server
 from mv_pipeline.definitions import defs

@@ -8,8 +8,7 @@ import shutil
 import dagster as dg
 import pytest
 
-from mv_pipeline.catalog.lint import lint
-from mv_pipeline.catalog.sql_file import load_catalog
+from mv_pipeline.catalog.sql_folder import lint, load_catalog
 from mv_pipeline.definitions import defs
 from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.defs.sensors import changed_request, ingest_request

@@ -4,7 +4,7 @@ import re
 
 import dagster as dg
 
-from mv_pipeline.catalog.sql_file import load_catalog
+from mv_pipeline.catalog.sql_folder import load_catalog
 from mv_pipeline.checks.rules import view_checks
 from mv_pipeline.definitions import defs
 from mv_pipeline.migrate.migrate import migrate

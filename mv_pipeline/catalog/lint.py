@@ -1,16 +1,21 @@
-"""What else is wrong with SQL files: the catalogue takes it, but it would show in the data, or never."""
+"""What is wrong with SQL files that can be read: what can't work, and what would show in the data, or never."""
 
-from collections.abc import Collection
-from pathlib import Path
+import difflib
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from mv_pipeline.catalog.relations import Header
-from mv_pipeline.catalog.sql_file import VIEW_SCHEMAS, Rule, SqlFile, SqlFolder, Violation, name_violations, sql_reason
+from mv_pipeline.catalog.relations import Catalog, Header, made_relations
+from mv_pipeline.catalog.sql_file import Rule, SqlFile, sql_reason
 from mv_pipeline.catalog.tables import ROLLUPS
 
+VIEW_SCHEMAS = ("kpi", "mart", "ref", "stg")
+_NAME = re.compile(r"(mv|v)_[a-z0-9_]+")
+# A name has 63 bytes in PostgreSQL, and its key's index is named <name>_key.
+_LONGEST_NAME = 59
 _CLOCKS = {
     *("now", "clock_timestamp", "statement_timestamp", "transaction_timestamp", "timeofday", "getdate"),
     *("current_timestamp", "current_date", "current_time", "localtimestamp", "localtime"),
@@ -23,46 +28,86 @@ _VOLATILE = {
 }
 
 
-def lint(sql_dir: Path, pictures: Collection[str] | None = None) -> list[Violation]:
-    """Find every violation in every SQL file below the folder and in the file of dashboards, by file and line.
+def judge(
+    files: Mapping[str, SqlFile], catalog: Catalog, known: Collection[str], pictures: Collection[str] | None
+) -> None:
+    """Add to the files what can't work, so that no catalogue is made of them.
 
     Args:
-        sql_dir: the folder with one folder for each schema.
+        files: by the relation's name.
+        catalog: all relations; none if they read each other in a circle.
+        known: what a view may read.
         pictures: the pictures that a header may name; None: any.
-
-    Raises:
-        CatalogError: the folder has no SQL file.
     """
-    folder = SqlFolder(sql_dir, pictures)
-    for file in folder.files.values():
-        for judge in (_name, _fields, _columns, _checks, _query):
-            judge(file)
-    _lines(folder)
-    message = "The file is in no schema's folder, so nothing reads it."
-    fix = f"Move it to one of {', '.join(f'{schema}/' for schema in VIEW_SCHEMAS)} below {sql_dir}."
-    for path in sql_dir.rglob("*.sql"):
-        if path.parent.parent != sql_dir:
-            folder.others.append(Violation(path, None, Rule.FILE_NAME, message, fix))
-    return folder.violations
+    for file in files.values():
+        for rule in (_name, _repeated_fields, _columns, _checks):
+            rule(file)
+        _references(file, known, pictures)
+        _criticality(file, catalog)
+
+
+def judge_style(files: Mapping[str, SqlFile], catalog: Catalog) -> None:
+    """Add to the files what the catalogue takes, but would show in the data, or never."""
+    for file in files.values():
+        _without_effect(file)
+        _query(file)
+    _lines(files, catalog)
+
+
+def name_violations(name: str) -> Iterator[tuple[str, str]]:
+    """Say why a view can't have this name, and what to do."""
+    schema, _, table = name.partition(".")
+    if schema not in VIEW_SCHEMAS:
+        yield f"“{schema}” is no schema that holds views.", f"Use one of {', '.join(VIEW_SCHEMAS)}."
+    if not _NAME.fullmatch(table):
+        yield f"“{table}” is no name of a view.", "Name it mv_… or v_…, in small letters, digits and underscores."
+    elif len(table) > _LONGEST_NAME:
+        message = f"The name has {len(table)} letters, and PostgreSQL would cut the name of its index."
+        yield message, f"Use at most {_LONGEST_NAME}."
+
+
+def taken_name(name: str) -> Iterator[tuple[str, str]]:
+    """Say that a view of this name is made from the CSV kinds, and what to do."""
+    if name in {relation.name for relation in made_relations()}:
+        yield f"{name} is made from the CSV kinds already.", "Choose another name."
+
+
+def instead_of(name: str, known: Iterable[str]) -> str:
+    """Say what to write instead of a relation that doesn't exist."""
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    if close:
+        return f"Did you mean {close[0]}?"
+    return "Add it first, as a file of its own or, for a table, to the catalogue."
 
 
 def _name(file: SqlFile) -> None:
-    for message, fix in name_violations(file.relation.name):
+    name = file.relation.name
+    for message, fix in (*name_violations(name), *taken_name(name)):
         file.add(None, Rule.FILE_NAME, message, fix)
 
 
-def _fields(file: SqlFile) -> None:
+def _repeated_fields(file: SqlFile) -> None:
     seen: set[str] = set()
     for name, line in file.field_lines:
         if name in seen:
             message = f"`{name}` is written twice, and only the last one counts."
             file.add(line, Rule.FIELD, message, "Keep one of them.")
         seen.add(name)
-    for name in seen & Header.model_fields.keys() - {"description", "description_en", "owner"}:
-        if not file.relation.materialized:
-            message = f"`{name}` has no effect on a plain view."
-            fix = "Leave it out, or name the file mv_… to make it a materialized view."
-            file.add(file.line_of(name), Rule.FIELD, message, fix)
+
+
+def _without_effect(file: SqlFile) -> None:
+    header = file.relation.header
+    if not file.relation.materialized:
+        for name, line in file.field_lines:
+            if name in Header.model_fields and name not in ("description", "description_en", "owner"):
+                message = f"`{name}` has no effect on a plain view."
+                fix = "Leave it out, or name the file mv_… to make it a materialized view."
+                file.add(line, Rule.FIELD, message, fix)
+    for position, columns in enumerate(header.indexes):
+        if columns in (header.key, *header.indexes[:position]):
+            what = "the key, which has an index" if columns == header.key else "another one"
+            message = f"The index {_shown(columns)} is the same as {what}."
+            file.add(file.line_of("indexes"), Rule.INDEX, message, "Leave it out.")
 
 
 def _columns(file: SqlFile) -> None:
@@ -78,11 +123,6 @@ def _columns(file: SqlFile) -> None:
             if output and column not in output:
                 message, fix = f"{what} “{column}” isn't in the SELECT.", f"Its columns are {', '.join(output)}."
                 file.add(file.line_of(field), rule, message, fix)
-    for position, columns in enumerate(header.indexes):
-        if columns in (header.key, *header.indexes[:position]):
-            what = "the key, which has an index" if columns == header.key else "another one"
-            message = f"The index {_shown(columns)} is the same as {what}."
-            file.add(file.line_of("indexes"), Rule.INDEX, message, "Leave it out.")
 
 
 def _shown(columns: tuple[str, ...]) -> str:
@@ -101,6 +141,45 @@ def _checks(file: SqlFile) -> None:
         except SqlglotError as error:
             message = f"The SQL of the check `{name}` can't be parsed: {sql_reason(error)}."
             file.add(file.line_of("checks"), Rule.QUERY, message, "Correct it; psql says more.")
+
+
+def _references(file: SqlFile, known: Collection[str], pictures: Collection[str] | None) -> None:
+    """What the file names and doesn't exist."""
+    for table in file.relation.tables:
+        name = f"{table.db}.{table.name}" if table.db else table.name
+        if not table.db:
+            alike = [known for known in sorted(known) if known.endswith(f".{name}")] or [f"mart.{name}"]
+            fix = f"Write {' or '.join(alike)}."
+            file.add(file.query_line(table), Rule.SCHEMA, f"“{name}” has no schema.", fix)
+        elif name not in known:
+            fix = instead_of(name, known)
+            file.add(file.query_line(table), Rule.UNKNOWN_RELATION, f"There is no {name}.", fix)
+    header = file.relation.header
+    for field, named in (("equals", header.equals), ("anomaly", header.anomaly and header.anomaly.days)):
+        if named and named not in known:
+            message, fix = f"`{field}` names {named}, which doesn't exist.", instead_of(named, known)
+            file.add(file.line_of(field), Rule.UNKNOWN_RELATION, message, fix)
+    if pictures is not None and header.picture not in (None, *pictures):
+        message = f"There is no picture “{header.picture}”."
+        fix = f"Write one of {', '.join(pictures)}, or leave it out."
+        file.add(file.line_of("picture"), Rule.PICTURE, message, fix)
+
+
+def _criticality(file: SqlFile, catalog: Catalog) -> None:
+    """A critical view that reads an optional one."""
+    if file.relation.header.criticality != "critical":
+        return
+    optional = {view.name for view in catalog.materialized_views if view.header.criticality == "optional"}
+    for name in sorted(catalog.upstream(file.relation.name) & optional):
+        inputs = sorted(file.relation.dependencies)
+        first = next(other for other in inputs if name in (other, *catalog.upstream(other)))
+        through = "" if first == name else f" through {first}"
+        message = (
+            f"A critical view reads {name}{through}, which is optional: when that can't be refreshed, "
+            "this view isn't either, and no run fails."
+        )
+        fix = "Make both critical, or both optional."
+        file.add(file.line_of("criticality"), Rule.CRITICALITY, message, fix)
 
 
 def _query(file: SqlFile) -> None:
@@ -139,18 +218,18 @@ def _functions(file: SqlFile, node: exp.Expr) -> None:
         file.add(file.query_line(node), Rule.VOLATILE, message, fix)
 
 
-def _lines(folder: SqlFolder) -> None:
+def _lines(files: Mapping[str, SqlFile], catalog: Catalog) -> None:
     """A materialized view reads the rollup; what a rollup or another materialized view reads doesn't count."""
     # The tables of lines that reading a relation reads live; of the tables only those hold lines.
     lines: dict[str, frozenset[str]] = {}
-    for name, relation in folder.catalog.relations.items():
+    for name, relation in catalog.relations.items():
         reads = {
             other: lines.get(other, frozenset({other} if other.startswith(("raw.", "stg.")) else ()))
             for other in sorted(relation.dependencies)
         }
         lines[name] = frozenset().union(*reads.values())
         if relation.materialized:
-            _lines_of(folder.files[name], {other: tables for other, tables in reads.items() if tables})
+            _lines_of(files[name], {other: tables for other, tables in reads.items() if tables})
             lines[name] = frozenset()
 
 

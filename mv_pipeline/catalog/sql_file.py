@@ -1,13 +1,9 @@
-"""Reads the SQL files and the file of dashboards, however broken, and collects what is wrong as violations.
+"""Reads a SQL file and the file of dashboards, however broken, and collects what can't be read as violations.
 
-A file is a header (YAML in the first comment) and a SELECT. `lint` prints violations, `load_catalog` raises them.
-What the catalogue takes, but would show in the data or never, is judged in `lint`.
+A file is a header (YAML in the first comment) and a SELECT. Files that can be read are judged in `lint`.
 """
 
 import difflib
-import graphlib
-import re
-from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -17,21 +13,10 @@ from pydantic import TypeAdapter, ValidationError
 from sqlglot import exp
 from sqlglot.errors import ParseError, SqlglotError
 
-from mv_pipeline.catalog.csv_kinds import KINDS
-from mv_pipeline.catalog.relations import Catalog, Dashboard, Header, Relation, made_relations, parse_query
-from mv_pipeline.catalog.tables import TABLES
-from mv_pipeline.settings import OperatorError
+from mv_pipeline.catalog.relations import Dashboard, Header, Relation, parse_query
 
-VIEW_SCHEMAS = ("kpi", "mart", "ref", "stg")
 DASHBOARDS = "dashboards.yaml"
-_NAME = re.compile(r"(mv|v)_[a-z0-9_]+")
-# A name has 63 bytes in PostgreSQL, and its key's index is named <name>_key.
-_LONGEST_NAME = 59
 _REQUIRED = {"description": "", "description_en": "", "owner": "team:unknown"}
-
-
-class CatalogError(OperatorError):
-    """The SQL files can't be used; the message says in a line for each violation what to change."""
 
 
 class Rule(StrEnum):
@@ -205,18 +190,6 @@ def _field_violation(field: str, place: str, issue: str, reason: str) -> tuple[R
     return rule, f"`{place}` can't be used: {reason}.", "docs/adding-a-view.md says what each field may hold."
 
 
-def name_violations(name: str) -> Iterator[tuple[str, str]]:
-    """Say why a view can't have this name, and what to do."""
-    schema, _, table = name.partition(".")
-    if schema not in VIEW_SCHEMAS:
-        yield f"“{schema}” is no schema that holds views.", f"Use one of {', '.join(VIEW_SCHEMAS)}."
-    if not _NAME.fullmatch(table):
-        yield f"“{table}” is no name of a view.", "Name it mv_… or v_…, in small letters, digits and underscores."
-    elif len(table) > _LONGEST_NAME:
-        message = f"The name has {len(table)} letters, and PostgreSQL would cut the name of its index."
-        yield message, f"Use at most {_LONGEST_NAME}."
-
-
 def read_dashboards(sql_dir: Path) -> tuple[dict[str, Dashboard], list[Violation]]:
     """Read the file of dashboards, by name: the dashboards and models that read the views; none without a file."""
     path = sql_dir / DASHBOARDS
@@ -242,120 +215,3 @@ def sql_reason(error: SqlglotError) -> str:
     """Why a SQL text can't be parsed, without the text itself."""
     details = error.errors if isinstance(error, ParseError) else []
     return one_line(details[0]["description"] if details else str(error)).rstrip(".")
-
-
-def instead_of(name: str, known: Iterable[str]) -> str:
-    """Say what to write instead of a relation that doesn't exist."""
-    close = difflib.get_close_matches(name, sorted(known), n=1)
-    if close:
-        return f"Did you mean {close[0]}?"
-    return "Add it first, as a file of its own or, for a table, to the catalogue."
-
-
-class SqlFolder:
-    """Every SQL file of a folder as far as it can be read, and what is wrong with them.
-
-    Args:
-        sql_dir: the folder with one folder for each schema.
-        pictures: the pictures that a header may name; None: any.
-
-    Attributes:
-        files: by the relation's name.
-        known: what a view may read: the files' relations, those that are made from the CSV kinds, and the tables.
-        others: what is wrong with files other than those.
-        catalog: all relations; none if they read each other in a circle.
-
-    Raises:
-        CatalogError: the folder has no SQL file.
-    """
-
-    def __init__(self, sql_dir: Path, pictures: Collection[str] | None = None) -> None:
-        if not any(sql_dir.rglob("*.sql")):
-            raise CatalogError(f"There is no SQL file below {sql_dir}; MV_PIPELINE_SQL_DIR names the folder.")
-        self.sql_dir = sql_dir
-        files = [SqlFile(path) for path in sorted(sql_dir.glob("*/*.sql"))]
-        self.files = {file.relation.name: file for file in files}
-        relations = [*made_relations(), *(file.relation for file in files)]
-        tables = (*(f"{layer}.{kind.name}" for layer in ("raw", "stg") for kind in KINDS), *(t.name for t in TABLES))
-        self.known = {*tables, *(relation.name for relation in relations)}
-        dashboards, self.others = read_dashboards(sql_dir)
-        try:
-            self.catalog = Catalog(relations, dashboards)
-        except graphlib.CycleError as error:
-            self.catalog = Catalog([])
-            circle = error.args[1]
-            file = next(self.files[name] for name in circle if name in self.files)
-            message = f"Relations read each other in a circle: {' → '.join(circle)}."
-            file.add(None, Rule.CIRCLE, message, "Let one of them read what the other is made of.")
-        optional = {view.name for view in self.catalog.materialized_views if view.header.criticality == "optional"}
-        for file in files:
-            self._check_references(file, pictures)
-            if file.relation.header.criticality == "critical":
-                self._check_criticality(file, optional)
-        for name, dashboard in dashboards.items():
-            for unknown in set(dashboard.reads) - self.known:
-                message = f"The dashboard “{name}” reads {unknown}, which doesn't exist."
-                fix, path = instead_of(unknown, self.known), sql_dir / DASHBOARDS
-                self.others.append(Violation(path, None, Rule.DASHBOARD, message, fix))
-
-    @property
-    def violations(self) -> list[Violation]:
-        """What is wrong with files, by file and line; each once."""
-        found = set(self.others).union(*(file.violations for file in self.files.values()))
-        return sorted(found, key=lambda one: (one.path, one.line or 0, one.rule, one.message))
-
-    def _check_references(self, file: SqlFile, pictures: Collection[str] | None) -> None:
-        for message, fix in taken_name(file.relation.name):
-            file.add(None, Rule.FILE_NAME, message, fix)
-        for table in file.relation.tables:
-            name = f"{table.db}.{table.name}" if table.db else table.name
-            if not table.db:
-                alike = [known for known in sorted(self.known) if known.endswith(f".{name}")] or [f"mart.{name}"]
-                fix = f"Write {' or '.join(alike)}."
-                file.add(file.query_line(table), Rule.SCHEMA, f"“{name}” has no schema.", fix)
-            elif name not in self.known:
-                fix = instead_of(name, self.known)
-                file.add(file.query_line(table), Rule.UNKNOWN_RELATION, f"There is no {name}.", fix)
-        header = file.relation.header
-        for field, named in (("equals", header.equals), ("anomaly", header.anomaly and header.anomaly.days)):
-            if named and named not in self.known:
-                message, fix = f"`{field}` names {named}, which doesn't exist.", instead_of(named, self.known)
-                file.add(file.line_of(field), Rule.UNKNOWN_RELATION, message, fix)
-        if pictures is not None and header.picture not in (None, *pictures):
-            message = f"There is no picture “{header.picture}”."
-            fix = f"Write one of {', '.join(pictures)}, or leave it out."
-            file.add(file.line_of("picture"), Rule.PICTURE, message, fix)
-
-    def _check_criticality(self, file: SqlFile, optional: set[str]) -> None:
-        for name in sorted(self.catalog.upstream(file.relation.name) & optional):
-            inputs = sorted(file.relation.dependencies)
-            first = next(other for other in inputs if name in (other, *self.catalog.upstream(other)))
-            through = "" if first == name else f" through {first}"
-            message = (
-                f"A critical view reads {name}{through}, which is optional: when that can't be refreshed, "
-                "this view isn't either, and no run fails."
-            )
-            fix = "Make both critical, or both optional."
-            file.add(file.line_of("criticality"), Rule.CRITICALITY, message, fix)
-
-
-def load_catalog(sql_dir: Path, pictures: Collection[str] | None = None) -> Catalog:
-    """Read every SQL file below the folder, and make the views that follow from the CSV kinds.
-
-    Args:
-        sql_dir: the folder with one folder for each schema.
-        pictures: the pictures that a header may name; None: any.
-
-    Raises:
-        CatalogError: files can't be used; every violation of every file is in it.
-    """
-    folder = SqlFolder(sql_dir, pictures)
-    if folder.violations:
-        raise CatalogError(f"The SQL files in {sql_dir} can't be used:", tuple(map(str, folder.violations)))
-    return folder.catalog
-
-
-def taken_name(name: str) -> Iterator[tuple[str, str]]:
-    """Say that a view of this name is made from the CSV kinds, and what to do."""
-    if name in {relation.name for relation in made_relations()}:
-        yield f"{name} is made from the CSV kinds already.", "Choose another name."

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
-from mv_pipeline.catalog.sql_file import name_violations, taken_name
+from mv_pipeline.catalog.lint import name_violations, taken_name
 from mv_pipeline.settings import OperatorError
 
 NewKind = Literal["mv", "view"]

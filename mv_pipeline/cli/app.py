@@ -20,8 +20,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CsvList, FileKind, find_kind
-from mv_pipeline.catalog.lint import lint
 from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.catalog.sql_folder import lint
 from mv_pipeline.catalog.template import NewKind, write_template
 from mv_pipeline.cli.services import Service, check_migrated, serve
 from mv_pipeline.cli.session import (

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.catalog.sql_file import load_catalog
+from mv_pipeline.catalog.sql_folder import load_catalog
 from mv_pipeline.database.connection import Database, scalar
 from mv_pipeline.database.dagster_storage import prepare_dagster_home
 from mv_pipeline.database.embedded import running_server

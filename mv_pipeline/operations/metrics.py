@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.catalog.sql_file import load_catalog
+from mv_pipeline.catalog.sql_folder import load_catalog
 from mv_pipeline.catalog.tables import SOURCES
 from mv_pipeline.database.connection import APPLICATION, Database
 from mv_pipeline.defs.checks import check_keys

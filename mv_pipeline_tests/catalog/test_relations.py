@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from mv_pipeline.catalog.relations import Relation
-from mv_pipeline.catalog.sql_file import CatalogError, SqlFile, load_catalog
+from mv_pipeline.catalog.sql_file import SqlFile
+from mv_pipeline.catalog.sql_folder import CatalogError, load_catalog
 
 HEADER = """\
 /*

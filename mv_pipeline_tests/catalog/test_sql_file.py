@@ -4,7 +4,8 @@ import pytest
 import sqlglot
 
 from mv_pipeline.catalog.relations import parse_query
-from mv_pipeline.catalog.sql_file import SqlFile, load_catalog, read_dashboards
+from mv_pipeline.catalog.sql_file import SqlFile, read_dashboards
+from mv_pipeline.catalog.sql_folder import load_catalog
 from mv_pipeline.settings import PROJECT_ROOT
 
 CARD = "card: {title: 目標カード, description: 試験, description_en: A test., owner: team:x, reads: [mart.mv_x]}"

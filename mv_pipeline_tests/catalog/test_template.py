@@ -4,8 +4,7 @@ import shutil
 
 import pytest
 
-from mv_pipeline.catalog.lint import lint
-from mv_pipeline.catalog.sql_file import load_catalog
+from mv_pipeline.catalog.sql_folder import lint, load_catalog
 from mv_pipeline.catalog.template import TemplateError, write_template
 from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.operations.status import read_status

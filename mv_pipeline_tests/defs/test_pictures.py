@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import pytest
 from PIL import Image
 
-from mv_pipeline.catalog.sql_file import CatalogError, load_catalog
+from mv_pipeline.catalog.sql_folder import CatalogError, load_catalog
 from mv_pipeline.defs.pictures import draw_picture, picture_names, receive_tons, target_card, week_profile
 from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import refresh_view

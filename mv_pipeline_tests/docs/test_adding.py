@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from mv_pipeline.catalog.lint import lint
 from mv_pipeline.catalog.relations import Header
-from mv_pipeline.catalog.sql_file import Rule, load_catalog
+from mv_pipeline.catalog.sql_file import Rule
+from mv_pipeline.catalog.sql_folder import lint, load_catalog
 from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.migrate.migrate import migrate
 from mv_pipeline.operations.status import read_status
@@ -172,7 +172,7 @@ def test_adding_a_kind(kind, project, command, settings, connection):
 
 SEEN = """
 import json
-from mv_pipeline.catalog.sql_file import load_catalog
+from mv_pipeline.catalog.sql_folder import load_catalog
 from mv_pipeline.definitions import defs
 from mv_pipeline.migrate.roles import wanted_privileges
 from mv_pipeline.settings import load_settings

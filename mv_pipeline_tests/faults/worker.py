@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.catalog.sql_file import load_catalog
+from mv_pipeline.catalog.sql_folder import load_catalog
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database.connection import Database
 from mv_pipeline.intake.inbox import scan
