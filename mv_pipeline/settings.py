@@ -88,7 +88,13 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, env_ignore_empty=True, frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+        env_prefix=_PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        # An environment file holds other programs' variables too.
+        extra="ignore",
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
     home: AbsolutePath = PROJECT_ROOT / ".mv_pipeline"

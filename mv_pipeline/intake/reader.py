@@ -13,8 +13,7 @@ import re
 import stat
 import unicodedata
 from array import array
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation
 from io import BufferedReader
@@ -224,8 +223,7 @@ class CsvReader:
             elif column.type in BAD_VALUE:
                 self.doubtful_rows.update(row for row, cell in enumerate(cells, first) if cell in odd)
             if column.name in self.sums:
-                for cell, number in Counter(cells).items():
-                    self.sums[column.name] = _EXACT.fma(number, _decimal(cell), self.sums[column.name])
+                self.sums[column.name] = _EXACT.add(self.sums[column.name], _total(cells))
         text = "".join(itertools.chain.from_iterable(lines))
         # Most pieces have nothing that COPY wants to be escaped.
         if any(special in text for special in "\\\t\n\r"):
@@ -283,6 +281,17 @@ def _match_header(header: list[str], kind: FileKind, line: int) -> tuple[list[Co
 def _plain(header: str) -> str:
     """A header without what exports vary in: blanks, byte order marks, and full or half width."""
     return "".join(unicodedata.normalize("NFKC", header).replace("\ufeff", "").split())
+
+
+def _total(cells: Iterable[str]) -> Decimal:
+    """The sum of some numbers; whole ones, as nearly all are, are added as such."""
+    whole, total = 0, Decimal(0)
+    for cell in cells:
+        if cell.isdecimal() and len(cell) <= _DIGITS:
+            whole += int(cell)
+        else:
+            total = _EXACT.add(total, _decimal(cell))
+    return _EXACT.add(total, whole)
 
 
 def _decimal(cell: str) -> Decimal:

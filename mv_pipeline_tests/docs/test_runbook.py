@@ -37,7 +37,8 @@ def test_every_symptom_leads_to_what_to_do():
     "sentence", sorted({" ".join(quoted.split()) for page in QUOTING for quoted in re.findall("“([^”]+)”", read(page))})
 )
 def test_a_sentence_that_it_quotes_is_one_of_ours_or_of_postgresql(sentence):
-    ours = "\n".join(path.read_text(encoding="utf-8") for path in (PROJECT_ROOT / "mv_pipeline").rglob("*.py"))
+    texts = [path for path in (PROJECT_ROOT / "mv_pipeline").rglob("*.*") if path.suffix in (".py", ".yaml", ".sql")]
+    ours = "\n".join(path.read_text(encoding="utf-8") for path in texts)
     postgresql = {
         "canceling statement due to lock timeout",
         "canceling statement due to statement timeout",
