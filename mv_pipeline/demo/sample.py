@@ -114,10 +114,13 @@ def _next_month(day: date) -> date:
 
 def _business_days(first: date, last: date) -> list[date]:
     days = (first + timedelta(days=number) for number in range((last - first).days + 1))
-    return [day for day in days if day.weekday() < 6 and not _is_closed(day)]
+    return [day for day in days if not _is_closed(day)]
 
 
 def _is_closed(day: date) -> bool:
+    """Whether it is no business day to the calendar; holidays and other Sundays are (spec: Reference tables)."""
+    if day.weekday() == 6 and 8 <= day.day <= 14:
+        return True
     closures = _closures(day.year - 1) + _closures(day.year)
     return any(closure["start_date"] <= day <= closure["end_date"] for closure in closures)
 
@@ -154,7 +157,7 @@ def _make_lines(csv_list: CsvList, day: date, random: Random) -> list[Line]:
     if not numbers:
         return _plain_lines(csv_list, day, random)
     lines: list[tuple[Line, _Item]] = []
-    sizes = _slip_sizes(random.randint(*numbers["saturday_lines" if day.weekday() == 5 else "lines"]), random)
+    sizes = _slip_sizes(random.randint(*numbers["weekend_lines" if day.weekday() >= 5 else "lines"]), random)
     first_number = numbers["first_number"] + numbers["numbers_a_day"] * (day.toordinal() - _NUMBERING_START)
     for number, size in enumerate(sizes, start=1):
         slip = {

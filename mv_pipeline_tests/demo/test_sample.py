@@ -1,10 +1,12 @@
 """The sample data: the same each time, and every file of it loads."""
 
-from datetime import date
+from datetime import date, timedelta
 
 from mv_pipeline.catalog.csv_kinds import KINDS, find_kind
 from mv_pipeline.demo import sample
 from mv_pipeline.intake.ingest import take_file
+from mv_pipeline.intake.upload_log import missing_days
+from mv_pipeline.refresh.rollup import update_rollup
 
 LAST_DAY = date(2025, 12, 10)
 
@@ -68,3 +70,29 @@ def test_inputs_are_filled_once(connection):
 
     assert all(first.values())
     assert not any(second.values())
+
+
+# After a plain week, the year's end, a second Sunday, Golden Week, a Sunday, the summer closure and two holidays.
+TODAYS = [
+    date(2026, 1, 7),
+    date(2026, 2, 9),
+    date(2026, 5, 7),
+    date(2026, 6, 8),
+    date(2026, 8, 18),
+    date(2026, 9, 24),
+    date(2026, 11, 25),
+]
+
+
+def test_no_business_day_is_missing_on_whatever_day_the_demo_runs(settings, connection):
+    """Else `doctor` would find something wrong right after the demo."""
+    sample.fill_inputs(connection, TODAYS[0] - timedelta(days=1))
+    for today in TODAYS:
+        connection.execute("SELECT set_config('mv_pipeline.business_date', %s, false)", [today.isoformat()])
+        paths = sample.write_files(settings.inbox_dir, today - timedelta(days=1))
+        for path in (path for path in paths if path.parent.name == "shogun_flash_receive"):
+            take_file(connection, settings, find_kind(path.parent.name), path, "test")
+        with connection.transaction():
+            update_rollup(connection, "receive")
+
+        assert missing_days(connection) == {"receive": []}, today
