@@ -175,6 +175,29 @@ def test_the_thresholds_of_the_rules_are_those_of_the_code():
         if "problem" in rule["labels"]:
             assert numbers <= expected | {0, 1}, rule["alert"]
             assert expected <= numbers, rule["alert"]
-    (slow,) = [rule["expr"] for rule in alerts() if rule["alert"] == "RefreshSlow"]
-    assert re.findall(r'le="([0-9.]+)"', slow) == [str(SLOW_S)]
+    (slow,) = [rule for rule in alerts() if rule["alert"] == "RefreshSlow"]
+    assert re.findall(r'le="([0-9.]+)"', slow["expr"]) == [str(SLOW_S)]
+    assert f"more than {SLOW_S / 60:g} minutes" in slow["annotations"]["summary"]
     assert SLOW_S in BUCKETS
+
+
+def test_a_summary_that_says_for_how_long_says_it_as_the_rule():
+    for rule in alerts():
+        for said in re.findall(r"newest data for (.+)\.", rule["annotations"]["summary"]):
+            assert {"15 minutes": "15m", "an hour": "1h"}[said] == rule["for"], rule["alert"]
+
+
+def test_a_panel_turns_red_where_an_alert_begins():
+    limits = {}
+    for rule in alerts():
+        limits.update(re.findall(r"^(mv_[a-z_]+)(?:\{[^}]*\})? >=? (\d+)$", rule["expr"]))
+    red = {}
+    for panel in panels():
+        for step in panel["fieldConfig"]["defaults"].get("thresholds", {}).get("steps", ()):
+            if step["color"] == "red":
+                red.update({name: str(step["value"]) for name in named_in(panel["targets"][0]["expr"]) & set(limits)})
+
+    assert {"mv_daemon_heartbeat_age_seconds", "mv_change_notes_oldest_age_seconds", "mv_business_days_behind"} == set(
+        red
+    )
+    assert red == {name: limits[name] for name in red}

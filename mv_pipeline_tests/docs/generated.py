@@ -1,14 +1,16 @@
 """The parts of the documentation that are made from the code, and what writes them: `make docs`.
 
-A part stands between two comments that name it. Whatever stands outside of them is written by hand and left alone.
+A part is between two comments that name it. Whatever is outside of them is written by hand and left alone.
 A test compares every part with the code, so none can go out of date unseen.
 """
 
 import re
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
+import yaml
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -16,18 +18,30 @@ from pydantic_core import PydanticUndefined
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS
 from mv_pipeline.definitions import defs
 from mv_pipeline.intake.rejection import MESSAGES
+from mv_pipeline.operations.health import HEALTH_CHECKS
+from mv_pipeline.operations.problem import (
+    COOLDOWN,
+    DAEMON_SILENT_S,
+    GRACE,
+    LOW_DISK_GB,
+    REJECTED_BURST,
+    SCHEDULE_LATE,
+    SENSOR_LATE_S,
+    TEXTS,
+    ProblemType,
+)
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 
 DOCS = PROJECT_ROOT / "docs"
 PAGES = (*sorted(DOCS.glob("*.md")), PROJECT_ROOT / "README.md", PROJECT_ROOT / "README.ja.md")
 _TO_THE_ROLLUP = ("intake", "staging", "rollup")
-_PART = re.compile(r"(<!-- made by `make docs`: ([a-z_]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+_PART = re.compile(r"(<!-- made by `make docs`: ([a-z_]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _VERSIONS = {"flash": "速報", "final": "最終"}
 
 
 def fill(text: str) -> str:
     """The text of a page with every part in it made anew."""
-    return _PART.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]().strip()}\n{found[3]}", text)
+    return _PART.sub(lambda found: f"{found[1]}\n{PARTS[found[2]]().strip()}\n\n{found[3]}", text)
 
 
 def parts_of(text: str) -> list[str]:
@@ -133,9 +147,82 @@ def required_headers() -> str:
     )
 
 
-def problems() -> str:
+def rejection_reasons() -> str:
     """Every reason for a rejection, in Japanese."""
     return _table(("コード", "説明"), ((f"`{code}`", japanese) for code, (japanese, _) in MESSAGES.items()))
+
+
+def problem_types() -> str:
+    """Every type of problem: what is found, who is told of it, how bad it is, and when it begins and ends."""
+    return _table(
+        ("type", "what is found", "told", "level", "after", "it is over when"),
+        (
+            (
+                f"`{problem_type}`",
+                # Whoever finds problems of several types has no docstring for each of them.
+                (check.find.__doc__ or _without_facts(TEXTS[problem_type].title)).split("\n")[0],
+                TEXTS[problem_type].audience if check.is_told else "nobody",
+                TEXTS[problem_type].level,
+                (_duration(GRACE[problem_type]) if problem_type in GRACE else "at once") if check.is_told else "",
+                _without_facts(TEXTS[problem_type].ok),
+            )
+            for problem_type, check in HEALTH_CHECKS.items()
+        ),
+    )
+
+
+def thresholds() -> str:
+    """From when on something is a problem, where its type alone doesn't say it."""
+    late = f"a sensor for {_duration(SENSOR_LATE_S)}, a schedule for {_duration(SCHEDULE_LATE)} after it was due"
+    files_due, slow_refresh = _setting_with_default("files_due_hour"), _setting_with_default("slow_refresh_seconds")
+    return _table(
+        ("type", "from when on"),
+        (
+            (f"`{ProblemType.LOW_DISK}`", f"less than {LOW_DISK_GB:g} GB is free"),
+            (
+                f"`{ProblemType.REJECTED_FILE}`",
+                "at once, until a file of its name is loaded, or one of its kind that came more than "
+                f"{_duration(REJECTED_BURST)} later",
+            ),
+            (f"`{ProblemType.DATA_MISSING}`", f"the hour {files_due} of the day after the business day"),
+            (f"`{ProblemType.REFRESH_SLOW}`", f"it has been running for longer than {slow_refresh}"),
+            (f"`{ProblemType.DAEMON_GONE}`", f"no sign of life for {_duration(DAEMON_SILENT_S)}"),
+            (f"`{ProblemType.TICKS_STOPPED}`", f"no tick of {late}"),
+            ("every type", f"it is over when it has been gone for {_duration(COOLDOWN)}"),
+        ),
+    )
+
+
+def alert_rules() -> str:
+    """Every rule for Prometheus, by its summary."""
+    (group,) = yaml.safe_load((PROJECT_ROOT / "deploy/prometheus/alerts.yml").read_text(encoding="utf-8"))["groups"]
+    return _table(
+        ("alert", "severity", "problem", "after", "summary"),
+        (
+            (
+                f"`{rule['alert']}`",
+                rule["labels"]["severity"],
+                f"`{rule['labels']['problem']}`" if "problem" in rule["labels"] else "",
+                rule.get("for", "at once"),
+                re.sub(r"{{ \$(?:labels\.)?(\w+).*?}}", r"*\1*", rule["annotations"]["summary"]),
+            )
+            for rule in group["rules"]
+        ),
+    )
+
+
+def _without_facts(text: str) -> str:
+    return re.sub(r"{.*?}", "…", text)
+
+
+def _setting_with_default(name: str) -> str:
+    return f"`MV_PIPELINE_{name.upper()}` ({Settings.model_fields[name].default:g})"
+
+
+def _duration(of: timedelta | float) -> str:
+    seconds = of.total_seconds() if isinstance(of, timedelta) else of
+    number, unit = (seconds, "second") if seconds % 60 else (seconds / 60, "minute")
+    return f"{number:g} {unit}{'' if number == 1 else 's'}"
 
 
 def _table(headings: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -150,7 +237,10 @@ PARTS: dict[str, Callable[[], str]] = {
         settings,
         folders,
         required_headers,
-        problems,
+        rejection_reasons,
+        problem_types,
+        thresholds,
+        alert_rules,
     )
 }
 
