@@ -226,30 +226,32 @@ def _raise_problems(connection: Connection, kind: FileKind, reader: CsvReader, u
     Raises:
         RejectedFileError: there are such cells, or the reader has found problems.
     """
-    judged = [
-        sql.SQL("({}, r.{name}, CASE WHEN s.{name} IS NULL AND {} IS NOT NULL THEN {} {} END)").format(
-            column.header,
+    judged = [column for column in reader.columns if column.type in cells.BAD_VALUE]
+    codes = [
+        sql.SQL("CASE WHEN s.{name} IS NULL AND {} IS NOT NULL THEN {} {} END").format(
             cells.trimmed(sql.Identifier("r", column.name)),
             str(cells.BAD_VALUE[column.type]),
             _BAD_SLIP_DATE if column.name == "slip_date" else sql.SQL(""),
             name=sql.Identifier(column.name),
         )
-        for column in reader.columns
-        if column.type in cells.BAD_VALUE
+        for column in judged
     ]
     rows = connection.execute(
         sql.SQL(
             "SELECT s.source_row_no, header, code, left(cell, {shown}), count(*) OVER () "
             "FROM (SELECT min(ddate) AS first, max(ddate) AS last FROM ref.calendar_day) AS calendar "
             "JOIN {stg} AS s ON s.upload_file_id = {id} "
-            "AND (s.slip_date BETWEEN first AND last AND s.source_row_no <> ALL (%s::integer[])) IS NOT TRUE "
+            "AND (s.slip_date BETWEEN first AND last AND s.source_row_no <> ALL (%(doubtful)s::integer[])) IS NOT TRUE "
             # Line by line by raw's index: nothing is known of new rows, so any other join may take quadratic time.
-            "CROSS JOIN LATERAL "
-            "(SELECT * FROM {raw} WHERE upload_file_id = {id} AND source_row_no = s.source_row_no OFFSET 0) AS r "
-            "CROSS JOIN LATERAL (VALUES {judged}) AS judged (header, cell, code) "
-            'WHERE code IS NOT NULL ORDER BY s.source_row_no, header COLLATE "C" LIMIT {limit}'
+            "CROSS JOIN LATERAL (SELECT ARRAY[{cells}] AS cells, ARRAY[{codes}] AS codes "
+            "FROM {raw} AS r WHERE upload_file_id = {id} AND source_row_no = s.source_row_no OFFSET 0) AS line "
+            "CROSS JOIN LATERAL unnest(%(headers)s::text[], line.cells, line.codes) AS judged (header, cell, code) "
+            # Most doubtful lines turn out to be good, and to make rows of a line costs more than to judge it.
+            "WHERE num_nonnulls(VARIADIC line.codes) > 0 AND code IS NOT NULL "
+            'ORDER BY s.source_row_no, header COLLATE "C" LIMIT {limit}'
         ).format(
-            judged=sql.SQL(", ").join(judged),
+            cells=sql.SQL(", ").join(sql.Identifier("r", column.name) for column in judged),
+            codes=sql.SQL(", ").join(codes),
             stg=_stg(kind),
             raw=_raw(kind),
             id=upload_id,
@@ -257,7 +259,7 @@ def _raise_problems(connection: Connection, kind: FileKind, reader: CsvReader, u
             # One character more than is shown, so that it is seen to be cut.
             shown=VALUE_LIMIT + 1,
         ),
-        [list(reader.doubtful_rows)],
+        {"doubtful": list(reader.doubtful_rows), "headers": [column.header for column in judged]},
     ).fetchall()
     problems = [
         Problem(Code(code), reader.line_numbers[row - 1], header, cell or "") for row, header, code, cell, _ in rows
