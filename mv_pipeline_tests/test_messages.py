@@ -196,7 +196,9 @@ FAILURES = {
     # More than one where a row that it reads is missing too.
     ("view", "full_recompute"): Failure(lose_a_row, rf"^{SOME} rows found that differ"),
     **{
-        (layer, "definition"): Failure(edit_files, r"^Definition edited found", r"\b[0-9a-f]{12} of the file expected")
+        (layer, "definition"): Failure(
+            edit_files, r"^Definition drift of .*: edited found", r"\b[0-9a-f]{12} of the file expected"
+        )
         for layer in ("view", "stg")
     },
     ("rollup", "notes_read"): Failure(change_what_views_read, rf"^{SOME} change log rows found"),

@@ -15,7 +15,7 @@ from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.tables import ROLLUPS, SOURCES
 from mv_pipeline.checks.check import CheckResult, Metadata
 from mv_pipeline.database.connection import Connection, Database, identifier, one_row, scalar
-from mv_pipeline.migrate.state import read_decision
+from mv_pipeline.migrate.state import DRIFT_REMEDY, describe_drift, read_drift
 from mv_pipeline.refresh.rollup import fresh_rows, log_days, update_rollup
 from mv_pipeline.refresh.views import read_view_status, refresh_view
 
@@ -118,9 +118,9 @@ def prove_view(connection: Connection, catalog: Catalog, view: Relation) -> Proo
         return Proof(before, before)
     refresh_view(connection, view)
     after = compare_view(connection, view)
-    if after.rows and read_decision(connection, view).action == "swap":
-        drift = f"It isn't what its file says. Run `mv-pipeline diff {view.name}`, then `mv-pipeline migrate`."
-        return Proof(before, after, drift)
+    drift = read_drift(connection, [view]) if after.rows else {}
+    if any(decision.builds for decision in drift.values()):
+        return Proof(before, after, f"{describe_drift(drift)}. {DRIFT_REMEDY.format(name=view.name)}")
     return Proof(before, after, _cause(connection, view.name, sorted(catalog.upstream(view.name)), after))
 
 

@@ -18,7 +18,7 @@ from mv_pipeline.checks.recompute import Proof, fresh_rollup, proofs
 from mv_pipeline.database.connection import Connection, identifier
 from mv_pipeline.intake import cells
 from mv_pipeline.intake.upload_log import MISSING_SINCE_DAYS, missing_days
-from mv_pipeline.migrate.state import read_decision
+from mv_pipeline.migrate.state import DRIFT_REMEDY, describe_drift, find_drift, read_existing
 from mv_pipeline.refresh.views import has_concurrent_index, read_view_status
 
 DEFINITION = "definition"
@@ -98,29 +98,25 @@ def _embedded(query: str) -> sql.SQL:
 
 
 def definition_check(relation: Relation) -> Check:
-    """The check that a view in the database is what its file says; it finds an edited file and a change by hand."""
+    """The check that a view has no definition drift, whether its file was edited or it was changed by hand."""
 
     def run(connection: Connection) -> CheckResult:
+        existing = read_existing(connection, [relation])
+        drift = find_drift([relation], existing)
+        recorded = existing[relation.name].definition_hash if existing else None
+        found = (recorded or "none")[:_SHOWN_HASH]
         wanted = relation.definition_hash[:_SHOWN_HASH]
-        row = connection.execute(
-            "SELECT definition_hash FROM log.relation WHERE name = %s AND to_regclass(name) IS NOT NULL",
-            [relation.name],
-        ).fetchone()
-        found = row[0][:_SHOWN_HASH] if row else "none"
-        decision = read_decision(connection, relation)
-        by_hand = decision.action == "swap" and found == wanted
         return CheckResult(
-            decision.action == "keep",
-            f"Definition {found} found in the database, {wanted} of the file expected"
-            f"{': ' + decision.reason if decision.reason else ''}.",
-            {"found": found, "expected": wanted, "changed_by_hand": by_hand},
+            not drift,
+            f"{describe_drift(drift)}: {found} found in the database, {wanted} of the file expected.",
+            {"found": found, "expected": wanted, "changed_by_hand": bool(drift) and found == wanted},
         )
 
     return Check(
         DEFINITION,
-        "What the database holds is what the SQL file says.",
+        "There is no definition drift: the database holds what the SQL file says.",
         run,
-        f"Run `mv-pipeline diff {relation.name}`, then `mv-pipeline migrate`.",
+        DRIFT_REMEDY.format(name=relation.name),
         nightly=True,
     )
 

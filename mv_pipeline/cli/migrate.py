@@ -57,7 +57,7 @@ def _print_remarks(remarks: Sequence[str], as_json: bool) -> None:
 def describe_diff(name: str, diff: RelationDiff) -> Iterator[RenderableType]:
     """The definitions, columns and rows that differ."""
     if not diff.swapped:
-        yield f"{name} is as its file says."
+        yield f"{name} has no definition drift."
         return
     if not (diff.definition or diff.columns):
         yield f"The definition is the same, but {diff.reason}."

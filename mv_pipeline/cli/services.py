@@ -19,7 +19,7 @@ from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.cli.session import CommandError
 from mv_pipeline.database.connection import Connection
 from mv_pipeline.migrate.roles import OWNER
-from mv_pipeline.migrate.state import describe_drift
+from mv_pipeline.migrate.state import describe_drift, read_drift
 from mv_pipeline.operations.logging import relay
 from mv_pipeline.settings import HOST, PROJECT_ROOT, Settings
 
@@ -27,15 +27,15 @@ _STOP_S = 15
 
 
 def check_migrated(connection: Connection, catalog: Catalog) -> None:
-    """Check that every view is defined as its file says, for a role that can't migrate.
+    """Check that there is no definition drift, for a role that can't migrate.
 
     Raises:
-        CommandError: one isn't.
+        CommandError: there is.
     """
-    drift = describe_drift(connection, catalog)
-    if drift:
+    if drift := read_drift(connection, catalog.relations.values(), hashes_only=True):
         raise CommandError(
-            f"{drift} Run `mv-pipeline migrate` as a member of {OWNER}; {connection.info.user} isn't one."
+            f"{describe_drift(drift)}. Run `mv-pipeline migrate` as a member of {OWNER}; "
+            f"{connection.info.user} isn't one."
         )
 
 

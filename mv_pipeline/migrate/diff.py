@@ -12,7 +12,7 @@ from psycopg import sql
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.database.connection import Connection, Database, identifier, limit_waits, scalar
 from mv_pipeline.migrate import build
-from mv_pipeline.migrate.state import read_decisions
+from mv_pipeline.migrate.state import decide, read_existing
 from mv_pipeline.migrate.tables import column_types
 from mv_pipeline.settings import OperatorError
 
@@ -75,7 +75,7 @@ def diff(database: Database, catalog: Catalog, name: str, at_most: int = 10) -> 
         raise DiffError(f"No SQL file describes {name}. Give schema and name, as in mart.mv_receive_daily.")
     with database.connect("diff") as connection, connection.transaction(force_rollback=True):
         limit_waits(connection)
-        decisions = read_decisions(connection, catalog)
+        decisions = decide(catalog, read_existing(connection, catalog.relations.values()))
         if decisions[name].action == "create":
             raise DiffError(f"{name} doesn't exist yet; `mv-pipeline migrate` creates it.")
         if not decisions[name].builds:

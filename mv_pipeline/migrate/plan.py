@@ -26,7 +26,7 @@ from mv_pipeline.migrate.adopt import compatibility, obsolete
 from mv_pipeline.migrate.attributes import outdated_comments
 from mv_pipeline.migrate.dependents import UnmanagedDependent, read_needs, read_unmanaged_dependents
 from mv_pipeline.migrate.indexes import Index
-from mv_pipeline.migrate.state import Decision, changes, kind_of, read_decisions
+from mv_pipeline.migrate.state import Decision, changes, decide, kind_of, read_existing
 from mv_pipeline.refresh.reference import CLOSURE_DAYS
 from mv_pipeline.settings import OperatorError
 
@@ -129,7 +129,7 @@ def _read_plan(connection: Connection, upgrade: Callable[[], None], catalog: Cat
     try:
         upgrade()
         tables.create_tables(connection)
-        decisions = read_decisions(connection, catalog)
+        decisions = decide(catalog, read_existing(connection, catalog.relations.values()))
         candidates = obsolete.existing(connection, catalog)
         swapped = [name for name, decision in decisions.items() if decision.action == "swap"]
         kept = obsolete.needed_by(connection, candidates, swapped)

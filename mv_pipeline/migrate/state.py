@@ -4,7 +4,7 @@ The decision is a pure function over names and definitions. Whoever plans, migra
 how a relation is built and swapped in is in `migrate.build` and `migrate.swap`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,8 @@ from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.database.connection import Connection, scalar
 from mv_pipeline.migrate.indexes import header_indexes, read_indexes
 
+# After the sentence about the definition drift of one relation.
+DRIFT_REMEDY = "Run `mv-pipeline diff {name}`, then `mv-pipeline migrate`."
 _KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table", "i": "index"}
 
 Action = Literal["create", "adopt", "swap", "keep"]
@@ -80,46 +82,46 @@ def changes(decisions: Mapping[str, Decision]) -> dict[str, Decision]:
     return {name: decision for name, decision in decisions.items() if decision.action != "keep"}
 
 
-def read_decisions(connection: Connection, catalog: Catalog, *, hashes_only: bool = False) -> dict[str, Decision]:
-    """Read what exists and decide what each relation needs.
+def find_drift(relations: Iterable[Relation], existing: Mapping[str, Existing]) -> dict[str, Decision]:
+    """The definition drift of relations: what each needs whose own definition isn't its file's, and why."""
+    return changes({relation.name: _decide(relation, existing.get(relation.name), []) for relation in relations})
+
+
+def read_drift(
+    connection: Connection, relations: Iterable[Relation], *, hashes_only: bool = False
+) -> dict[str, Decision]:
+    """As find_drift, with what exists in the database now; the arguments are those of read_existing."""
+    return find_drift(relations, read_existing(connection, relations, hashes_only=hashes_only))
+
+
+def describe_drift(drift: Mapping[str, Decision]) -> str:
+    """Say in a sentence, without its full stop, which relations have definition drift and why."""
+    names = ", ".join(f"{name} ({decision.reason})" for name, decision in drift.items())
+    return f"Definition drift of {names}" if drift else "No definition drift"
+
+
+def read_existing(
+    connection: Connection, relations: Iterable[Relation], *, hashes_only: bool = False
+) -> dict[str, Existing]:
+    """Read which relations exist, and whether they are as their files say.
 
     Args:
         connection: what is made for the comparison is rolled back.
-        catalog: the relations as the files have them.
+        relations: as the files have them.
         hashes_only: compare only the recorded hashes, which is quick and misses what was changed by hand.
     """
-    return decide(catalog, _read_existing(connection, catalog.relations, hashes_only=hashes_only))
-
-
-def read_decision(connection: Connection, relation: Relation) -> Decision:
-    """As read_decisions, for one relation without regard to what it reads."""
-    existing = _read_existing(connection, {relation.name: relation}, hashes_only=False)
-    return _decide(relation, existing.get(relation.name), [])
-
-
-def _read_existing(
-    connection: Connection, relations: Mapping[str, Relation], *, hashes_only: bool
-) -> dict[str, Existing]:
+    wanted = {relation.name: relation for relation in relations}
     rows = connection.execute(
         "SELECT name, r.definition_hash FROM unnest(%s::text[]) AS name LEFT JOIN log.relation AS r USING (name) "
         "WHERE to_regclass(name) IS NOT NULL",
-        [list(relations)],
+        [list(wanted)],
     ).fetchall()
     existing = {}
     for name, recorded in rows:
-        relation = relations[name]
+        relation = wanted[name]
         as_file = recorded == relation.definition_hash if hashes_only else _is_as_file(connection, relation)
         existing[name] = Existing(recorded, as_file)
     return existing
-
-
-def describe_drift(connection: Connection, catalog: Catalog) -> str:
-    """A sentence about the relations that a migration would change, by their hashes; empty: there are none."""
-    drift = changes(read_decisions(connection, catalog, hashes_only=True))
-    if not drift:
-        return ""
-    names = ", ".join(f"{name} ({decision.reason})" for name, decision in drift.items())
-    return f"{len(drift)} views differ from their files: {names}."
 
 
 def kind_of(connection: Connection, name: str) -> str | None:

@@ -13,7 +13,7 @@ from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database.connection import APPLICATION, MINIMUM_SERVER_VERSION, scalar
 from mv_pipeline.intake.rejection import MESSAGES, Code
 from mv_pipeline.intake.upload_log import missing_days
-from mv_pipeline.migrate.state import describe_drift
+from mv_pipeline.migrate.state import describe_drift, read_drift
 from mv_pipeline.operations.installation import Installation
 from mv_pipeline.operations.problem import REJECTED_BURST, HealthProblem, level_of, shown_in
 from mv_pipeline.operations.problem import ProblemType as P
@@ -39,10 +39,10 @@ def not_migrated(of: Installation) -> Iterator[HealthProblem]:
 
 
 def definition_drift(of: Installation) -> Iterator[HealthProblem]:
-    """The views that aren't what their files say, by their hashes."""
-    drift = describe_drift(of.connection, of.catalog)
-    if drift:
-        yield HealthProblem.of(P.DEFINITION_DRIFT, "warehouse", of.settings, of.now, drift=drift)
+    """The views with definition drift, by their hashes."""
+    if drift := read_drift(of.connection, of.catalog.relations.values(), hashes_only=True):
+        said = describe_drift(drift)
+        yield HealthProblem.of(P.DEFINITION_DRIFT, "warehouse", of.settings, of.now, drift=said)
 
 
 def rejected_files(of: Installation) -> Iterator[HealthProblem]:

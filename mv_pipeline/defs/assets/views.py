@@ -1,6 +1,6 @@
 """Plain views: in the graph, so that the lineage ends where users read.
 
-Materializing one changes nothing in the database; it makes sure that the view is what its file says.
+Materializing one changes nothing in the database; it fails if there is definition drift.
 """
 
 from typing import Any
@@ -12,6 +12,7 @@ from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database.connection import Connection, Database, identifier, scalar
 from mv_pipeline.defs.assets import describe
+from mv_pipeline.migrate.state import DRIFT_REMEDY, describe_drift, read_drift
 
 
 def build_view_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
@@ -29,9 +30,8 @@ def _build_view_asset(catalog: Catalog, relation: Relation, feeds_a_materialized
     )
     def view(database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
         with database.connect(f"view {relation.name}") as connection:
-            query = "SELECT definition_hash FROM log.relation WHERE name = %s"
-            if connection.execute(query, [relation.name]).fetchall() != [(relation.definition_hash,)]:
-                raise dg.Failure(f"{relation.name} isn't what its SQL file says. Run `mv-pipeline migrate`.")
+            if drift := read_drift(connection, [relation], hashes_only=True):
+                raise dg.Failure(f"{describe_drift(drift)}. {DRIFT_REMEDY.format(name=relation.name)}")
             return dg.MaterializeResult(metadata=_measure(connection, catalog, relation))
 
     return view

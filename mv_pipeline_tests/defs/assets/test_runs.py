@@ -362,11 +362,11 @@ def test_the_night_moves_every_view_to_the_new_day(run, connection, settings):
     assert connection.execute("SELECT max(ddate) FROM mart.mv_target_card_per_day").fetchone() == (date(2027, 12, 31),)
 
 
-def test_a_view_that_differs_from_its_file_is_not_called_materialized(run, connection):
+def test_a_view_with_definition_drift_is_not_called_materialized(run, connection):
     connection.execute("UPDATE log.relation SET definition_hash = 'other' WHERE name = 'mart.v_receive_daily'")
 
     result = run("refresh_all")
 
     (failure,) = result.get_step_failure_events()
     assert failure.step_key == "mart__v_receive_daily"
-    assert "mv-pipeline migrate" in str(failure.event_specific_data)
+    assert "Definition drift of mart.v_receive_daily (its file has changed)" in str(failure.event_specific_data)
