@@ -16,7 +16,7 @@ def read(page: Path) -> str:
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """The fenced blocks in a language, without the indent of the list that they stand in."""
+    """The fenced blocks in a language, without the indent of the list around them."""
     return [
         "".join(line.removeprefix(indent) for line in block.splitlines(keepends=True))
         for indent, name, block in _BLOCK.findall(read(page))
@@ -52,3 +52,9 @@ def links(page: Path) -> list[str]:
 def anchors(page: Path) -> set[str]:
     """The names by which the headings of a page can be linked to, as code hosts make them."""
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in _HEADING.findall(read(page))}
+
+
+def first_cells(page: Path) -> list[list[str]]:
+    """The first column of every table: its heading, then its cells."""
+    tables = re.findall(r"^(\|.*\|\n)\|[ :|-]+\|\n((?:\|.*\|\n)+)", read(page), re.MULTILINE)
+    return [[row.split("|")[1].strip() for row in (heading + rows).splitlines()] for heading, rows in tables]

@@ -1,4 +1,4 @@
-"""What the pages name is there: commands, targets of make, pages, headings, files and tests."""
+"""What the pages name is there: commands, targets of make, pages, headings, files; what is generated is up to date."""
 
 import re
 
@@ -8,13 +8,13 @@ from typer._click.exceptions import UsageError
 
 from mv_pipeline.cli.app import app
 from mv_pipeline.settings import PROJECT_ROOT
-from mv_pipeline_tests.docs.generated import DOCS, PAGES
-from mv_pipeline_tests.docs.reading import anchors, commands, links, read
+from mv_pipeline_tests.docs.generated import DOCS, PAGES, fill
+from mv_pipeline_tests.docs.reading import anchors, commands, first_cells, links, read
 
 PLACEHOLDERS = {"KIND": "shogun_final_receive", "SERVICE": "web", "D": "2025-12-01", "SERVICE…": "web"}
 # The list that the guide adds.
 PLACEHOLDERS |= {"shogun_final_disposal": "shogun_final_receive", "disposal": "receive"}
-CALLS = [(page.name, call) for page in PAGES for call in commands(page, "mv-pipeline")]
+READMES = ("README.md", "README.ja.md")
 
 
 def parse(arguments):
@@ -27,11 +27,27 @@ def parse(arguments):
             command.make_context(name, rest, parent=context)
 
 
-@pytest.mark.parametrize(
-    ("page", "call"), CALLS, ids=lambda value: value if isinstance(value, str) else " ".join(value)
-)
-def test_a_command_in_the_docs_is_one(page, call):
-    parse(call)
+def dead_links(page):
+    for link in links(page):
+        path, _, heading = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not re.match(r"https?:", link) and (not target.exists() or (heading and heading not in anchors(target))):
+            yield link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_says_is_so(page, settings):
+    text = read(page)
+    targets = set(re.findall(r"^([a-z-]+):", read(PROJECT_ROOT / "Makefile"), re.MULTILINE))
+    roots = ("mv_pipeline", "mv_pipeline_tests", "deploy", "bench", "docs")
+    files = re.findall(rf"`((?:{'|'.join(roots)})/[\w./]+?)`", text)
+
+    assert fill(text) == text, f"{page.name} is out of date. Run `make docs`."
+    for call in commands(page, "mv-pipeline"):
+        parse(call)
+    assert {word for call in commands(page, "make") for word in call if re.fullmatch(r"[a-z-]+", word)} <= targets
+    assert list(dead_links(page)) == []
+    assert [name for name in files if not (PROJECT_ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize("call", [["refreshh"], ["refresh", "--everything"], ["ingest", "a.csv"], ["serve", "db"]])
@@ -41,40 +57,17 @@ def test_what_is_no_command_would_be_found(call):
 
 
 def test_the_docs_are_full_of_commands():
-    named = {call[0] for _, call in CALLS}
+    named = {call[0] for page in PAGES for call in commands(page, "mv-pipeline")}
 
     assert {"migrate", "ingest", "refresh", "backfill", "status", "doctor", "serve", "dev", "demo"} <= named
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_target_of_make_is_one(page):
-    targets = set(re.findall(r"^([a-z-]+):", read(PROJECT_ROOT / "Makefile"), re.MULTILINE))
+@pytest.mark.parametrize("name", READMES)
+def test_a_readme_leads_to_every_page_and_lists_every_command(name):
+    readme = PROJECT_ROOT / name
+    registered = {command.name for command in app.registered_commands}
+    (listed,) = [cells for heading, *cells in first_cells(readme) if heading in ("command", "コマンド")]
+    named = {span.split()[0] for cell in listed for span in re.findall("`([^`]+)`", cell)}
 
-    named = {word for call in commands(page, "make") for word in call if re.fullmatch(r"[a-z-]+", word)}
-
-    assert named <= targets
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_link_leads_somewhere(page):
-    for link in links(page):
-        if re.match(r"https?:", link):
-            continue
-        path, _, heading = link.partition("#")
-        target = (page.parent / path).resolve() if path else page
-        assert target.exists(), link
-        assert not heading or heading in anchors(target), link
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_file_of_the_project_that_a_page_names_is_there(page):
-    roots = ("mv_pipeline", "mv_pipeline_tests", "deploy", "bench", "docs")
-    named = re.findall(rf"`((?:{'|'.join(roots)})/[\w./]+?)`", read(page))
-
-    assert [name for name in named if not (PROJECT_ROOT / name).exists()] == []
-
-
-@pytest.mark.parametrize("readme", ["README.md", "README.ja.md"])
-@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
-def test_each_readme_leads_to_every_page(readme, page):
-    assert f"(docs/{page.name})" in read(PROJECT_ROOT / readme)
+    assert [page.name for page in DOCS.glob("*.md") if f"(docs/{page.name})" not in read(readme)] == []
+    assert {command for command in named if not command.startswith("--")} == registered
