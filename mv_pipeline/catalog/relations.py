@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field
 from sqlglot import exp
 
 from mv_pipeline.catalog.csv_kinds import KINDS, Entry, FileKind
-from mv_pipeline.catalog.tables import ROLLUPS, SOURCES
+from mv_pipeline.catalog.tables import ROLLUPS, sources_of
 
 RelationKind = Literal["view", "materialized view"]
 
@@ -232,7 +232,7 @@ class Catalog:
         self.dashboards = dashboards or {}
         by_name = {relation.name: relation for relation in relations}
         self._inputs = {
-            table.name: frozenset(source.active for source in SOURCES if source.csv_type == csv_type)
+            table.name: frozenset(source.active for source in sources_of(csv_type))
             for csv_type, table in ROLLUPS.items()
         }
         self._inputs |= {name: by_name[name].dependencies for name in sorted(by_name)}

@@ -104,3 +104,8 @@ SOURCES: tuple[Source, ...] = (
         weight_kg="net_weight_detail",
     ),
 )
+
+
+def sources_of(csv_type: str) -> list[Source]:
+    """The sources of a list's rows."""
+    return [source for source in SOURCES if source.csv_type == csv_type]

@@ -12,7 +12,7 @@ from functools import partial
 from psycopg import sql
 
 from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.catalog.tables import ROLLUPS, SOURCES
+from mv_pipeline.catalog.tables import ROLLUPS, sources_of
 from mv_pipeline.checks.check import CheckResult, Metadata
 from mv_pipeline.database.connection import Connection, Database, identifier, one_row, scalar
 from mv_pipeline.migrate.state import DRIFT_REMEDY, describe_drift, read_drift
@@ -72,8 +72,7 @@ def fresh_rollup(csv_type: str) -> sql.Composed:
         sql.SQL("SELECT {}::text AS source, {} AS priority, fresh.* FROM ({}) AS fresh").format(
             source.source, source.priority, fresh_rows(source, every_day=True)
         )
-        for source in SOURCES
-        if source.csv_type == csv_type
+        for source in sources_of(csv_type)
     )
 
 
@@ -104,7 +103,7 @@ def prove_rollup(connection: Connection, csv_type: str) -> Proof:
         log_days(connection, csv_type, before.days)
         update_rollup(connection, csv_type)
         after = compare_rollup(connection, csv_type)
-        tables = [source.table for source in SOURCES if source.csv_type == csv_type]
+        tables = [source.table for source in sources_of(csv_type)]
         return Proof(before, after, _cause(connection, ROLLUPS[csv_type].name, tables, after))
 
 

@@ -12,12 +12,12 @@ from psycopg import sql
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CsvList, FileKind
 from mv_pipeline.catalog.relations import Anomaly, Catalog, Relation
-from mv_pipeline.catalog.tables import ROLLUPS, SOURCES
+from mv_pipeline.catalog.tables import ROLLUPS, sources_of
 from mv_pipeline.checks.check import Check, CheckResult, first_of, sql_check
 from mv_pipeline.checks.recompute import Proof, fresh_rollup, proofs
 from mv_pipeline.database.connection import Connection, identifier
 from mv_pipeline.intake import cells
-from mv_pipeline.intake.upload_log import MISSING_SINCE_DAYS, missing_days
+from mv_pipeline.intake.upload_log import MISSING_SINCE_DAYS, UPLOADS, missing_days
 from mv_pipeline.migrate.state import DRIFT_REMEDY, describe_drift, find_drift, read_existing
 from mv_pipeline.refresh.views import has_concurrent_index, read_view_status
 
@@ -33,7 +33,10 @@ _LEAST_DAYS = 3
 def all_checks(catalog: Catalog) -> dict[str, list[Check]]:
     """Every check by the name of the table or view that it is of; made once for a catalogue."""
     checks: dict[str, list[Check]] = {
-        **{f"raw.{kind.name}": [sql_check("last_upload_accepted", {}, **_of_kind(kind))] for kind in KINDS},
+        **{
+            f"raw.{kind.name}": [sql_check("last_upload_accepted", {"uploads": UPLOADS}, kind=kind.name)]
+            for kind in KINDS
+        },
         **{f"stg.{kind.name}": _uploads(kind) for kind in KINDS},
         **{table.name: [_change_log_read(csv_type)] for csv_type, table in ROLLUPS.items()},
         UPLOAD_CALENDAR: [_missing_files(csv_list) for csv_list in LISTS if csv_list.daily],
@@ -246,6 +249,7 @@ def _uploads(kind: FileKind) -> list[Check]:
         return sql.SQL("coalesce(sum({}), 0)").format(value)
 
     parts = {
+        "uploads": UPLOADS,
         "raw": sql.Identifier("raw", kind.name),
         "stg": sql.Identifier("stg", kind.name),
         "raw_kg": raw_sum("net_weight"),
@@ -253,19 +257,15 @@ def _uploads(kind: FileKind) -> list[Check]:
     }
     rows = "Rows in stg and raw = lines of the file − reported blank and total lines"
     sums = "Σ kg and Σ yen of the file = raw = stg"
-    check = functools.partial(sql_check, "as_uploaded", parts, **_of_kind(kind))
+    check = functools.partial(sql_check, "as_uploaded", parts, kind=kind.name)
     return [
         check(name="rows_as_in_file", equation=rows, what=["rows"]),
         check(name="mass_balance", equation=sums, what=["kg", "yen"]),
     ]
 
 
-def _of_kind(kind: FileKind) -> dict[str, str]:
-    return {"kind": kind.name, "version": kind.version.upper(), "csv_type": kind.list.csv_type}
-
-
 def _change_log_read(csv_type: str) -> Check:
-    tables = [source.table for source in SOURCES if source.csv_type == csv_type]
+    tables = [source.table for source in sources_of(csv_type)]
     return sql_check("notes_read", {}, csv_type=csv_type, tables=tables)
 
 

@@ -13,6 +13,7 @@ from psycopg import sql
 from mv_pipeline.catalog.csv_kinds import FileKind
 from mv_pipeline.database.connection import Connection, identifier, lock_for_transaction
 from mv_pipeline.intake import cells
+from mv_pipeline.intake.upload_log import UPLOADS
 
 
 @dataclass(frozen=True)
@@ -47,19 +48,19 @@ def derive_days(connection: Connection, kind: FileKind, first: date, last: date)
     names = [sql.Identifier(column.name) for column in kind.columns]
     connection.execute("DROP TABLE IF EXISTS pg_temp.derived")
     lines = sql.SQL(
-        "{} JOIN (SELECT id AS upload_file_id FROM log.upload_file WHERE file_type = %(file_type)s "
-        "AND csv_type = %(csv_type)s AND processing_status = 'success' AND NOT is_deleted "
+        "{} JOIN (SELECT id AS upload_file_id FROM {} "
+        "WHERE kind = %(kind)s AND processing_status = 'success' AND NOT is_deleted "
         # Uploads of other software don't say which days they hold, so their lines are read.
         "AND coalesce((metadata->>'last_day')::date >= %(first)s, true) "
         "AND coalesce((metadata->>'first_day')::date <= %(last)s, true)) AS uploads USING (upload_file_id)"
-    ).format(identifier(f"raw.{kind.name}"))
+    ).format(identifier(f"raw.{kind.name}"), UPLOADS)
     connection.execute(
         sql.SQL(
             "CREATE TEMP TABLE derived ON COMMIT DROP AS "
             "SELECT t.*, t.upload_file_id = max(t.upload_file_id) OVER (PARTITION BY t.slip_date) AS wins "
             "FROM ({}) AS t WHERE t.slip_date BETWEEN %(first)s AND %(last)s"
         ).format(cells.select_typed(kind.columns, lines)),
-        {"file_type": kind.version.upper(), "csv_type": kind.list.csv_type, "first": first, "last": last},
+        {"kind": kind.name, "first": first, "last": last},
     )
     connection.execute("ANALYZE pg_temp.derived")
     columns = sql.SQL(", ").join(names)

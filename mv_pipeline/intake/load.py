@@ -20,6 +20,7 @@ from mv_pipeline.database.connection import Connection, scalar
 from mv_pipeline.intake import cells
 from mv_pipeline.intake.reader import Block, CsvReader
 from mv_pipeline.intake.rejection import REPORT_LIMIT, VALUE_LIMIT, Code, Problem, RejectedFileError
+from mv_pipeline.intake.upload_log import UPLOADS
 
 _BAD_SLIP_DATE = sql.SQL("WHEN s.slip_date IS NULL THEN {} WHEN s.slip_date NOT BETWEEN first AND last THEN {}").format(
     str(Code.MISSING_DATE), str(Code.DATE_OUT_OF_RANGE)
@@ -116,7 +117,11 @@ def load_file(connection: Connection, file: IncomingFile, opened: BufferedReader
         "seconds": round(time.perf_counter() - started, 6),
     }
     rows = len(reader.line_numbers)
-    _finish_log(connection, upload_id, rows, metadata)
+    connection.execute(
+        "UPDATE log.upload_file SET processing_status = 'success', row_count = %s, metadata = metadata || %s "
+        "WHERE id = %s",
+        [rows, Jsonb(metadata), upload_id],
+    )
     return Upload(upload_id, file.name, "loaded", rows, days, reader.blank_lines, reader.total_lines)
 
 
@@ -142,26 +147,13 @@ def log_upload(
     return upload_id
 
 
-def _log_key(file: IncomingFile) -> dict[str, str]:
-    return {"sha256": file.sha256, "version": file.kind.version.upper(), "csv_type": file.kind.list.csv_type}
-
-
-def _finish_log(connection: Connection, upload_id: int, rows: int, metadata: dict[str, object]) -> None:
-    connection.execute(
-        "UPDATE log.upload_file SET processing_status = 'success', row_count = %s, metadata = metadata || %s "
-        "WHERE id = %s",
-        [rows, Jsonb(metadata), upload_id],
-    )
-
-
 def find_logged(connection: Connection, file: IncomingFile, status: str) -> int | None:
     """The log row of this very file, if a run that couldn't move it has left it behind."""
-    upload_id: int | None = scalar(
-        connection,
-        "SELECT max(id) FROM log.upload_file WHERE file_hash = %(sha256)s AND file_type = %(version)s "
-        "AND csv_type = %(csv_type)s AND processing_status = %(status)s AND metadata->>'file' = %(identity)s",
-        {**_log_key(file), "status": status, "identity": file.identity},
-    )
+    query = sql.SQL(
+        "SELECT max(id) FROM {} "
+        "WHERE file_hash = %s AND kind = %s AND processing_status = %s AND metadata->>'file' = %s"
+    ).format(UPLOADS)
+    upload_id: int | None = scalar(connection, query, [file.sha256, file.kind.name, status, file.identity])
     return upload_id
 
 
@@ -170,18 +162,15 @@ def _active_upload(connection: Connection, file: IncomingFile) -> int | None:
 
     Rows that somebody changed by hand don't count as its content any more, so that dropping a file again repairs them.
     """
-    upload_id: int | None = scalar(
-        connection,
-        sql.SQL(
-            "SELECT max(id) FROM log.upload_file AS u WHERE file_hash = %(sha256)s AND file_type = %(version)s "
-            "AND csv_type = %(csv_type)s AND processing_status = 'success' AND NOT is_deleted "
-            "AND ROW(row_count::bigint, (metadata->>'net_weight_kg')::numeric, (metadata->>'amount_yen')::numeric, "
-            "(metadata->>'first_day')::date, (metadata->>'last_day')::date) IS NOT DISTINCT FROM ("
-            "SELECT ROW(count(*), coalesce(sum(net_weight), 0), coalesce(sum(amount), 0), min(slip_date), "
-            "max(slip_date)) FROM {} WHERE upload_file_id = u.id AND NOT is_deleted)"
-        ).format(_stg(file.kind)),
-        _log_key(file),
-    )
+    query = sql.SQL(
+        "SELECT max(id) FROM {} AS u WHERE file_hash = %s AND kind = %s AND processing_status = 'success' "
+        "AND NOT is_deleted "
+        "AND ROW(row_count::bigint, (metadata->>'net_weight_kg')::numeric, (metadata->>'amount_yen')::numeric, "
+        "(metadata->>'first_day')::date, (metadata->>'last_day')::date) IS NOT DISTINCT FROM ("
+        "SELECT ROW(count(*), coalesce(sum(net_weight), 0), coalesce(sum(amount), 0), min(slip_date), "
+        "max(slip_date)) FROM {} WHERE upload_file_id = u.id AND NOT is_deleted)"
+    ).format(UPLOADS, _stg(file.kind))
+    upload_id: int | None = scalar(connection, query, [file.sha256, file.kind.name])
     return upload_id
 
 

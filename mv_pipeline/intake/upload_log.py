@@ -16,11 +16,18 @@ from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, FileKind
 from mv_pipeline.database.connection import Connection, identifier, scalar
 from mv_pipeline.settings import TIME_ZONE, load_settings
 
-# The log's own words (spec: Staging) are fewer: a file whose rows were there already is logged as a success.
 State = Literal["loaded", "duplicate", "rejected", "unfinished"]
 DayStatus = Literal["loaded", "covered", "missing", "closed", "awaited", "none"]
 
 MISSING_SINCE_DAYS = 14
+
+# The rows of the log, with the name of their CSV kind and what became of the file. The log's own words (spec: Staging)
+# are fewer: a file whose rows were there already is logged as a success.
+UPLOADS = sql.SQL(
+    "(SELECT *, 'shogun_' || lower(file_type) || '_' || csv_type AS kind, "
+    "CASE WHEN processing_status = 'failed' THEN 'rejected' WHEN processing_status <> 'success' THEN 'unfinished' "
+    "WHEN metadata ? 'duplicate_of' THEN 'duplicate' ELSE 'loaded' END AS state FROM log.upload_file)"
+)
 
 
 @dataclass(frozen=True)
@@ -94,20 +101,26 @@ def read_uploads(
     return (
         connection.cursor(row_factory=class_row(UploadedFile))
         .execute(
-            "SELECT * FROM (SELECT id, "
-            "to_char(uploaded_at AT TIME ZONE 'Asia/Tokyo', 'YYYY-MM-DD\"T\"HH24:MI:SS+09:00') AS uploaded_at, "
-            "'shogun_' || lower(file_type) || '_' || csv_type AS kind, file_name, "
-            "CASE WHEN processing_status = 'failed' THEN 'rejected' WHEN processing_status <> 'success' "
-            "THEN 'unfinished' WHEN metadata ? 'duplicate_of' THEN 'duplicate' ELSE 'loaded' END AS state, "
-            "coalesce(row_count, 0) AS lines, (metadata->>'net_weight_kg')::float AS net_weight_kg, "
-            "metadata->>'first_day' AS first_day, metadata->>'last_day' AS last_day, uploaded_by, "
-            "coalesce(error_message, 'the same content is active as upload ' || (metadata->>'duplicate_of')) AS reason "
-            "FROM log.upload_file) AS files WHERE id > %s AND (kind = %s) IS NOT FALSE "
-            "AND (NOT %s OR state = 'rejected') ORDER BY id DESC LIMIT %s",
+            sql.SQL(
+                "SELECT id, to_char(uploaded_at AT TIME ZONE 'Asia/Tokyo', 'YYYY-MM-DD\"T\"HH24:MI:SS+09:00') "
+                "AS uploaded_at, kind, file_name, state, coalesce(row_count, 0) AS lines, "
+                "(metadata->>'net_weight_kg')::float AS net_weight_kg, metadata->>'first_day' AS first_day, "
+                "metadata->>'last_day' AS last_day, uploaded_by, "
+                "coalesce(error_message, 'the same content is active as upload ' || (metadata->>'duplicate_of')) "
+                "AS reason FROM {} WHERE id > %s AND (kind = %s) IS NOT FALSE "
+                "AND (NOT %s OR state = 'rejected') ORDER BY id DESC LIMIT %s"
+            ).format(UPLOADS),
             [after, kind and kind.name, rejected, limit],
         )
         .fetchall()
     )
+
+
+def count_lines(connection: Connection, kind: FileKind) -> int:
+    """The lines of all uploads of a kind, from the log: counting a table of years would cost more at every upload."""
+    query = sql.SQL("SELECT coalesce(sum(row_count), 0) FROM {} WHERE kind = %s AND processing_status = 'success'")
+    lines: int = scalar(connection, query.format(UPLOADS), [kind.name])
+    return lines
 
 
 def read_calendar(connection: Connection, first: date, last: date) -> list[UploadDay]:

@@ -12,7 +12,7 @@ import sqlalchemy.exc
 from psycopg import sql
 
 from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.catalog.tables import ROLLUPS, SOURCES
+from mv_pipeline.catalog.tables import ROLLUPS, SOURCES, sources_of
 from mv_pipeline.database.connection import (
     MINIMUM_SERVER_VERSION,
     Connection,
@@ -197,9 +197,7 @@ def _view_steps(connection: Connection, catalog: Catalog, plan: Plan) -> Iterato
     due = changes(plan.decisions)
     yield from (_view_step(catalog.relations[name], due[name]) for name in due if name in first)
     for csv_type, table in ROLLUPS.items():
-        untracked = [
-            source.table for source in SOURCES if source.csv_type == csv_type and source.table in plan.untracked
-        ]
+        untracked = [source.table for source in sources_of(csv_type) if source.table in plan.untracked]
         if untracked:
             yield Step(f"fill {table.name}", f"the rows of {', '.join(untracked)} aren't rolled up")
     yield from (_view_step(catalog.relations[name], due[name]) for name in due if name not in first)

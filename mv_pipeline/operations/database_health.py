@@ -6,13 +6,14 @@ Nothing of Dagster is known here, and nothing is written.
 from collections.abc import Iterator
 from datetime import datetime, time, timedelta
 
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database.connection import APPLICATION, MINIMUM_SERVER_VERSION, scalar
 from mv_pipeline.intake.rejection import MESSAGES, Code
-from mv_pipeline.intake.upload_log import missing_days
+from mv_pipeline.intake.upload_log import UPLOADS, missing_days
 from mv_pipeline.migrate.state import describe_drift, read_drift
 from mv_pipeline.operations.installation import Installation
 from mv_pipeline.operations.problem import REJECTED_BURST, HealthProblem, level_of, shown_in
@@ -47,20 +48,22 @@ def definition_drift(of: Installation) -> Iterator[HealthProblem]:
 
 def rejected_files(of: Installation) -> Iterator[HealthProblem]:
     """The rejected files that nobody has dropped again, corrected, and that no later file of the kind followed."""
-    kinds = {(kind.version.upper(), kind.list.csv_type): kind for kind in KINDS}
+    kinds = {kind.name: kind for kind in KINDS}
     rows = of.connection.cursor(row_factory=dict_row).execute(
-        "WITH good AS (SELECT file_type, csv_type, max(uploaded_at) AS last FROM log.upload_file "
-        "WHERE processing_status = 'success' GROUP BY file_type, csv_type), "
-        "newest AS (SELECT DISTINCT ON (file_type, csv_type, file_name) * FROM log.upload_file WHERE NOT is_deleted "
-        "ORDER BY file_type, csv_type, file_name, id DESC) "
-        "SELECT file_type, csv_type, file_name, file_hash, uploaded_at, coalesce(error_message, '') AS reason, "
-        "coalesce(metadata->'codes', '{}') AS codes, metadata->>'report' AS report FROM newest "
-        "LEFT JOIN good USING (file_type, csv_type) "
-        "WHERE processing_status = 'failed' AND coalesce(last, '-infinity') <= uploaded_at + %s ORDER BY id",
+        sql.SQL(
+            "WITH uploads AS {}, good AS (SELECT kind, max(uploaded_at) AS last FROM uploads "
+            "WHERE processing_status = 'success' GROUP BY kind), "
+            "newest AS (SELECT DISTINCT ON (kind, file_name) * FROM uploads WHERE NOT is_deleted "
+            "ORDER BY kind, file_name, id DESC) "
+            "SELECT kind, file_name, file_hash, uploaded_at, coalesce(error_message, '') AS reason, "
+            "coalesce(metadata->'codes', '{{}}') AS codes, metadata->>'report' AS report "
+            "FROM newest LEFT JOIN good USING (kind) "
+            "WHERE state = 'rejected' AND coalesce(last, '-infinity') <= uploaded_at + %s ORDER BY id"
+        ).format(UPLOADS),
         [REJECTED_BURST],
     )
     for row in rows.fetchall():
-        kind = kinds.get((row["file_type"], row["csv_type"]))
+        kind = kinds.get(row["kind"])
         if kind is None:
             continue
         codes = {Code(code): count for code, count in row["codes"].items() if code in set(Code)}

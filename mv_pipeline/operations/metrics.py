@@ -19,6 +19,7 @@ from dagster_postgres.utils import DagsterPostgresException
 from prometheus_client import CollectorRegistry, Metric, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
+from psycopg import sql
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -29,7 +30,7 @@ from mv_pipeline.catalog.tables import SOURCES
 from mv_pipeline.database.connection import APPLICATION, Database
 from mv_pipeline.defs.checks import check_keys
 from mv_pipeline.intake.rejection import Code
-from mv_pipeline.intake.upload_log import missing_days
+from mv_pipeline.intake.upload_log import UPLOADS, missing_days
 from mv_pipeline.operations.dagster_private import newest_check_results
 from mv_pipeline.operations.health import HEALTH_CHECKS
 from mv_pipeline.operations.installation import heartbeat_ages
@@ -107,7 +108,8 @@ class MetricsCollector(Collector):
             metrics = self._groups["missing_days"].families(days)
             for group in self._groups.values():
                 if group.query:
-                    metrics += group.families(connection.execute(group.query, parameters))
+                    query = sql.SQL(group.query).format(uploads=UPLOADS)  # the file's own SQL
+                    metrics += group.families(connection.execute(query, parameters))
             return metrics
 
     def _read_dagster(self) -> list[Metric]:
@@ -134,8 +136,6 @@ def _parameters(catalog: Catalog) -> dict[str, Any]:
         "lists": [source.csv_type for source in SOURCES],
         "sources": [source.source for source in SOURCES],
         "kinds": [kind.name for kind in KINDS],
-        "versions": [kind.version.upper() for kind in KINDS],
-        "csv_types": [kind.list.csv_type for kind in KINDS],
         "codes": list(Code),
         "problem_types": [found for found, check in HEALTH_CHECKS.items() if check.is_told],
     }

@@ -6,8 +6,8 @@ message: "{differences} differences between file, raw and stg found in the {uplo
 remedy: Drop these files again into inbox/{kind}/, and ask who changed the tables by hand.
 */
 WITH upload AS (
-    SELECT id, metadata FROM log.upload_file
-    WHERE file_type = %(version)s AND csv_type = %(csv_type)s AND processing_status = 'success' AND metadata ? 'lines'
+    SELECT id, metadata FROM {uploads}
+    WHERE kind = %(kind)s AND processing_status = 'success' AND metadata ? 'lines'
     ORDER BY id DESC LIMIT 20
 ),
 compared AS (

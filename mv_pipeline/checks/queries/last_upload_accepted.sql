@@ -14,5 +14,5 @@ SELECT
         ELSE format('「%%s」を取り込めませんでした（問題%%s件）：%%s %%s problems found in %%s, 0 expected',
             file_name, problems, error_message, problems, file_name)
     END AS said
-FROM log.upload_file, coalesce((metadata->>'problems')::int, 1) AS problems
-WHERE file_type = %(version)s AND csv_type = %(csv_type)s ORDER BY id DESC LIMIT 1
+FROM {uploads}, coalesce((metadata->>'problems')::int, 1) AS problems
+WHERE kind = %(kind)s ORDER BY id DESC LIMIT 1

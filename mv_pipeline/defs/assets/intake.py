@@ -13,13 +13,14 @@ import psycopg
 from pydantic import Field
 
 from mv_pipeline.catalog.csv_kinds import KINDS, FileKind
-from mv_pipeline.database.connection import Connection, Database, is_transient, scalar
+from mv_pipeline.database.connection import Connection, Database, is_transient
 from mv_pipeline.defs.assets import describe
 from mv_pipeline.defs.assets.failures import RETRIES, failing_at_once
 from mv_pipeline.intake.backfill import derive_days, months
 from mv_pipeline.intake.inbox import scan
 from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.intake.load import Upload
+from mv_pipeline.intake.upload_log import count_lines
 from mv_pipeline.refresh.reference import CALENDAR_START
 from mv_pipeline.settings import TIME_ZONE, load_settings
 
@@ -104,7 +105,7 @@ def build_intake_asset(kind: FileKind) -> dg.AssetsDefinition:
             takes_files = raw in context.selected_asset_keys
             uploads = _take_files(context, connection, kind, config) if takes_files else []
             rows = {
-                "dagster/row_count": _rows_uploaded(connection, kind),
+                "dagster/row_count": count_lines(connection, kind),
                 "rows_loaded": sum(upload.rows for upload in uploads),
             }
             if takes_files:
@@ -178,17 +179,6 @@ def _derive(
         if mark:
             _mark(context, kind, dict.fromkeys(done.days))
     return totals
-
-
-def _rows_uploaded(connection: Connection, kind: FileKind) -> int:
-    """The lines of all uploads of a kind, from the log: counting a table of years would cost more at every upload."""
-    rows: int = scalar(
-        connection,
-        "SELECT coalesce(sum(row_count), 0) FROM log.upload_file "
-        "WHERE file_type = %s AND csv_type = %s AND processing_status = 'success'",
-        [kind.version.upper(), kind.list.csv_type],
-    )
-    return rows
 
 
 def _upload_table(uploads: list[Upload]) -> dg.TableMetadataValue:
