@@ -127,7 +127,7 @@ class SqlFile:
         return "SELECT"
 
     def _read_header(self, text: str) -> None:
-        loader = yaml.SafeLoader(text)
+        loader = yaml.CSafeLoader(text)
         try:
             node = loader.get_single_node()
             content = loader.construct_document(node) if node else None

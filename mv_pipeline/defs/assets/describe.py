@@ -1,6 +1,7 @@
 """What every asset says of itself in the same way: key, group, owner, table name, column schema."""
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, NotRequired, TypedDict
 
 import dagster as dg
@@ -21,6 +22,7 @@ RETENTION = "housekeeping.retention"
 RETENTION_CHECK = "nothing_too_old"
 
 
+@cache
 def asset_key(name: str) -> dg.AssetKey:
     """The asset key of a relation: `mart.mv_receive_daily` → `mart/mv_receive_daily`."""
     return dg.AssetKey(name.split("."))
