@@ -16,12 +16,13 @@ from rich.text import Text
 
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.sql_folder import load_catalog
-from mv_pipeline.database.connection import Database, scalar
+from mv_pipeline.database.connection import Database
 from mv_pipeline.database.dagster_storage import prepare_dagster_home
 from mv_pipeline.database.embedded import running_server
 from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.intake.inbox import prepare_folders
 from mv_pipeline.operations.logging import configure_logs
+from mv_pipeline.refresh.views import require_migrated
 from mv_pipeline.settings import OperatorError, Settings, load_settings
 
 # Text is data here, and a line stays one. Piped output has no width of its own; a record must stay on one line there.
@@ -58,12 +59,11 @@ def migrated_session() -> Iterator[Catalog]:
     """A session on a database that `migrate` has been run on; gives the relations it should hold.
 
     Raises:
-        CommandError: it hasn't been run.
+        NotMigratedError: it hasn't been run.
     """
     with session() as settings:
         with Database().connect("session") as connection:
-            if scalar(connection, "SELECT to_regclass('log.relation') IS NULL"):
-                raise CommandError("Nothing has been created in this database yet. Run `mv-pipeline migrate`.")
+            require_migrated(connection)
         yield read_catalog(settings)
 
 

@@ -16,9 +16,9 @@ from mv_pipeline.settings import load_settings
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-MINIMUM_SERVER_VERSION = 160000
 APPLICATION = "mv_pipeline"
 
+_MINIMUM_VERSION = 16
 _TRANSIENT = (
     errors.SerializationFailure,
     errors.DeadlockDetected,
@@ -67,6 +67,18 @@ class Database:
         """Lend a connection with one transaction: committed at the end, rolled back on an exception."""
         with self.connect(what) as connection, connection.transaction():
             yield connection
+
+
+def describe_unsupported(connection: Connection) -> str:
+    """Say in a sentence, without its full stop, that the server is too old; empty: it isn't."""
+    version = connection.info.server_version // 10000
+    too_old = version < _MINIMUM_VERSION
+    return f"The server is PostgreSQL {version}; {_MINIMUM_VERSION} or later is needed" if too_old else ""
+
+
+def describe_unreachable(error: psycopg.OperationalError) -> str:
+    """Say in a sentence, as the driver does, why the database can't be reached."""
+    return f"The database can't be reached: {str(error).strip()}"
 
 
 def is_transient(error: Exception) -> bool:

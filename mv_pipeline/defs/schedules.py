@@ -7,7 +7,7 @@ import dagster as dg
 import psycopg
 
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.database.connection import Database, one_row
+from mv_pipeline.database.connection import Database, describe_unreachable, one_row
 from mv_pipeline.defs.jobs import NIGHTLY, OVERVIEW
 from mv_pipeline.settings import TIME_ZONE, load_settings
 
@@ -47,7 +47,7 @@ def build_overview_schedule(catalog: Catalog) -> dg.ScheduleDefinition:
                     [load_settings().files_due_hour, [view.name for view in catalog.materialized_views]],
                 )
         except psycopg.OperationalError as error:
-            return dg.SkipReason(f"The database can't be reached: {str(error).strip()}")
+            return dg.SkipReason(describe_unreachable(error))
         shown = " ".join(map(str, state))
         # A schedule's run_key is unique within one tick only, so the runs there have been are asked.
         records = context.instance.get_run_records(dg.RunsFilter(job_name=OVERVIEW, tags={_SHOWN: shown}))

@@ -15,7 +15,7 @@ import psycopg
 
 from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.database.connection import Database
+from mv_pipeline.database.connection import Database, describe_unreachable
 from mv_pipeline.defs import jobs
 from mv_pipeline.defs.assets.describe import asset_key
 from mv_pipeline.defs.assets.intake import intake_step_name
@@ -160,7 +160,7 @@ def build_changes_sensor(catalog: Catalog) -> dg.SensorDefinition:
                 if not stale and log.newest:
                     prune_change_log(connection)
         except psycopg.OperationalError as error:
-            return dg.SensorResult(skip_reason=f"The database can't be reached: {str(error).strip()}")
+            return dg.SensorResult(skip_reason=describe_unreachable(error))
         if not stale:
             return dg.SensorResult(skip_reason="Every view is fresh.", cursor="")
         still_coming = log.quiet_s is not None and log.quiet_s < _QUIET_S

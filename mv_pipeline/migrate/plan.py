@@ -14,9 +14,9 @@ from psycopg import sql
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.tables import ROLLUPS, SOURCES, sources_of
 from mv_pipeline.database.connection import (
-    MINIMUM_SERVER_VERSION,
     Connection,
     Database,
+    describe_unsupported,
     identifier,
     limit_waits,
     scalar,
@@ -112,9 +112,8 @@ def plan(database: Database, catalog: Catalog, *, with_roles: bool = False) -> P
 
 
 def _read_plan(connection: Connection, upgrade: Callable[[], None], catalog: Catalog, with_roles: bool) -> Plan:
-    if connection.info.server_version < MINIMUM_SERVER_VERSION:
-        version = connection.info.server_version // 10000
-        raise MigrateError(f"The server is PostgreSQL {version}; 16 or later is needed.")
+    if unsupported := describe_unsupported(connection):
+        raise MigrateError(f"{unsupported}.")
     limit_waits(connection, lock_timeout="2s")
     if roles.in_use(connection):
         roles.act_as_owner(connection)

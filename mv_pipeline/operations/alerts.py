@@ -15,15 +15,12 @@ from mv_pipeline.operations.health import HEALTH_CHECKS, inspect, unreachable
 from mv_pipeline.operations.incidents import Incident, IncidentFile, IncidentStore, IncidentTable, follow
 from mv_pipeline.operations.installation import Installation
 from mv_pipeline.operations.notify import Receiver, news, receivers, resolved, send
-from mv_pipeline.operations.problem import Audience, HealthProblem, ProblemType
-from mv_pipeline.settings import OperatorError, Settings
+from mv_pipeline.operations.problem import Audience, HealthProblem
+from mv_pipeline.refresh.views import require_migrated
+from mv_pipeline.settings import Settings
 
 _AUDIENCES: tuple[Audience, ...] = ("operator", "office")
 _LOG = logging.getLogger(__name__)
-
-
-class NotMigratedError(OperatorError):
-    """The database hasn't been migrated so far that incidents can be kept."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +55,7 @@ def report(installation: Installation) -> IncidentUpdate:
     try:
         inspection = inspect(installation)
         table = IncidentTable(installation.connection, now)
-        for problem in inspection.get(ProblemType.NOT_MIGRATED, ()):
-            raise NotMigratedError(problem.sentence)
+        require_migrated(installation.connection)
         with table.lock_if_free() as mine:
             if mine:
                 file.move_to(table)

@@ -11,14 +11,14 @@ from psycopg.rows import dict_row
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS
 from mv_pipeline.catalog.tables import ROLLUPS
-from mv_pipeline.database.connection import APPLICATION, MINIMUM_SERVER_VERSION, scalar
+from mv_pipeline.database.connection import APPLICATION, describe_unsupported
 from mv_pipeline.intake.rejection import MESSAGES, Code
 from mv_pipeline.intake.upload_log import UPLOADS, missing_days
 from mv_pipeline.migrate.state import describe_drift, read_drift
 from mv_pipeline.operations.installation import Installation
 from mv_pipeline.operations.problem import REJECTED_BURST, HealthProblem, level_of, shown_in
 from mv_pipeline.operations.problem import ProblemType as P
-from mv_pipeline.refresh.views import read_view_status
+from mv_pipeline.refresh.views import describe_unmigrated, read_view_status
 from mv_pipeline.settings import TIME_ZONE
 
 _NAME_BYTES = 63
@@ -27,16 +27,14 @@ _SHOWN_DAYS = 5
 
 def unsupported_server(of: Installation) -> Iterator[HealthProblem]:
     """The server, if it is too old."""
-    if of.server_version < MINIMUM_SERVER_VERSION:
-        yield HealthProblem.of(P.SERVER_UNSUPPORTED, "server", of.settings, of.now, version=of.server_version // 10000)
+    if unsupported := describe_unsupported(of.connection):
+        yield HealthProblem.of(P.SERVER_UNSUPPORTED, "server", of.settings, of.now, unsupported=unsupported)
 
 
 def not_migrated(of: Installation) -> Iterator[HealthProblem]:
     """The database, if it lacks what this version needs."""
-    for relation, what in (("log.relation", "empty"), ("log.v_view_status", "older than this version")):
-        if scalar(of.connection, "SELECT to_regclass(%s) IS NULL", [relation]):
-            yield HealthProblem.of(P.NOT_MIGRATED, "warehouse", of.settings, of.now, what=what)
-            return
+    if unmigrated := describe_unmigrated(of.connection):
+        yield HealthProblem.of(P.NOT_MIGRATED, "warehouse", of.settings, of.now, unmigrated=unmigrated)
 
 
 def definition_drift(of: Installation) -> Iterator[HealthProblem]:

@@ -111,12 +111,8 @@ class Installation(contextlib.AbstractContextManager["Installation"]):
     @property
     def server(self) -> str:
         """The server's version, as in 18.6."""
-        return f"{self.server_version // 10000}.{self.server_version % 10000}"
-
-    @property
-    def server_version(self) -> int:
-        """As in 180006 for 18.6."""
-        return self.connection.info.server_version
+        version = self.connection.info.server_version
+        return f"{version // 10000}.{version % 10000}"
 
     @property
     def silence(self) -> float:

@@ -18,10 +18,6 @@ def detect_restore(connection: Connection) -> bool:
     Returns:
         True if it was another server.
     """
-    # Nearly always the answer; it is asked in each rollup, so it costs no savepoint.
-    at_home = "SELECT EXISTS (SELECT FROM log.server JOIN pg_control_system() AS here USING (system_identifier))"
-    if scalar(connection, at_home):
-        return False
     with connection.transaction():
         restored: bool = scalar(connection, "SELECT log.take_over()")
         if restored:

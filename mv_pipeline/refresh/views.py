@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
@@ -49,8 +48,28 @@ _ROWS_WRITTEN = (
 )
 
 
-class OutdatedDatabaseError(OperatorError):
+class NotMigratedError(OperatorError):
     """The database hasn't been migrated to this version."""
+
+
+def describe_unmigrated(connection: Connection) -> str:
+    """Say in a sentence, without its full stop, that the database has to be migrated first; empty: it has been."""
+    sentence: str = scalar(
+        connection,
+        "SELECT CASE WHEN to_regclass('log.relation') IS NULL THEN 'The database is empty' "
+        "WHEN to_regclass('log.v_view_status') IS NULL THEN 'The database is older than this version' ELSE '' END",
+    )
+    return sentence
+
+
+def require_migrated(connection: Connection) -> None:
+    """Make sure that the database has been migrated to this version.
+
+    Raises:
+        NotMigratedError: it hasn't.
+    """
+    if unmigrated := describe_unmigrated(connection):
+        raise NotMigratedError(f"{unmigrated}. Run `mv-pipeline migrate`.")
 
 
 def has_concurrent_index(connection: Connection, relation: Relation) -> bool:
@@ -184,15 +203,13 @@ def read_view_status(connection: Connection, views: Iterable[Relation]) -> list[
     """Read the status of materialized views, in their order.
 
     Raises:
-        OutdatedDatabaseError: the database hasn't been migrated to this version.
+        NotMigratedError: the database hasn't been migrated to this version.
     """
+    require_migrated(connection)
     names = [view.name for view in views]
     cursor = connection.cursor(row_factory=class_row(ViewStatus))
-    try:
-        rows = cursor.execute("SELECT * FROM log.v_view_status WHERE relation = ANY (%s)", [names]).fetchall()
-    except psycopg.errors.UndefinedTable as error:
-        raise OutdatedDatabaseError("The database is older than this version. Run `mv-pipeline migrate`.") from error
-    found = {row.relation: row for row in rows}
+    cursor.execute("SELECT * FROM log.v_view_status WHERE relation = ANY (%s)", [names])
+    found = {row.relation: row for row in cursor}
     return [found.get(name, ViewStatus(name)) for name in names]
 
 

@@ -377,7 +377,7 @@ def test_before_migrate_a_command_says_so(cli, server, arguments):
     done = cli(*arguments, code=1, MV_PIPELINE_DATABASE_URL=url)
 
     drop_database(server, url)
-    assert done.stderr == ("mv-pipeline: Nothing has been created in this database yet. Run `mv-pipeline migrate`.\n")
+    assert done.stderr == "mv-pipeline: The database is empty. Run `mv-pipeline migrate`.\n"
 
 
 def test_an_inbox_that_is_not_there_is_said_and_not_made(cli, tmp_path):
