@@ -17,8 +17,6 @@ from mv_pipeline.settings import load_settings
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 APPLICATION = "mv_pipeline"
-
-_MINIMUM_VERSION = 16
 _TRANSIENT = (
     errors.SerializationFailure,
     errors.DeadlockDetected,
@@ -67,13 +65,6 @@ class Database:
         """Lend a connection with one transaction: committed at the end, rolled back on an exception."""
         with self.connect(what) as connection, connection.transaction():
             yield connection
-
-
-def describe_unsupported(connection: Connection) -> str:
-    """Say in a sentence, without its full stop, that the server is too old; empty: it isn't."""
-    version = connection.info.server_version // 10000
-    too_old = version < _MINIMUM_VERSION
-    return f"The server is PostgreSQL {version}; {_MINIMUM_VERSION} or later is needed" if too_old else ""
 
 
 def describe_unreachable(error: psycopg.OperationalError) -> str:

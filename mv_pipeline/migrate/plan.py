@@ -16,7 +16,6 @@ from mv_pipeline.catalog.tables import ROLLUPS, SOURCES, sources_of
 from mv_pipeline.database.connection import (
     Connection,
     Database,
-    describe_unsupported,
     identifier,
     limit_waits,
     scalar,
@@ -26,7 +25,7 @@ from mv_pipeline.migrate.adopt import compatibility, obsolete
 from mv_pipeline.migrate.attributes import outdated_comments
 from mv_pipeline.migrate.dependents import UnmanagedDependent, read_needs, read_unmanaged_dependents
 from mv_pipeline.migrate.indexes import Index
-from mv_pipeline.migrate.state import Decision, changes, decide, kind_of, read_existing
+from mv_pipeline.migrate.state import Decision, changes, decide, describe_unsupported, kind_of, read_existing
 from mv_pipeline.refresh.reference import CLOSURE_DAYS
 from mv_pipeline.settings import OperatorError
 

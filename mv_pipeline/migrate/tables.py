@@ -118,7 +118,16 @@ def _stg_shape(kind: FileKind) -> Shape:
 
 
 @dataclass(frozen=True)
-class _Column:
+class ExistingColumn:
+    """A column in the database.
+
+    Args:
+        type: as PostgreSQL prints it.
+        required: it is NOT NULL.
+        generated: computed from other columns.
+        filled: a row that doesn't name it gets a value.
+    """
+
     name: str
     type: str
     required: bool
@@ -146,9 +155,9 @@ def compare_table(connection: Connection, shape: Shape) -> tuple[list[str], list
         return [f"{shape.name} is a {kind}. Rename it: a table of this name is needed."], []
     with connection.transaction(force_rollback=True):
         connection.execute(sql.SQL("CREATE TEMP TABLE {} {}").format(sql.Identifier(_REHEARSED), shape.body))
-        columns = _read_columns(connection, _REHEARSED)
+        columns = read_columns(connection, _REHEARSED)
         keys = [existing.index for existing in read_indexes(connection, f"pg_temp.{_REHEARSED}")]
-    found = _read_columns(connection, shape.name)
+    found = read_columns(connection, shape.name)
     existing = read_indexes(connection, shape.name)
     wanted = [
         *(replace(key, table=shape.name) for key in keys),
@@ -164,11 +173,12 @@ def compare_table(connection: Connection, shape: Shape) -> tuple[list[str], list
 
 def column_types(connection: Connection, name: str) -> dict[str, str]:
     """The columns of a relation and their types, in order."""
-    return {column: found.type for column, found in _read_columns(connection, name).items()}
+    return {column: found.type for column, found in read_columns(connection, name).items()}
 
 
-def _read_columns(connection: Connection, name: str) -> dict[str, _Column]:
-    with connection.cursor(row_factory=class_row(_Column)) as cursor:
+def read_columns(connection: Connection, name: str) -> dict[str, ExistingColumn]:
+    """The columns of a relation by name, in order."""
+    with connection.cursor(row_factory=class_row(ExistingColumn)) as cursor:
         cursor.execute(
             "SELECT attname::text AS name, format_type(atttypid, atttypmod) AS type, attnotnull AS required, "
             "attgenerated <> '' AS generated, atthasdef OR attidentity <> '' AS filled FROM pg_attribute "
@@ -178,7 +188,9 @@ def _read_columns(connection: Connection, name: str) -> dict[str, _Column]:
         return {column.name: column for column in cursor}
 
 
-def _incompatible_columns(shape: Shape, wanted: dict[str, _Column], found: dict[str, _Column]) -> Iterator[str]:
+def _incompatible_columns(
+    shape: Shape, wanted: dict[str, ExistingColumn], found: dict[str, ExistingColumn]
+) -> Iterator[str]:
     for name, column in wanted.items():
         existing = found.get(name)
         what = f"{shape.name}: the column {name}"

@@ -11,10 +11,10 @@ from psycopg.rows import dict_row
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS
 from mv_pipeline.catalog.tables import ROLLUPS
-from mv_pipeline.database.connection import APPLICATION, describe_unsupported
+from mv_pipeline.database.connection import APPLICATION
 from mv_pipeline.intake.rejection import MESSAGES, Code
 from mv_pipeline.intake.upload_log import UPLOADS, missing_days
-from mv_pipeline.migrate.state import describe_drift, read_drift
+from mv_pipeline.migrate.state import describe_drift, describe_unsupported, read_drift
 from mv_pipeline.operations.installation import Installation
 from mv_pipeline.operations.problem import REJECTED_BURST, HealthProblem, level_of, shown_in
 from mv_pipeline.operations.problem import ProblemType as P

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from mv_pipeline.catalog.relations import Relation
 from mv_pipeline.database.connection import Connection, identifier, scalar
+from mv_pipeline.migrate.tables import read_columns
 
 OWNER = "team:data-platform"
 # Within a run, what readers wait for comes first: the way to the materialized views, then plain views, then checks.
@@ -88,16 +89,11 @@ def table_schema(columns: Mapping[str, str]) -> dg.TableSchema:
 
 def column_schema(connection: Connection, name: str) -> dg.TableSchema:
     """A relation's columns as the database has them."""
-    query = (
-        "SELECT attname, format_type(atttypid, atttypmod), NOT attnotnull FROM pg_attribute "
-        "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
-    )
-    return dg.TableSchema(
-        [
-            dg.TableColumn(column, kind, constraints=dg.TableColumnConstraints(nullable=nullable))
-            for column, kind, nullable in connection.execute(query, [name])
-        ]
-    )
+    columns = []
+    for column in read_columns(connection, name).values():
+        constraints = dg.TableColumnConstraints(nullable=not column.required)
+        columns.append(dg.TableColumn(column.name, column.type, constraints=constraints))
+    return dg.TableSchema(columns)
 
 
 def measure(connection: Connection, name: str) -> dict[str, Any]:
