@@ -256,7 +256,7 @@ def _log_uploads(connection: Connection, kind: FileKind, plan: list[DayPlan]) ->
 
 @contextlib.contextmanager
 def silent_triggers(connection: Connection, table: str) -> Iterator[None]:
-    """Let a set-wise fill go without one transition table for all of it; every day is noted instead."""
+    """Let a set-wise fill go without one transition table for all of it; every day is logged as changed instead."""
     connection.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(identifier(table)))
     yield
     connection.execute(sql.SQL("ALTER TABLE {} ENABLE TRIGGER USER").format(identifier(table)))

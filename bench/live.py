@@ -35,9 +35,9 @@ from mv_pipeline.refresh.views import read_view_status
 from mv_pipeline.settings import Settings
 
 SECTION = "Drop to fresh"
-_PATIENCE_S = 180
+_TIMEOUT_S = 180
 _STOP_S = 60
-_LOOK_S = 0.05
+_POLL_S = 0.05
 _WARM_UPS = 2
 _SPREAD_S = 5.0
 _UNDER_WAY = "QUEUED, NOT_STARTED, STARTING, STARTED, CANCELING"
@@ -105,16 +105,16 @@ class _Plant:
         self.wait_until("the runs have ended", lambda: not self._count(f"statuses: [{_UNDER_WAY}]"))
 
     def wait_until(self, what: str, holds: Callable[[], bool]) -> None:
-        """Look again and again until it holds.
+        """Poll until it holds.
 
         Raises:
-            BenchError: it doesn't within _PATIENCE_S.
+            BenchError: it doesn't within _TIMEOUT_S.
         """
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + _TIMEOUT_S
         while not holds():
             if time.monotonic() > deadline:
-                raise BenchError(f"Waited {_PATIENCE_S} s in vain until {what}.")
-            time.sleep(_LOOK_S)
+                raise BenchError(f"Waited {_TIMEOUT_S} s in vain until {what}.")
+            time.sleep(_POLL_S)
 
     def _loaded(self) -> int:
         return int(scalar(self.connection, "SELECT count(*) FROM log.upload_file WHERE processing_status = 'success'"))
@@ -134,7 +134,7 @@ def _measure(stage: Stage, plant: _Plant, rows: int) -> None:
     for number in range(stage.options.drops + _WARM_UPS):
         stage.say(f"drop {number + 1} of {stage.options.drops + _WARM_UPS}")
         path = _write(plant.settings, number)
-        # The daemon looks every few seconds; a drop may come at any time between two looks.
+        # The daemon ticks every few seconds; a drop may come at any time between two ticks.
         time.sleep(draw.uniform(0, _SPREAD_S))
         daily, last = plant.drop([path])
         if number >= _WARM_UPS:
@@ -184,7 +184,7 @@ def _dev(settings: Settings) -> Iterator[Callable[[str], Any]]:
             json.dumps({"query": query}).encode(),
             {"Content-Type": "application/json"},
         )
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + _TIMEOUT_S
         while True:
             try:
                 with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
@@ -192,7 +192,7 @@ def _dev(settings: Settings) -> Iterator[Callable[[str], Any]]:
             except OSError:
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise BenchError(f"`mv-pipeline dev` doesn't answer: {log_path.read_text()[-2000:]}") from None
-                time.sleep(_LOOK_S)
+                time.sleep(_POLL_S)
 
     try:
         graphql("{ version }")

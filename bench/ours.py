@@ -50,7 +50,7 @@ def refresh(connection: Connection, view: Relation) -> bool:
 
 
 def refresh_receive_daily(catalog: Catalog, connection: Connection) -> bool:
-    """Bring mv_receive_daily up to date: notes, rollup, refresh.
+    """Bring mv_receive_daily up to date: change log, rollup, refresh.
 
     Returns:
         True if there was anything to refresh.

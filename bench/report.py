@@ -30,7 +30,7 @@ THIRTY_DAYS = "mv_receive_daily fresh after 30 days"
 NO_NEWS = "mv_receive_daily, nothing new"
 END_TO_END = "one day's file to fresh mv_receive_daily"
 INTAKE = "file into raw, stg and log"
-SILENT = "the same without change notes (triggers off)"
+SILENT = "the same without the change log (triggers off)"
 REPLACE = "the same days again"
 MEMORY = "peak memory of the process"
 DROP_VIEW = "drop to mv_receive_daily"
@@ -229,7 +229,7 @@ def _result_rows(results: Results) -> Iterator[tuple[str, list[tuple[str, ...]]]
     for section, measurements in sections.items():
         places = {place: number for number, place in enumerate(dict.fromkeys((m.line, m.size) for m in measurements))}
         rows: list[tuple[str, ...]] = []
-        # Rivals that were measured in another order stand beside what they compete with all the same.
+        # Rivals that were measured in another order come right after what they compete with.
         for m in sorted(measurements, key=lambda m: places[m.line, m.size]):
             size = f"{m.size:,}" if m.size else ""
             if not m.values:

@@ -1,7 +1,9 @@
 """The walk-throughs: done as they are written, on copies of what they edit and a database that has been migrated."""
 
+import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -98,7 +100,7 @@ def test_the_lint_finds_nothing_in_the_pages_view(view):
 
 @pytest.fixture
 def python(project, settings, storage):
-    """Run code with the copy's package, on the test's database."""
+    """Run code with the copy's package, on the test's database; give what it prints, or its error if it should fail."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("MV_PIPELINE")},
         "MV_PIPELINE_HOME": str(settings.home),
@@ -107,12 +109,12 @@ def python(project, settings, storage):
         "PYTHONPATH": str(project),
     }
 
-    def run(code, *arguments):
+    def run(code, *arguments, exit_code=0):
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments], cwd=project, env=environment, capture_output=True, text=True
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert done.returncode == exit_code, done.stdout + done.stderr
+        return done.stderr if exit_code else done.stdout
 
     return run
 
@@ -120,7 +122,7 @@ def python(project, settings, storage):
 @pytest.fixture
 def command(python):
     """Run `mv-pipeline` of the copy."""
-    return lambda *arguments: python("from mv_pipeline.cli.app import main; main()", *arguments)
+    return functools.partial(python, "from mv_pipeline.cli.app import main; main()")
 
 
 @pytest.fixture
@@ -163,6 +165,18 @@ def test_adding_a_kind(kind, project, command, settings, connection):
     (backfill,) = [call for call in commands(KIND, "mv-pipeline") if call[:3] == ["backfill", "--kind", NEW_KIND]]
     (totals,) = json.loads(command(*backfill, "--json"))
     assert (totals["days"], totals["inserted"]) == (1, 2)
+
+
+def test_adding_a_column_to_a_kind_that_has_data(kind, project, command, connection):
+    with (project / "mv_pipeline" / "catalog" / "csv_kinds.yaml").open("a", encoding="utf-8") as file:
+        file.write("    - {header: 備考, name: remark, type: text}\n")
+
+    statements = re.findall(r"Add it: (ALTER TABLE .+ text)\.", command("migrate", exit_code=1))
+
+    assert [statement.split()[2] for statement in statements] == [f"raw.{NEW_KIND}", f"stg.{NEW_KIND}"]
+    for statement in statements:
+        connection.execute(statement)
+    assert command("migrate").splitlines() == [f"stg.v_active_{NEW_KIND}: swap"]
 
 
 SEEN = """

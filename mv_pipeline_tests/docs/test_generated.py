@@ -6,8 +6,10 @@ Whether a part is out of date is said by `test_pages`.
 import re
 
 from mv_pipeline.catalog.csv_kinds import KINDS
+from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.cli.services import Service
 from mv_pipeline.intake.rejection import MESSAGES, Code
+from mv_pipeline.migrate.roles import PIPELINE, wanted_privileges
 from mv_pipeline.operations.problem import ProblemType
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.docs.generated import DOCS, PAGES, PARTS, fill, parts_of
@@ -42,6 +44,22 @@ def test_the_page_of_the_architecture_has_every_process():
 
     assert {f"`mv-pipeline serve {service}`" for service in Service} <= set(processes)
     assert any("mv-pipeline-watch.timer" in process for process in processes)
+
+
+def test_the_page_on_access_has_every_right_of_the_pipeline_on_a_table(catalog):
+    """Views aren't counted: their one right is a matter of the server's version."""
+    lists = [table.name for table in ROLLUPS.values()]
+    wanted: dict[str, set[str]] = {}
+    for of in wanted_privileges(catalog, maintain=True):
+        if (of.role, of.kind) == (PIPELINE, "TABLE") and of.right not in ("SELECT", "MAINTAIN"):
+            layer, _, name = of.name.partition(".")
+            of_kind = name in {kind.name for kind in KINDS}
+            shown = f"{layer}.<kind>" if of_kind else "mart.rollup_daily_<list>" if of.name in lists else of.name
+            wanted.setdefault(shown, set()).add(of.right)
+    rows = re.findall(r"^\| (`(?:raw|stg|ref|log|mart)\..+?`) \| ([A-Z, ]+) \|", read(DOCS / "access.md"), re.MULTILINE)
+    said = {name: set(rights.split(", ")) for names, rights in rows for name in re.findall("`(.+?)`", names)}
+
+    assert {name: rights for name, rights in said.items() if rights != {"MAINTAIN"}} == wanted
 
 
 def test_the_offices_page_has_every_folder_and_every_reason_for_a_rejection():
