@@ -9,6 +9,7 @@ import time
 from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from datetime import date
 
 import psycopg
 from psycopg import sql
@@ -36,12 +37,14 @@ class Built:
     Args:
         relation: the relation.
         snapshot: what its rows could see.
+        business_date: the business date that they are of.
         seconds: how long filling it took.
         comparison: how its rows compare with those of the one that it is to replace; empty: nothing to compare.
     """
 
     relation: Relation
     snapshot: str = ""
+    business_date: date | None = None
     seconds: float = 0
     comparison: str = ""
 
@@ -146,7 +149,7 @@ def _build(connection: Connection, relation: Relation, made: Collection[str]) ->
     if not relation.materialized:
         return Built(relation)
     name = shadow_name(relation.name)
-    snapshot = scalar(connection, "SELECT pg_current_snapshot()::text")
+    snapshot, today = one_row(connection, "SELECT pg_current_snapshot()::text, ref.business_date()")
     started = time.perf_counter()
     if not isinstance(relation, UnmanagedDependent) or relation.filled:
         try:
@@ -156,7 +159,7 @@ def _build(connection: Connection, relation: Relation, made: Collection[str]) ->
             raise BuildError(f"{relation.name}: {_sentence(error)}") from error
     seconds = time.perf_counter() - started
     if isinstance(relation, UnmanagedDependent):
-        return Built(relation, snapshot, seconds)
+        return Built(relation, snapshot, today, seconds)
     indexes = [replace(index, table=name) for index in header_indexes(relation)]
     if violations := find_key_violations(connection, indexes[0]):
         raise BuildError(
@@ -165,7 +168,7 @@ def _build(connection: Connection, relation: Relation, made: Collection[str]) ->
         )
     for index in indexes:
         index.create(connection)
-    return Built(relation, snapshot, seconds, _compare(connection, relation))
+    return Built(relation, snapshot, today, seconds, _compare(connection, relation))
 
 
 def _create(connection: Connection, relation: Relation, made: Collection[str], kind: RelationKind) -> None:

@@ -1,15 +1,16 @@
 """A changed definition takes the old one's place: readers notice nothing, and what fails leaves all as it was."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psycopg
 import pytest
 
-from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.database.connection import Connection, Database, scalar
+from mv_pipeline.migrate.build import Built, build
 from mv_pipeline.migrate.migrate import MigrateError, Migration, migrate, plan
 from mv_pipeline.refresh.views import read_view_status
 from mv_pipeline.settings import PROJECT_ROOT, Settings
@@ -106,6 +107,22 @@ def test_views_on_top_are_swapped_along_and_are_fresh(
     card = "SELECT day_actual_ton_prev FROM mart.mv_target_card_per_day WHERE ddate = '2025-12-11'"
     assert observed.rows(connection, card) == [(1,)]
     assert observed.rows(connection, "SELECT DISTINCT ave FROM mart.mv_inb_avg5y_day_biz") == [(1,)]
+
+
+def test_a_day_that_begins_between_build_and_swap_is_in_the_view(
+    database: Database, connection: Connection, heavier: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build_until_midnight(session: Connection, relations: Iterable[Relation]) -> list[Built]:
+        built = build(session, relations)
+        if built:
+            session.execute("SET mv_pipeline.business_date = '2025-12-12'")
+        return built
+
+    monkeypatch.setattr("mv_pipeline.migrate.build.build", build_until_midnight)
+
+    migrate(database, heavier)
+
+    assert observed.count_rows(connection, VIEW) == DAYS + 1
 
 
 def test_what_does_not_read_the_view_is_not_touched(
