@@ -13,7 +13,7 @@ from mv_pipeline.catalog.tables import SOURCES
 from mv_pipeline.database.connection import Connection, identifier
 from mv_pipeline.migrate.build import reading_shadows, shadow_name
 from mv_pipeline.migrate.indexes import header_indexes, read_indexes
-from mv_pipeline.migrate.tables import column_types
+from mv_pipeline.migrate.table_shapes import column_types
 
 # A comment that is no more what was written has been written by others since.
 _OURS: LiteralString = "comment = obj_description(to_regclass(name), 'pg_class')"

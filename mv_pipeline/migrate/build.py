@@ -20,7 +20,7 @@ from mv_pipeline.database.connection import Connection, identifier, limit_waits,
 from mv_pipeline.migrate import roles
 from mv_pipeline.migrate.dependents import UnmanagedDependent
 from mv_pipeline.migrate.indexes import find_key_violations, header_indexes
-from mv_pipeline.migrate.tables import column_types
+from mv_pipeline.migrate.table_shapes import column_types
 from mv_pipeline.settings import OperatorError
 
 _SHADOW = "mv_pipeline_new_"

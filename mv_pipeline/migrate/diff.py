@@ -13,7 +13,7 @@ from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.database.connection import Connection, Database, identifier, limit_waits, scalar
 from mv_pipeline.migrate import build
 from mv_pipeline.migrate.state import decide, read_existing
-from mv_pipeline.migrate.tables import column_types
+from mv_pipeline.migrate.table_shapes import column_types
 from mv_pipeline.settings import OperatorError
 
 

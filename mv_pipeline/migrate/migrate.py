@@ -20,7 +20,7 @@ from mv_pipeline.database.connection import (
     scalar,
     session_lock,
 )
-from mv_pipeline.migrate import build, revise, roles, tables
+from mv_pipeline.migrate import build, revise, roles, table_shapes
 from mv_pipeline.migrate.attributes import describe, outdated_comments, record, record_lineage
 from mv_pipeline.migrate.dependents import read_unmanaged_dependents
 from mv_pipeline.migrate.plan import MigrateError, Plan, feeders, plan
@@ -143,10 +143,10 @@ def _tables(database: Database, catalog: Catalog, found: Plan, with_roles: bool,
         if uses_roles:
             roles.act_as_owner(connection)
         upgrade()
-        tables.create_tables(connection)
+        table_shapes.create_tables(connection)
         for index in found.indexes:
             index.create(connection)
-        tables.create_triggers(connection, tables.untracked(connection))
+        table_shapes.create_triggers(connection, table_shapes.untracked(connection))
     return roles.Changes(created, owners)
 
 

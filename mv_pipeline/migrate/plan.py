@@ -20,7 +20,7 @@ from mv_pipeline.database.connection import (
     limit_waits,
     scalar,
 )
-from mv_pipeline.migrate import build, revise, roles, tables
+from mv_pipeline.migrate import build, revise, roles, table_shapes
 from mv_pipeline.migrate.adopt import compatibility, obsolete
 from mv_pipeline.migrate.attributes import outdated_comments
 from mv_pipeline.migrate.dependents import UnmanagedDependent, read_needs, read_unmanaged_dependents
@@ -126,7 +126,7 @@ def _read_plan(connection: Connection, upgrade: Callable[[], None], catalog: Cat
     large = [index for index in report.missing if scalar(connection, size, [index.table]) > _SMALL_BYTES]
     try:
         upgrade()
-        tables.create_tables(connection)
+        table_shapes.create_tables(connection)
         decisions = decide(catalog, read_existing(connection, catalog.relations.values()))
         candidates = obsolete.existing(connection, catalog)
         swapped = [name for name, decision in decisions.items() if decision.action == "swap"]
@@ -136,7 +136,7 @@ def _read_plan(connection: Connection, upgrade: Callable[[], None], catalog: Cat
             revision=revision,
             indexes=[index for index in report.missing if index not in large],
             large_indexes=large,
-            untracked=tables.untracked(connection),
+            untracked=table_shapes.untracked(connection),
             decisions=decisions,
             obsolete=[name for name in candidates if name not in kept],
             kept=kept,
@@ -273,12 +273,12 @@ def _unmanaged_blockers(connection: Connection, dependent: UnmanagedDependent, m
         return [
             f"{whose} reads {column} of {read}, which {change}. {way_out}" for read, column, change in changed_columns
         ]
-    before = tables.column_types(connection, name)
+    before = table_shapes.column_types(connection, name)
     try:
         with connection.transaction(force_rollback=True):
             query = sql.SQL(build.reading_shadows(dependent.query, made))
             connection.execute(sql.SQL("CREATE TEMP VIEW mv_pipeline_rehearsed AS {}").format(query))
-            after = tables.column_types(connection, "pg_temp.mv_pipeline_rehearsed")
+            after = table_shapes.column_types(connection, "pg_temp.mv_pipeline_rehearsed")
     except psycopg.errors.ProgrammingError as error:
         return [f"{whose} couldn't read the new definition: {error.diag.message_primary}. {way_out}"]
     changed = [column for column, kind in before.items() if after.get(column) != kind]

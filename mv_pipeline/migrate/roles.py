@@ -18,7 +18,7 @@ from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import CALENDAR, ROLLUP, TABLES
 from mv_pipeline.database.connection import Connection, identifier, scalar
 from mv_pipeline.migrate.adopt import obsolete
-from mv_pipeline.migrate.tables import ID_SEQUENCES
+from mv_pipeline.migrate.table_shapes import ID_SEQUENCES
 from mv_pipeline.settings import OperatorError
 
 OWNER = "mv_pipeline_owner"

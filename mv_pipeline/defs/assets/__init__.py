@@ -9,9 +9,9 @@ from mv_pipeline.defs.assets.inputs import input_assets
 from mv_pipeline.defs.assets.intake import intake_assets
 from mv_pipeline.defs.assets.materialized_views import build_materialized_view_asset
 from mv_pipeline.defs.assets.overview import build_view_pages_asset, upload_calendar
+from mv_pipeline.defs.assets.plain_views import build_view_assets
 from mv_pipeline.defs.assets.reference import reference_assets
 from mv_pipeline.defs.assets.rollup import build_rollup_asset
-from mv_pipeline.defs.assets.views import build_view_assets
 
 
 def build_assets(catalog: Catalog) -> list[dg.AssetsDefinition | dg.AssetSpec]:

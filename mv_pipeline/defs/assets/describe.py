@@ -9,7 +9,7 @@ from psycopg import sql
 
 from mv_pipeline.catalog.relations import Relation
 from mv_pipeline.database.connection import Connection, identifier, scalar
-from mv_pipeline.migrate.tables import read_columns
+from mv_pipeline.migrate.table_shapes import read_columns
 
 OWNER = "team:data-platform"
 # Within a run, what readers wait for comes first: the way to the materialized views, then plain views, then checks.

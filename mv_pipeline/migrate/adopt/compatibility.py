@@ -11,10 +11,10 @@ from psycopg import sql
 
 from mv_pipeline.catalog.tables import KING, ROLLUPS, TABLES
 from mv_pipeline.database.connection import Connection, one_row
-from mv_pipeline.migrate import revise, tables
+from mv_pipeline.migrate import revise, table_shapes
 from mv_pipeline.migrate.indexes import Index
 from mv_pipeline.migrate.state import kind_of
-from mv_pipeline.migrate.tables import Shape, compare_table
+from mv_pipeline.migrate.table_shapes import Shape, compare_table
 
 _PEOPLES = {table.name for table in TABLES if table.maintained_by == "people"}
 _RETURNS = {"ref.business_date()": "date", "ref.king_date(text)": "date"}
@@ -63,12 +63,12 @@ def read_report(connection: Connection) -> CompatibilityReport:
         connection: in a transaction that the caller rolls back.
     """
     first = revise.current(connection) is None
-    shapes = [*(_base_shapes() if first else []), *tables.shapes()]
+    shapes = [*(_base_shapes() if first else []), *table_shapes.shapes()]
     names = [*(table.name for table in ROLLUPS.values()), *(shape.name for shape in shapes)]
     report = CompatibilityReport(created=[name for name in names if kind_of(connection, name) is None])
     # A kind's table takes its ids from a sequence, which has to be there to compare the two.
     connection.execute("CREATE SCHEMA IF NOT EXISTS stg")
-    tables.create_sequences(connection)
+    table_shapes.create_sequences(connection)
     for shape in shapes:
         if shape.name in report.created:
             continue
