@@ -93,9 +93,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line("; ".join(f"{name}: {number:,}" for name, number in sorted(total.items())))
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[Settings]:
-    """The settings of the session's server; its path is short, because a socket's has to be."""
+@contextlib.contextmanager
+def temporary_server() -> Iterator[Settings]:
+    """Run a server that need not survive a crash; its path is short, because a socket's has to be."""
     home = Path(tempfile.mkdtemp(prefix="mvp-"))
     home.chmod(0o755)
     settings = Settings(home=home, database_url=None, dagster_url=None)
@@ -110,6 +110,13 @@ def server() -> Iterator[Settings]:
             connection.execute("SELECT pg_reload_conf()")
         yield settings
     shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Settings]:
+    """The settings of the session's server."""
+    with temporary_server() as settings:
+        yield settings
 
 
 @pytest.fixture(scope="session")

@@ -4,17 +4,22 @@ import subprocess
 from pathlib import Path
 
 import dagster as dg
-import psycopg
 import pytest
 
 from mv_pipeline.checks.rules import view_checks
 from mv_pipeline.database.connection import Database
-from mv_pipeline.database.embedded import POSTGRES_BIN_PATH, running_server
+from mv_pipeline.database.embedded import POSTGRES_BIN_PATH
 from mv_pipeline.definitions import defs
 from mv_pipeline.refresh.restored import detect_restore
 from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import prune_change_log, read_view_status, refresh_view
-from mv_pipeline_tests.conftest import PROGRAMS, TODAY
+from mv_pipeline_tests.conftest import (
+    PROGRAMS,
+    create_database,
+    database_name,
+    drop_database,
+    temporary_server,
+)
 
 RECEIVE = "mart.mv_receive_daily"
 FAR_AHEAD = "9000000000:9000000000:"
@@ -22,27 +27,35 @@ ADD_LINE = "INSERT INTO stg.shogun_final_receive (slip_date, receive_no, net_wei
 PLAN = "INSERT INTO mart.daily_target_plan (ddate, target_ton) VALUES ('2025-12-02', 9)"
 
 
-@pytest.fixture
-def restored(database, home, tmp_path):
-    """The test's database, dumped from a server that is far ahead and restored on a new one."""
-    with database.connect() as connection:
+@pytest.fixture(scope="module")
+def restored_template(server, template, tmp_path_factory):
+    """The settings of a new server and the name of a database on it: restored from one that is far ahead."""
+    programs = Path(PROGRAMS or POSTGRES_BIN_PATH)
+    if not (programs / "pg_dump").exists():
+        pytest.skip(f"{programs} has no pg_dump, and that of another version may not fit")
+    ahead = create_database(server, template)
+    with Database(url=ahead).connect() as connection:
         connection.execute(ADD_LINE)
         connection.execute(PLAN)
         update_rollup(connection, "receive")
         connection.execute("UPDATE log.change_note SET xid = '8999999999'")
         connection.execute("UPDATE log.view_refresh SET snapshot = %s", [FAR_AHEAD])
-    dump = tmp_path / "plant.dump"
-    programs = Path(PROGRAMS or POSTGRES_BIN_PATH)
-    if not (programs / "pg_dump").exists():
-        pytest.skip(f"{programs} has no pg_dump, and that of another version may not fit")
-    subprocess.run([programs / "pg_dump", "--format=custom", f"--file={dump}", database.url], check=True)
-    settings, _ = home
-    with running_server(settings):
-        url = settings.resolved_database_url()
+    dump = tmp_path_factory.mktemp("dump") / "warehouse.dump"
+    subprocess.run([programs / "pg_dump", "--format=custom", f"--file={dump}", ahead], check=True)
+    drop_database(server, ahead)
+    with temporary_server() as other:
+        url = create_database(other)
         subprocess.run([programs / "pg_restore", "--exit-on-error", f"--dbname={url}", dump], check=True)
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(f"ALTER DATABASE mv_pipeline SET mv_pipeline.business_date = '{TODAY}'")
-        yield Database(url=url)
+        yield other, database_name(url)
+
+
+@pytest.fixture
+def restored(restored_template):
+    """A database of the test's own, as a restore leaves it on another server."""
+    other, name = restored_template
+    url = create_database(other, name)
+    yield Database(url=url)
+    drop_database(other, url)
 
 
 def names(catalog):
