@@ -83,18 +83,16 @@ class SqlFile:
         text = path.read_bytes().decode("utf-8-sig", errors="replace")
         if "\ufffd" in text:
             self.add(None, Rule.HEADER, "The file isn't encoded in UTF-8.", "Save it again as UTF-8.")
-        comment, closed, rest = text.lstrip().partition("*/")
-        has_header = comment.startswith("/*") and bool(closed)
-        rest = rest if has_header else text
+        header, rest = split_header(text)
         line = _line_at(text, rest)
         query = self._readable(rest.strip().rstrip(";"), line)
         self.relation = Relation(f"{path.parent.name}.{path.stem}", Header.model_validate(_REQUIRED), query, line)
         self._first_line = _line_at(text, text)
-        if has_header:
-            self._read_header(comment.removeprefix("/*"))
-        else:
+        if header is None:
             fix = "Begin it with /* description: … */; `mv-pipeline new` writes one."
             self.add(1, Rule.HEADER, "The file doesn't begin with a header.", fix)
+        else:
+            self._read_header(header)
 
     def add(self, line: int | None, rule: Rule, message: str, fix: str) -> None:
         """Add a violation."""
@@ -172,6 +170,14 @@ class SqlFile:
         if materialized and not header.criticality and "criticality" not in invalid:
             fix = "Write `criticality: critical` if a run has to fail without this view, else `criticality: optional`."
             self.add(self.line_of("criticality"), Rule.CRITICALITY, "`criticality` is missing.", fix)
+
+
+def split_header(text: str) -> tuple[str | None, str]:
+    """A SQL text's first comment, which is its header, and the rest; None and all where it begins with no comment."""
+    comment, closed, rest = text.lstrip().partition("*/")
+    if comment.startswith("/*") and closed:
+        return comment.removeprefix("/*"), rest
+    return None, text
 
 
 def _line_at(text: str, end: str) -> int:

@@ -1,6 +1,6 @@
 """A check: what must hold, how that is examined and what to do if it doesn't; most are one SQL query and a sentence."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -12,6 +12,7 @@ import yaml
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from mv_pipeline.catalog.sql_file import split_header
 from mv_pipeline.database.connection import Connection
 
 Severity = Literal["ERROR", "WARN"]
@@ -92,7 +93,7 @@ def sql_check(file: str, parts: Mapping[str, sql.Composable], **params: Any) -> 
         if figures is None:
             return CheckResult(True, header["no_row"], {})
         passed = bool(figures.pop("passed"))
-        shown = {key: first_of(value) if isinstance(value, list) else value for key, value in figures.items()}
+        shown = {key: places(value) if isinstance(value, list) else value for key, value in figures.items()}
         metadata = {key: _plain(value) for key, value in figures.items() if key != "said"}
         return CheckResult(passed, header["message"].format(**params | shown), metadata)
 
@@ -102,15 +103,19 @@ def sql_check(file: str, parts: Mapping[str, sql.Composable], **params: Any) -> 
 
 @cache
 def _read(file: str) -> tuple[dict[str, Any], str]:
-    text = (_QUERIES / f"{file}.sql").read_text(encoding="utf-8")
-    header, _, query = text.removeprefix("/*").partition("*/")
-    return {"name": file, "severity": "ERROR", **yaml.safe_load(header)}, query
+    header, query = split_header((_QUERIES / f"{file}.sql").read_text(encoding="utf-8"))
+    return {"name": file, "severity": "ERROR", **yaml.safe_load(header or "")}, query
 
 
-def first_of(places: list[str]) -> str:
+def first_of(items: Sequence[object], at_most: int, separator: str = ", ") -> str:
+    """The first of some things, and how many more there are."""
+    more = f" and {len(items) - at_most} more" if len(items) > at_most else ""
+    return separator.join(map(str, items[:at_most])) + more
+
+
+def places(wrong: Sequence[object]) -> str:
     """The first places where something is wrong, as the end of a sentence; nothing if there are none."""
-    more = " …" if len(places) > _SHOWN else ""
-    return f"; {'; '.join(places[:_SHOWN])}{more}" if places else ""
+    return f"; {first_of(wrong, _SHOWN, '; ')}" if wrong else ""
 
 
 def _plain(value: object) -> str | int | float:

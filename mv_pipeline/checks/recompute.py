@@ -13,7 +13,7 @@ from psycopg import sql
 
 from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.catalog.tables import ROLLUPS, sources_of
-from mv_pipeline.checks.check import CheckResult, Metadata
+from mv_pipeline.checks.check import CheckResult, Metadata, first_of
 from mv_pipeline.database.connection import Connection, Database, identifier, one_row, scalar
 from mv_pipeline.migrate.state import DRIFT_REMEDY, describe_drift, read_drift
 from mv_pipeline.refresh.rollup import fresh_rows, log_days, update_rollup
@@ -59,8 +59,7 @@ class Proof:
         message = f"{rows} rows found that differ from a full recompute, 0 expected"
         if not rows:
             return CheckResult(True, f"{message}.", metadata)
-        more = " …" if len(self.before.days) > _SHOWN else ""
-        days = f" ({', '.join(map(str, self.before.days[:_SHOWN]))}{more})" if self.before.days else ""
+        days = f" ({first_of(self.before.days, _SHOWN)})" if self.before.days else ""
         repair = "" if repaired or left else "Run `mv-pipeline proof --repair`. "
         after = f"{left} differ after the repair" if repaired else f"{left} would differ after a repair"
         return CheckResult(False, f"{message}{days}; {after}.", metadata, repair + self.cause)

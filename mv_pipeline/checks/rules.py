@@ -13,7 +13,7 @@ from psycopg import sql
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CsvList, FileKind
 from mv_pipeline.catalog.relations import Anomaly, Catalog, Relation
 from mv_pipeline.catalog.tables import ROLLUPS, sources_of
-from mv_pipeline.checks.check import Check, CheckResult, first_of, sql_check
+from mv_pipeline.checks.check import Check, CheckResult, places, sql_check
 from mv_pipeline.checks.recompute import Proof, fresh_rollup, proofs
 from mv_pipeline.database.connection import Connection, identifier
 from mv_pipeline.intake import cells
@@ -23,6 +23,7 @@ from mv_pipeline.refresh.views import has_concurrent_index, read_view_status
 
 DEFINITION = "definition"
 PROOF = "full_recompute"
+LAST_UPLOAD = "last_upload_accepted"
 UPLOAD_CALENDAR = "overview.upload_calendar"
 _SHOWN_HASH = 12
 _UNUSUAL_Z = 3.0
@@ -33,10 +34,7 @@ _LEAST_DAYS = 3
 def all_checks(catalog: Catalog) -> dict[str, list[Check]]:
     """Every check by the name of the table or view that it is of; made once for a catalogue."""
     checks: dict[str, list[Check]] = {
-        **{
-            f"raw.{kind.name}": [sql_check("last_upload_accepted", {"uploads": UPLOADS}, kind=kind.name)]
-            for kind in KINDS
-        },
+        **{f"raw.{kind.name}": [sql_check(LAST_UPLOAD, {"uploads": UPLOADS}, kind=kind.name)] for kind in KINDS},
         **{f"stg.{kind.name}": _uploads(kind) for kind in KINDS},
         **{table.name: [_change_log_read(csv_type)] for csv_type, table in ROLLUPS.items()},
         UPLOAD_CALENDAR: [_missing_files(csv_list) for csv_list in LISTS if csv_list.daily],
@@ -48,6 +46,12 @@ def all_checks(catalog: Catalog) -> dict[str, list[Check]]:
     for name, prove in proofs(catalog).items():
         checks[name].append(_proof(prove))
     return checks
+
+
+def find_check(catalog: Catalog, of: str, name: str) -> Check:
+    """The check of that name of a table or view."""
+    (found,) = (check for check in all_checks(catalog)[of] if check.name == name)
+    return found
 
 
 def view_checks(view: Relation) -> list[Check]:
@@ -271,14 +275,13 @@ def _change_log_read(csv_type: str) -> Check:
 
 def _missing_files(csv_list: CsvList) -> Check:
     """Whether a file has come for each of the last business days by the next morning."""
-    folders = " か ".join(f"inbox/{kind.name}" for kind in KINDS if kind.list == csv_list)
 
     def run(connection: Connection) -> CheckResult:
         missing = [str(day) for day in missing_days(connection).get(csv_list.csv_type, [])]
         return CheckResult(
             not missing,
             f"{len(missing)} of the business days that are due found without a {csv_list.csv_type} file, 0 expected"
-            f"{first_of(missing)}.",
+            f"{places(missing)}.",
             {"missing": len(missing), "days": ", ".join(missing) or "none"},
         )
 
@@ -286,7 +289,15 @@ def _missing_files(csv_list: CsvList) -> Check:
         f"{csv_list.csv_type}_files_complete",
         f"Each business day of the last {MISSING_SINCE_DAYS} has a {csv_list.csv_type} file by the next morning.",
         run,
-        f"{csv_list.title}のCSVを {folders} に置いてください。 Export the list for these days and drop it; "
-        "if the plant was closed, enter the days in ref.calendar_exception.",
+        missing_files_remedy(csv_list),
         "WARN",
+    )
+
+
+def missing_files_remedy(csv_list: CsvList) -> str:
+    """What to do where no file of a list has come for a business day."""
+    folders = " または ".join(f"inbox/{kind.name}/" for kind in KINDS if kind.list == csv_list)
+    return (
+        f"将軍から{csv_list.title}のCSVを出力し、{folders} に置いてください。 Export these days and drop the file; "
+        "if the plant was closed, enter the days in ref.calendar_exception. `mv-pipeline doctor` says what is missing."
     )

@@ -16,7 +16,7 @@ from mv_pipeline.catalog.csv_kinds import CsvList, FileKind, find_kind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.checks.recompute import Proof, prove_all
-from mv_pipeline.checks.rules import PROOF, all_checks
+from mv_pipeline.checks.rules import PROOF, find_check
 from mv_pipeline.cli.session import CommandError, errors
 from mv_pipeline.database.connection import Database, scalar
 from mv_pipeline.definitions import defs
@@ -143,7 +143,7 @@ def prove(catalog: Catalog, *, repair: bool) -> dict[str, Proof]:
         for name, proof in prove_all(Database(), catalog, repair=repair):
             found[name] = proof
             status.update(f"Proving: {name} done …")
-            (check,) = (check for check in all_checks(catalog)[name] if check.name == PROOF)
+            check = find_check(catalog, name, PROOF)
             shown = asset_check_result(asset_key(name), check, proof.result(repaired=repair))
             instance.report_runless_asset_event(
                 dg.AssetCheckEvaluation(

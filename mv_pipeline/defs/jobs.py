@@ -60,6 +60,14 @@ def refresh_config(
     }
 
 
+def retry_delay_s(runs: int, first_s: int, longest_s: int) -> int:
+    """How long (s) to wait before another run for the same thing, after so many runs.
+
+    Twice as long each time: what fails by its data fails again until somebody has changed something.
+    """
+    return min(first_s << (runs - 1), longest_s)
+
+
 def build_jobs(catalog: Catalog) -> dg.Definitions:
     """Make the jobs: ingest, refresh_all, refresh_changed, nightly, overview."""
     intake = [key for kind in KINDS for key in intake_keys(kind)]

@@ -8,8 +8,9 @@ import psycopg
 
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import Database, describe_unreachable, one_row
-from mv_pipeline.defs.jobs import NIGHTLY, OVERVIEW
-from mv_pipeline.settings import TIME_ZONE, load_settings
+from mv_pipeline.defs.jobs import NIGHTLY, OVERVIEW, retry_delay_s
+from mv_pipeline.intake.upload_log import newest_due_day
+from mv_pipeline.settings import TIME_ZONE
 
 _SHOWN = "mv_pipeline/shown"
 _FIRST_RETRY_S = 600
@@ -41,14 +42,15 @@ def build_overview_schedule(catalog: Catalog) -> dg.ScheduleDefinition:
             with Database().connect("schedule overview") as connection:
                 state = one_row(
                     connection,
-                    "SELECT ref.business_date(), extract(hour FROM localtime) >= %s, "
-                    "(SELECT coalesce(max(id), 0) FROM log.upload_file), (SELECT coalesce(max(id), 0) "
-                    "FROM log.view_refresh WHERE relation = ANY (%s) AND rows_inserted + rows_deleted > 0)",
-                    [load_settings().files_due_hour, [view.name for view in catalog.materialized_views]],
+                    "SELECT ref.business_date(), (SELECT coalesce(max(id), 0) FROM log.upload_file), "
+                    "(SELECT coalesce(max(id), 0) FROM log.view_refresh "
+                    "WHERE relation = ANY (%s) AND rows_inserted + rows_deleted > 0)",
+                    [[view.name for view in catalog.materialized_views]],
                 )
+                due = newest_due_day(connection)
         except psycopg.OperationalError as error:
             return dg.SkipReason(describe_unreachable(error))
-        shown = " ".join(map(str, state))
+        shown = " ".join(map(str, (*state, due)))
         # A schedule's run_key is unique within one tick only, so the runs there have been are asked.
         records = context.instance.get_run_records(dg.RunsFilter(job_name=OVERVIEW, tags={_SHOWN: shown}))
         reason = _reason_to_skip(records, context.scheduled_execution_time)
@@ -72,8 +74,7 @@ def _reason_to_skip(records: Sequence[dg.RunRecord], now: datetime) -> str | Non
         return f"Nothing has changed since the pages were renewed. {run} did so."
     if newest.end_time is None:
         return f"{run} is renewing the pages."
-    # Longer each time: what fails by its data fails again until somebody has changed something.
-    due = newest.end_time + min(_FIRST_RETRY_S * 2 ** (len(records) - 1), _LONGEST_RETRY_S)
+    due = newest.end_time + retry_delay_s(len(records), _FIRST_RETRY_S, _LONGEST_RETRY_S)
     if now.timestamp() >= due:
         return None
     ended = newest.dagster_run.status.value.lower()

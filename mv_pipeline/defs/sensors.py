@@ -15,6 +15,7 @@ import psycopg
 
 from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.checks.check import first_of
 from mv_pipeline.database.connection import Database, describe_unreachable
 from mv_pipeline.defs import jobs
 from mv_pipeline.defs.assets.describe import asset_key
@@ -56,8 +57,8 @@ class _Tried(NamedTuple):
 
     def again(self) -> "_Tried":
         """The same after another run: what a run leaves behind waits longer each time."""
-        wait_s = min(_FIRST_WAIT_S * 2**self.runs, _LONGEST_WAIT_S)
-        return self._replace(runs=self.runs + 1, due=time.time() + wait_s)
+        runs = self.runs + 1
+        return self._replace(runs=runs, due=time.time() + jobs.retry_delay_s(runs, _FIRST_WAIT_S, _LONGEST_WAIT_S))
 
 
 def ingest_request(catalog: Catalog, files: list[tuple[str, str]], uploaded_by: str) -> dg.RunRequest:
@@ -243,5 +244,4 @@ def _seen(known: _Tried | None, stamp: str, now: float) -> _Tried:
 def _describe(found: InboxScan, inbox: Path) -> str:
     seen = f"{len(found.files)} CSV files in {inbox}, none new at rest." if found.files else f"No CSV file in {inbox}."
     left = [f"{name} ({reason})" for name, reason in found.left_alone.items()]
-    more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
-    return f"{seen} Left alone: {'; '.join(left[:_SHOWN])}{more}." if left else seen
+    return f"{seen} Left alone: {first_of(left, _SHOWN, '; ')}." if left else seen

@@ -4,7 +4,7 @@ Reads the log and the staging tables; how a file is loaded is in `load`. Nothing
 """
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Literal
 
@@ -157,7 +157,7 @@ def read_calendar(connection: Connection, first: date, last: date) -> list[Uploa
         "missing": Jsonb(missing),
         "first": first,
         "last": last,
-        "due": _newest_due_day(connection),
+        "due": newest_due_day(connection),
     }
     return connection.cursor(row_factory=class_row(UploadDay)).execute(query, params).fetchall()
 
@@ -167,7 +167,7 @@ def missing_days(
 ) -> dict[str, list[date]]:
     """The business days without a line whose files are due, of each list that has ever had a line.
 
-    A day is due at `files_due_hour` of the next day. A list counts from its first line on. Where not every business
+    A list counts from its first line on. Where not every business
     day has lines (`CsvList.daily`), a later line says that a day had none: only days after the newest line are missing.
 
     Args:
@@ -175,7 +175,7 @@ def missing_days(
         since: the first day to judge; None: the last MISSING_SINCE_DAYS that are due.
         now: aware; None: the clock's.
     """
-    due = _newest_due_day(connection, now)
+    due = newest_due_day(connection, now)
     rows = connection.execute(
         "WITH lines AS (SELECT DISTINCT csv_type, ddate FROM mart.rollup_daily WHERE line_count > 0), "
         "used AS (SELECT csv_type, min(ddate) AS first, max(ddate) FILTER (WHERE ddate <= ref.business_date()) "
@@ -193,8 +193,20 @@ def missing_days(
     return dict(rows.fetchall())
 
 
-def _newest_due_day(connection: Connection, now: datetime | None = None) -> date:
-    """The newest day whose files have to be there: yesterday, or the day before until `files_due_hour`."""
-    waits = (now or datetime.now(TIME_ZONE)).astimezone(TIME_ZONE).hour < load_settings().files_due_hour
+def due_at(day: date) -> datetime:
+    """When the files of a day have to be there: at `files_due_hour` of the next day."""
+    midnight = datetime.combine(day + timedelta(days=1), time(), TIME_ZONE)
+    return midnight + timedelta(hours=load_settings().files_due_hour)
+
+
+def newest_due_day(connection: Connection, now: datetime | None = None) -> date:
+    """The newest day whose files have to be there, by the clock's time on the business date.
+
+    Args:
+        now: aware; None: the clock's.
+    """
+    clock = (now or datetime.now(TIME_ZONE)).astimezone(TIME_ZONE)
     today: date = scalar(connection, "SELECT ref.business_date()")
-    return today - timedelta(days=1 + waits)
+    yesterday = today - timedelta(days=1)
+    is_due = due_at(yesterday) <= datetime.combine(today, clock.time(), TIME_ZONE)
+    return yesterday if is_due else yesterday - timedelta(days=1)

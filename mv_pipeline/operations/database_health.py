@@ -4,24 +4,23 @@ Nothing of Dagster is known here, and nothing is written.
 """
 
 from collections.abc import Iterator
-from datetime import datetime, time, timedelta
 
 from psycopg import sql
 from psycopg.rows import dict_row
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS
 from mv_pipeline.catalog.tables import ROLLUPS
+from mv_pipeline.checks.check import first_of
+from mv_pipeline.checks.rules import LAST_UPLOAD, find_check, missing_files_remedy
 from mv_pipeline.database.connection import APPLICATION
 from mv_pipeline.intake.rejection import MESSAGES, Code
-from mv_pipeline.intake.upload_log import UPLOADS, missing_days
+from mv_pipeline.intake.upload_log import UPLOADS, due_at, missing_days
 from mv_pipeline.migrate.state import describe_drift, describe_unsupported, read_drift
 from mv_pipeline.operations.installation import Installation
 from mv_pipeline.operations.problem import REJECTED_BURST, HealthProblem, level_of, shown_in
 from mv_pipeline.operations.problem import ProblemType as P
 from mv_pipeline.refresh.views import describe_unmigrated, read_view_status
-from mv_pipeline.settings import TIME_ZONE
 
-_NAME_BYTES = 63
 _SHOWN_DAYS = 5
 
 
@@ -83,6 +82,7 @@ def rejected_files(of: Installation) -> Iterator[HealthProblem]:
             ),
             # A version that didn't note the report's path may have numbered its name.
             report=of.settings.rejected_dir / (row["report"] or kind.name),
+            remedy=find_check(of.catalog, f"raw.{kind.name}", LAST_UPLOAD).remedy,
             dashboards=shown_in(of.catalog, f"stg.{kind.name}"),
         )
 
@@ -116,16 +116,16 @@ def days_without_lines(of: Installation) -> Iterator[HealthProblem]:
         if not days:
             continue
         rollup = ROLLUPS[csv_list.csv_type].name
-        due = datetime.combine(days[0] + timedelta(days=1), time(), TIME_ZONE)
         yield HealthProblem.of(
             P.DATA_MISSING,
             csv_list.csv_type,
             of.settings,
-            due + timedelta(hours=of.settings.files_due_hour),
+            due_at(days[0]),
             level=level_of(of.catalog, rollup),
             title=csv_list.title,
             count=len(days),
-            days=", ".join(map(str, days[:_SHOWN_DAYS])) + (" …" if len(days) > _SHOWN_DAYS else ""),
+            days=first_of(days, _SHOWN_DAYS),
+            remedy=missing_files_remedy(csv_list),
             dashboards=shown_in(of.catalog, rollup),
             page=asset_page(rollup),
         )
@@ -133,16 +133,15 @@ def days_without_lines(of: Installation) -> Iterator[HealthProblem]:
 
 def slow_refreshes(of: Installation) -> Iterator[HealthProblem]:
     """The refreshes that have been running for too long."""
-    # The server cuts what a connection calls itself.
-    views = {_cut(f"{APPLICATION} refresh {view.name}"): view.name for view in of.catalog.materialized_views}
     rows = of.connection.execute(
-        "SELECT application_name, pid, xact_start, pg_blocking_pids(pid) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND application_name = ANY (%s) "
+        "SELECT view, pid, xact_start, pg_blocking_pids(pid) FROM unnest(%s::text[]) AS view "
+        # The server cuts what a connection calls itself to what a name takes.
+        "JOIN pg_stat_activity ON application_name = (%s || ' refresh ' || view)::name "
+        "WHERE datname = current_database() "
         "AND xact_start < clock_timestamp() - make_interval(secs => %s) ORDER BY xact_start",
-        [list(views), of.settings.slow_refresh_seconds],
+        [[view.name for view in of.catalog.materialized_views], APPLICATION, of.settings.slow_refresh_seconds],
     ).fetchall()
-    for application, pid, since, blockers in rows:
-        name = views[application]
+    for name, pid, since, blockers in rows:
         yield HealthProblem.of(
             P.REFRESH_SLOW,
             name,
@@ -155,10 +154,6 @@ def slow_refreshes(of: Installation) -> Iterator[HealthProblem]:
             dashboards=shown_in(of.catalog, name),
             page=asset_page(name),
         )
-
-
-def _cut(name: str) -> str:
-    return name.encode()[:_NAME_BYTES].decode(errors="ignore")
 
 
 def asset_page(name: str) -> str:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.checks.check import first_of
 from mv_pipeline.settings import TIME_ZONE, Settings
 
 Level = Literal["failure", "warning"]
@@ -208,7 +209,7 @@ def shown_in(catalog: Catalog, *names: str) -> str:
     ]
     views = [name for name in catalog.relations if name in touched and name.startswith(("mart.", "ref."))]
     views.sort(key=lambda name: catalog.relations[name].header.criticality != "critical")
-    return shown_names(dashboards or views) or "no dashboard and no view"
+    return first_of(dashboards or views, _SHOWN) or "no dashboard and no view"
 
 
 def every_dashboard(catalog: Catalog) -> str:
@@ -219,12 +220,6 @@ def every_dashboard(catalog: Catalog) -> str:
 def _loaded(name: str) -> str:
     """The table that views read: what comes into raw reaches them through stg."""
     return name.replace("raw.", "stg.", 1) if name.startswith("raw.") else name
-
-
-def shown_names(names: list[str]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def level_of(catalog: Catalog, name: str) -> Level:

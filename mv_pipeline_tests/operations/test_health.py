@@ -55,12 +55,12 @@ def test_the_message_about_a_rejected_file_names_its_own_report(plant, connectio
         take(connection, settings, [line(KIND, net_weight="x")], name=name)
 
     with plant.installation() as installation:
-        told = {problem.subject: problem.todo for problem in rejected_files(installation)}
+        told = {problem.subject: problem.happened for problem in rejected_files(installation)}
 
     assert told.keys() == {f"{KIND}/{name}" for name in names}
     for name in names:
         report = settings.rejected_dir / KIND / f"{name}.errors.csv"
-        assert f" {report} " in told[f"{KIND}/{name}"]
+        assert f" {report}\n" in told[f"{KIND}/{name}"] + "\n"
         assert report.is_file()
 
 
@@ -71,7 +71,7 @@ def test_a_name_that_was_rejected_before_is_told_with_the_newest_report(plant, c
     with plant.installation() as installation:
         (problem,) = rejected_files(installation)
 
-    (named,) = re.findall(r" (\S+\.errors\.csv) ", problem.todo)
+    (named,) = re.findall(r" (\S+\.errors\.csv)$", problem.happened)
     assert ",y," in pathlib.Path(named).read_text(encoding="utf-8-sig")
 
 
@@ -82,7 +82,7 @@ def test_of_a_rejected_file_whose_report_nobody_noted_the_folder_is_named(plant,
     with plant.installation() as installation:
         (problem,) = rejected_files(installation)
 
-    assert f" {settings.rejected_dir / KIND} " in problem.todo
+    assert problem.happened.endswith(f" {settings.rejected_dir / KIND}")
     assert ".errors.csv" not in problem.message
 
 

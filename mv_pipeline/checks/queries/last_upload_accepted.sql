@@ -3,7 +3,8 @@ severity: WARN
 description: The newest file was loaded.
 message: "{said}."
 no_row: No file has come yet.
-remedy: ファイルを直して inbox/{kind}/ に置き直してください。 Correct the file and drop it again.
+remedy: "エラー一覧を見てファイルを直し、inbox/{kind}/ に置き直してください。
+    Correct what the error report lists, and drop the file again."
 */
 SELECT
     processing_status = 'success' AS passed,
