@@ -17,7 +17,7 @@ def defs() -> dg.Definitions:
     """Everything that Dagster is to know."""
     catalog = load_catalog(load_settings().sql_dir, picture_names())
     return dg.Definitions(
-        assets=[*assets.build_assets(catalog), build_retention_asset(apply_retention)],
+        assets=[*assets.build_assets(catalog), build_retention_asset(lambda *given: apply_retention(*given).result)],
         asset_checks=checks.build_checks(catalog),
         jobs=jobs.build_jobs(catalog).jobs,
         sensors=sensors.build_sensors(catalog, report_problems),

@@ -149,7 +149,7 @@ def find_kind(name: str) -> FileKind:
     Raises:
         UnknownKindError: there is no such kind; the message lists the kinds that exist.
     """
-    for kind in KINDS:
-        if kind.name == name:
-            return kind
-    raise UnknownKindError(f"There is no CSV kind “{name}”. The kinds are: {', '.join(k.name for k in KINDS)}.")
+    kinds = {kind.name: kind for kind in KINDS}
+    if name not in kinds:
+        raise UnknownKindError(f"There is no CSV kind “{name}”. The kinds are: {', '.join(kinds)}.")
+    return kinds[name]

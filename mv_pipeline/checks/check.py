@@ -53,7 +53,7 @@ class Check:
     Args:
         name: unique for what is checked.
         description: what must hold.
-        run: examines it; `evaluate` adds the remedy.
+        run: examines it with what `evaluate` is given, a connection but for the retention; `evaluate` adds the remedy.
         remedy: what to do if it fails; every reader of a failed check is told this and no other.
         severity: only an ERROR is an alert.
         nightly: it reads everything, so no upload waits for it.
@@ -61,14 +61,14 @@ class Check:
 
     name: str
     description: str
-    run: Callable[[Connection], CheckResult]
+    run: Callable[..., CheckResult]
     remedy: str
     severity: Severity = "ERROR"
     nightly: bool = False
 
-    def evaluate(self, connection: Connection) -> CheckResult:
+    def evaluate(self, *given: Any) -> CheckResult:
         """Run the check; a result that failed has a remedy, one that passed has none."""
-        result = self.run(connection)
+        result = self.run(*given)
         return replace(result, remedy="" if result.passed else result.remedy or self.remedy)
 
 

@@ -18,6 +18,7 @@ import psycopg
 from dagster_postgres.utils import DagsterPostgresException
 from sqlalchemy.exc import SQLAlchemyError
 
+from mv_pipeline.checks.check import CheckResult
 from mv_pipeline.database.connection import Database, limit_waits
 from mv_pipeline.operations.dagster_private import delete_check_results, runs_with_newest_events
 from mv_pipeline.settings import Settings
@@ -75,16 +76,21 @@ class Retention:
     left: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
-    def __str__(self) -> str:
-        """One line: what was found and expected, and what to do if they differ."""
+    @property
+    def result(self) -> CheckResult:
+        """What was found and expected, and the counts."""
         counts = ", ".join(f"{name} {count}" for name, count in self.counts.items())
-        text = f"Deleted: {counts or 'nothing, since all is kept for ever'}. "
+        message = "Nothing that is too old is left."
+        if self.left:
+            message = f"Still too old, none expected: {', '.join(self.left)}."
         if self.failed:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in self.failed.items())
-            return f"{text}{len(self.failed)} parts failed, none expected: {reasons}. The next nightly run tries again."
-        if self.left:
-            return f"{text}Still too old, none expected: {', '.join(self.left)}. The next nightly runs continue."
-        return f"{text}Nothing that is too old is left."
+            message = f"{len(self.failed)} parts failed, none expected: {reasons}."
+        return CheckResult(
+            not self.failed and not self.left,
+            f"Deleted: {counts or 'nothing, since all is kept for ever'}. {message}",
+            {**self.counts, "failed": len(self.failed), "left": len(self.left)},
+        )
 
 
 def apply_retention(

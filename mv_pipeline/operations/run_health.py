@@ -26,15 +26,14 @@ def failed_checks(of: Installation) -> Iterator[HealthProblem]:
     for result, event in of.check_results:
         if result.passed or result.severity is not dg.AssetCheckSeverity.ERROR:
             continue
-        # A result of an earlier version has its remedy in the description only.
-        remedy = str(result.metadata["remedy"].value) if "remedy" in result.metadata else ""
+        message, remedy = _message_and_remedy(result)
         yield failed_check(
             of,
             ".".join(result.asset_key.path),
             result.check_name,
             local_time(event.timestamp),
-            message=(result.description or "").removesuffix(remedy).rstrip(),
-            remedy=remedy or "The check's text says it.",
+            message=message,
+            remedy=remedy,
             page=f"runs/{event.run_id}",
         )
 
@@ -63,8 +62,22 @@ def incomplete_retention(of: Installation) -> Iterator[HealthProblem]:
     """The last night's retention, if it failed or left something."""
     for result, event in of.check_results:
         if result.check_name == RETENTION_CHECK and not result.passed:
-            at, text = local_time(event.timestamp), result.description
-            yield HealthProblem.of(ProblemType.RETENTION_INCOMPLETE, "retention", of.settings, at, description=text)
+            message, remedy = _message_and_remedy(result)
+            yield HealthProblem.of(
+                ProblemType.RETENTION_INCOMPLETE,
+                "retention",
+                of.settings,
+                local_time(event.timestamp),
+                message=message,
+                remedy=remedy,
+            )
+
+
+def _message_and_remedy(result: dg.AssetCheckEvaluation) -> tuple[str, str]:
+    # A result of an earlier version has its remedy in the description only.
+    remedy = str(result.metadata["remedy"].value) if "remedy" in result.metadata else ""
+    message = (result.description or "").removesuffix(remedy).rstrip()
+    return message, remedy or "The check's text says it."
 
 
 def failed_runs(of: Installation) -> list[HealthProblem]:

@@ -36,7 +36,7 @@ def test_nothing_is_deleted_that_is_young(files, settings, database, instance):
 
     assert result.counts == dict.fromkeys(PARTS, 0)
     assert (files(), result.failed, result.left) == (3, {}, [])
-    assert str(result).endswith("Nothing that is too old is left.")
+    assert result.result.message.endswith("Nothing that is too old is left.")
 
 
 def test_after_the_settings_days_everything_goes(files, settings, database, instance):
@@ -62,14 +62,14 @@ def test_a_part_that_fails_is_named_and_the_others_are_done(files, settings, ins
 
     assert result.failed.keys() == {"log"}
     assert files() == 0
-    assert "1 parts failed, none expected: log: " in str(result)
+    assert "1 parts failed, none expected: log: " in result.result.message
 
 
 def test_what_a_run_leaves_is_named(files, settings, database, instance):
     result = apply_retention(settings, database, instance, LATER, Limits(files=1))
 
     assert result.left == ["rejected"]
-    assert "Still too old, none expected: rejected." in str(result)
+    assert "Still too old, none expected: rejected." in result.result.message
 
 
 @pytest.fixture
@@ -120,7 +120,9 @@ def test_the_nightly_run_is_a_success_even_if_it_fails(nightly, incomplete_reten
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "function log.forget" in check.description
     (problem,) = incomplete_retention()
-    assert (problem.level, problem.happened) == ("warning", check.description)
+    assert problem.level == "warning"
+    remedy = check.metadata["remedy"].value
+    assert (f"{problem.happened} {problem.todo}", problem.todo) == (check.description, remedy)
 
 
 def test_it_is_done_even_if_a_view_fails(nightly, connection):
