@@ -56,7 +56,7 @@ def hand_over_dagster_database(settings: Settings, owner: str) -> None:
     """
     role = sql.Identifier(owner)
     try:
-        with psycopg.connect(settings.resolved_dagster_url(), application_name=f"{APPLICATION} migrate") as connection:
+        with Database(settings.resolved_dagster_url()).transaction("migrate") as connection:
             name = sql.Identifier(connection.info.dbname)
             connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(name, role))
             tables = connection.execute(

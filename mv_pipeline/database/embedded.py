@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-import psycopg
 from psycopg import sql
 
-from mv_pipeline.database.connection import APPLICATION
+from mv_pipeline.database.connection import Database
 from mv_pipeline.settings import OperatorError, Settings
 
 with warnings.catch_warnings():
@@ -66,7 +65,7 @@ def _forget_dead_holders(server_dir: Path) -> None:
 
 
 def _create_databases(server: PostgresServer) -> None:
-    with psycopg.connect(server.get_uri(), autocommit=True, application_name=f"{APPLICATION} start") as connection:
+    with Database(server.get_uri()).connect("start") as connection:
         existing = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
         for name in {"mv_pipeline", "dagster"} - existing:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

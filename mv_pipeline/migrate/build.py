@@ -36,7 +36,7 @@ class Built:
 
     Args:
         relation: the relation.
-        snapshot: what its rows could see.
+        snapshot: what its rows could see; empty: it wasn't filled.
         business_date: the business date that they are of.
         seconds: how long filling it took.
         comparison: how its rows compare with those of the one that it is to replace; empty: nothing to compare.
@@ -67,7 +67,8 @@ def in_place(definition: str) -> str:
 def reading_shadows(query: str, names: Collection[str]) -> str:
     """Let a query, in which every relation has its schema, read some relations in their shadow schemas."""
     tokens = tokenize(query, read="postgres")
-    text, end = "", 0
+    text = ""
+    end = 0
     for before, schema, dot, table in zip([None, *tokens], tokens, tokens[1:], tokens[2:], strict=False):
         if dot.token_type != TokenType.DOT or (before and before.token_type == TokenType.DOT):
             continue
@@ -130,6 +131,15 @@ def build(connection: Connection, relations: Iterable[Relation]) -> list[Built]:
     return built
 
 
+def fill(connection: Connection, built: Built) -> Built:
+    """Fill a materialized view that was built, and keep what its rows could see."""
+    snapshot, today = one_row(connection, "SELECT pg_current_snapshot()::text, ref.business_date()")
+    started = time.perf_counter()
+    # What REFRESH fills in can be seen even by a transaction that began before, once it is in its place.
+    connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(identifier(built.name)))
+    return replace(built, snapshot=snapshot, business_date=today, seconds=time.perf_counter() - started)
+
+
 def tear_down(connection: Connection) -> None:
     """Drop everything in the shadow schemas."""
     with connection.transaction(), roles.as_caller(connection):
@@ -140,27 +150,22 @@ def tear_down(connection: Connection) -> None:
 
 def acting(connection: Connection, relation: Relation) -> AbstractContextManager[None]:
     """Act as whoever runs the migration where a relation is others'."""
-    theirs = isinstance(relation, UnmanagedDependent)
-    return roles.as_caller(connection) if theirs else contextlib.nullcontext()
+    unmanaged = isinstance(relation, UnmanagedDependent)
+    return roles.as_caller(connection) if unmanaged else contextlib.nullcontext()
 
 
 def _build(connection: Connection, relation: Relation, made: Collection[str]) -> Built:
     _create(connection, relation, made, relation.kind)
-    if not relation.materialized:
-        return Built(relation)
-    name = shadow_name(relation.name)
-    snapshot, today = one_row(connection, "SELECT pg_current_snapshot()::text, ref.business_date()")
-    started = time.perf_counter()
-    if not isinstance(relation, UnmanagedDependent) or relation.filled:
-        try:
-            # What REFRESH fills in can be seen even by a transaction that began before, once it is in its place.
-            connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(identifier(name)))
-        except psycopg.Error as error:
-            raise BuildError(f"{relation.name}: {_sentence(error)}") from error
-    seconds = time.perf_counter() - started
+    built = Built(relation)
+    if not relation.materialized or (isinstance(relation, UnmanagedDependent) and not relation.filled):
+        return built
+    try:
+        built = fill(connection, built)
+    except psycopg.Error as error:
+        raise BuildError(f"{relation.name}: {_sentence(error)}") from error
     if isinstance(relation, UnmanagedDependent):
-        return Built(relation, snapshot, today, seconds)
-    indexes = [replace(index, table=name) for index in header_indexes(relation)]
+        return built
+    indexes = [replace(index, table=built.name) for index in header_indexes(relation)]
     if violations := find_key_violations(connection, indexes[0]):
         raise BuildError(
             f"{relation.name}: the key ({', '.join(relation.header.key)}) isn't one: {violations}. "
@@ -168,7 +173,7 @@ def _build(connection: Connection, relation: Relation, made: Collection[str]) ->
         )
     for index in indexes:
         index.create(connection)
-    return Built(relation, snapshot, today, seconds, _compare(connection, relation))
+    return replace(built, comparison=_compare_rows(connection, relation))
 
 
 def _create(connection: Connection, relation: Relation, made: Collection[str], kind: RelationKind) -> None:
@@ -202,13 +207,14 @@ def _sentence(error: psycopg.Error) -> str:
     return " ".join(f"{part.rstrip('.')}." for part in parts if part)
 
 
-def _compare(connection: Connection, relation: Relation) -> str:
+def _compare_rows(connection: Connection, relation: Relation) -> str:
     """Say how the new rows compare with those that they are to replace.
 
     Raises:
         BuildError: nothing is left of what had rows.
     """
-    new, old = shadow_name(relation.name), relation.name
+    new = shadow_name(relation.name)
+    old = relation.name
     populated = "SELECT EXISTS (SELECT FROM pg_class WHERE oid = to_regclass(%s) AND relispopulated)"
     if not scalar(connection, populated, [old]):
         return ""
@@ -221,7 +227,8 @@ def _compare(connection: Connection, relation: Relation) -> str:
             f"{old}: the new definition gives no row, the existing one has {before}. "
             "If that is right, drop the view first; else correct the SELECT."
         )
-    key, types = relation.header.key, column_types(connection, new)
+    key = relation.header.key
+    types = column_types(connection, new)
     if not {name: types[name] for name in key}.items() <= column_types(connection, old).items():
         return f"{before} rows → {after}"
     only = sql.SQL("(SELECT count(*) FROM (SELECT {key} FROM {one} EXCEPT SELECT {key} FROM {other}) AS keys)")

@@ -17,7 +17,6 @@ from mv_pipeline.database.connection import (
     Connection,
     Database,
     limit_waits,
-    scalar,
     session_lock,
 )
 from mv_pipeline.migrate import build, revise, roles, table_shapes
@@ -78,7 +77,7 @@ def migrate(
         MigrateError: the server is too old, something has to be changed first, or the server refuses a statement.
     """
     say = progress or (lambda _: None)
-    # Whoever prunes change notes leaves them alone meanwhile: what is being built hasn't seen them all.
+    # Whoever prunes the change log leaves it alone meanwhile: what is being built hasn't seen all of it.
     with database.connect("migrate") as connection, session_lock(connection, "migrate"):
         say("planning")
         found = plan(database, catalog, with_roles=with_roles)
@@ -106,7 +105,7 @@ def _carry_out(
     say("views that the rollup reads")
     compared = _views(connection, catalog, [name for name in found.rebuilt() if name in first], [])
     filled = {}
-    if scalar(connection, "SELECT NOT EXISTS (SELECT FROM ref.calendar_day)"):
+    if found.calendar_empty:
         with connection.transaction():
             filled = reference.update_reference_tables(connection)
     _fill_rollups(connection, say)
@@ -174,7 +173,7 @@ def _finish(
 def _views(connection: Connection, catalog: Catalog, names: list[str], obsolete: list[str]) -> dict[str, str]:
     """Build relations in shadow schemas and swap them in; what the rollup reads counts as changed with its view."""
     unmanaged = read_unmanaged_dependents(connection, names, [*catalog.relations, *obsolete])
-    theirs = [dependent for dependent in unmanaged if dependent.materialized]
+    others = [dependent for dependent in unmanaged if dependent.materialized]
 
     def attempt(wait: str) -> dict[str, str]:
         with connection.transaction():
@@ -185,7 +184,7 @@ def _views(connection: Connection, catalog: Catalog, names: list[str], obsolete:
         return compared
 
     try:
-        built = build.build(connection, [*(catalog.relations[name] for name in names), *theirs])
+        built = build.build(connection, [*(catalog.relations[name] for name in names), *others])
         return retry(connection, [*names, *obsolete], attempt)
     finally:
         build.tear_down(connection)
@@ -205,7 +204,7 @@ def _fill_rollups(connection: Connection, say: Say) -> None:
 
 def _refresh_stale(connection: Connection, catalog: Catalog, changed: Collection[str]) -> None:
     # What was built within a transaction can't tell that transaction's own changes from later ones.
-    for view in (view for view in catalog.materialized_views if view.name in changed):
+    for view in catalog.materialized_views:
         (status,) = read_view_status(connection, [view])
-        if status.stale:
+        if view.name in changed and status.stale:
             refresh_view(connection, view)

@@ -25,7 +25,15 @@ from mv_pipeline.migrate.adopt import compatibility, obsolete
 from mv_pipeline.migrate.attributes import outdated_comments
 from mv_pipeline.migrate.dependents import UnmanagedDependent, read_needs, read_unmanaged_dependents
 from mv_pipeline.migrate.indexes import Index
-from mv_pipeline.migrate.state import Decision, changes, decide, describe_unsupported, kind_of, read_existing
+from mv_pipeline.migrate.state import (
+    Decision,
+    changes,
+    decide,
+    describe_occupied,
+    describe_unsupported,
+    kind_of,
+    read_existing,
+)
 from mv_pipeline.refresh.reference import CLOSURE_DAYS
 from mv_pipeline.settings import OperatorError
 
@@ -67,6 +75,7 @@ class Plan:
         obsolete: relations to drop.
         kept: obsolete relations that stay, and why.
         functions: functions to drop.
+        calendar_empty: the calendar and the holidays have to be filled.
         steps: in order; none: the database is up to date.
     """
 
@@ -79,6 +88,7 @@ class Plan:
     obsolete: list[str]
     kept: dict[str, str]
     functions: list[str]
+    calendar_empty: bool
     steps: list[Step] = field(default_factory=list)
 
     def rebuilt(self) -> list[str]:
@@ -118,7 +128,8 @@ def _read_plan(connection: Connection, upgrade: Callable[[], None], catalog: Cat
         roles.act_as_owner(connection)
     with connection.transaction(force_rollback=True):
         report = compatibility.read_report(connection)
-    problems = [*report.incompatibilities, *_occupied(connection, catalog)]
+    occupied = [describe_occupied(connection, view.name, view.kind) for view in catalog.relations.values()]
+    problems = [*report.incompatibilities, *filter(None, occupied)]
     steps = [*_role_steps(connection, catalog, with_roles)]
     steps += [Step(f"revision {due.revision}: {due.doc}", "not applied yet") for due in revise.due(connection)]
     revision = revise.current(connection)
@@ -141,6 +152,7 @@ def _read_plan(connection: Connection, upgrade: Callable[[], None], catalog: Cat
             obsolete=[name for name in candidates if name not in kept],
             kept=kept,
             functions=obsolete.functions(connection),
+            calendar_empty=scalar(connection, "SELECT NOT EXISTS (SELECT FROM ref.calendar_day)"),
         )
         wrong, blockers = _find_blockers(connection, catalog, found)
         # What is wrong with a table shows in the views that read it; the table's sentence is enough.
@@ -153,14 +165,6 @@ def _read_plan(connection: Connection, upgrade: Callable[[], None], catalog: Cat
         raise MigrateError("Nothing was changed, because this has to be fixed first:", tuple(problems))
     steps += [*_table_steps(report, found), *_view_steps(connection, catalog, found)]
     return replace(found, steps=steps)
-
-
-def _occupied(connection: Connection, catalog: Catalog) -> list[str]:
-    return [
-        f"{name} is a {kind}. Rename it: a {relation.kind} of this name is needed."
-        for name, relation in catalog.relations.items()
-        if (kind := kind_of(connection, name)) not in (None, relation.kind)
-    ]
 
 
 def _role_steps(connection: Connection, catalog: Catalog, with_roles: bool) -> Iterator[Step]:
@@ -180,7 +184,8 @@ def _table_steps(report: compatibility.CompatibilityReport, plan: Plan) -> Itera
     yield from (Step(f"adopt the table {name}", "it exists and is compatible") for name in report.adopted)
     yield from (Step(f"create the table {name}", "it is missing") for name in report.created)
     for index in report.missing:
-        what, columns = "key" if index.unique else "index", ", ".join(index.columns)
+        what = "key" if index.unique else "index"
+        columns = ", ".join(index.columns)
         how, lock = (" concurrently", "SHARE UPDATE EXCLUSIVE") if index in plan.large_indexes else ("", "SHARE")
         yield Step(f"add the {what} {index.name} ({columns}) to {index.table}{how}", "it is missing", lock)
     for name in plan.untracked:
@@ -189,7 +194,7 @@ def _table_steps(report: compatibility.CompatibilityReport, plan: Plan) -> Itera
 
 
 def _view_steps(connection: Connection, catalog: Catalog, plan: Plan) -> Iterator[Step]:
-    if scalar(connection, "SELECT NOT EXISTS (SELECT FROM ref.calendar_day)"):
+    if plan.calendar_empty:
         yield Step("fill the calendar and the holidays", "the calendar is empty")
     first = feeders(catalog)
     due = changes(plan.decisions)
@@ -221,12 +226,12 @@ def _find_blockers(connection: Connection, catalog: Catalog, plan: Plan) -> tupl
     ours = [*catalog.relations, *plan.obsolete]
     replaced = [name for name in made if kind_of(connection, name)]
     unmanaged = read_unmanaged_dependents(connection, replaced, ours)
-    theirs = [dependent.name for dependent in unmanaged]
-    blockers = _unreachable(connection, [*replaced, *plan.obsolete, *plan.untracked, *theirs])
+    others = [dependent.name for dependent in unmanaged]
+    blockers = _owner_blockers(connection, [*replaced, *plan.obsolete, *plan.untracked, *others])
     with roles.as_caller(connection):
         for dependent in unmanaged:
             blockers += _unmanaged_blockers(connection, dependent, made)
-    known = {*ours, *plan.kept, *theirs}
+    known = {*ours, *plan.kept, *others}
     blockers += [
         f"{what}, which isn't this project's, needs {name} and can't be pointed at a new one. "
         "Drop it first, and make it again afterwards."
@@ -236,7 +241,7 @@ def _find_blockers(connection: Connection, catalog: Catalog, plan: Plan) -> tupl
     return [*wrong.values()], blockers
 
 
-def _unreachable(connection: Connection, names: list[str]) -> list[str]:
+def _owner_blockers(connection: Connection, names: list[str]) -> list[str]:
     """A sentence about each owner of relations that whoever runs the migration isn't a member of."""
     rows = connection.execute(
         "SELECT c.relowner::regrole::text, count(*), string_agg(name, ', ' ORDER BY name) "
@@ -255,7 +260,8 @@ def _unreachable(connection: Connection, names: list[str]) -> list[str]:
 
 def _unmanaged_blockers(connection: Connection, dependent: UnmanagedDependent, made: list[str]) -> list[str]:
     # A materialized view of others is built again, so what reads it has to find the same columns.
-    whose, way_out = f"{dependent.name}, which isn't this project's,", "Change or drop it first."
+    whose = f"{dependent.name}, which isn't this project's,"
+    way_out = "Change or drop it first."
     name = identifier(dependent.name).as_string(connection)
     changed_columns = connection.execute(
         "SELECT DISTINCT made.name, old.attname::text, "

@@ -144,6 +144,12 @@ def kind_of(connection: Connection, name: str) -> str | None:
     return _KINDS.get(row[0], "relation of another kind") if row else None
 
 
+def describe_occupied(connection: Connection, name: str, wanted: str) -> str:
+    """Say that a relation of another kind has the name of a wanted one; empty: none has."""
+    kind = kind_of(connection, name)
+    return "" if kind in (None, wanted) else f"{name} is a {kind}. Rename it: a {wanted} of this name is needed."
+
+
 def _is_as_file(connection: Connection, relation: Relation) -> bool:
     """True if the database holds a relation as its file says: kind, definition, key and indexes.
 

@@ -8,7 +8,6 @@ migration tries again to drop it.
 import contextlib
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 import psycopg
@@ -16,10 +15,10 @@ from psycopg import sql
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from mv_pipeline.catalog.relations import Catalog, Relation, RelationKind
-from mv_pipeline.database.connection import Connection, identifier, limit_waits, one_row, scalar
+from mv_pipeline.database.connection import Connection, identifier, limit_waits, scalar
 from mv_pipeline.migrate import roles
 from mv_pipeline.migrate.attributes import copy_attributes, describe, record, record_lineage
-from mv_pipeline.migrate.build import Built, acting
+from mv_pipeline.migrate.build import Built, acting, fill
 from mv_pipeline.migrate.dependents import UnmanagedDependent, read_needs, read_unmanaged_dependents
 from mv_pipeline.migrate.state import kind_of
 from mv_pipeline.refresh.views import log_refresh
@@ -117,20 +116,16 @@ def swap(
 
 def _catch_up(connection: Connection, catalog: Catalog, made: Built) -> Built:
     """Refresh what was built if something upstream or the date has changed since, so that no reader is set back."""
-    if not made.relation.materialized:
+    if not made.snapshot:
         return made
     # log.v_view_status doesn't say it: what has taken no place yet has no refresh in the log.
-    stale, *seen = one_row(
+    stale = scalar(
         connection,
         "SELECT ref.business_date() <> %s OR EXISTS (SELECT FROM log.change_note WHERE relation = ANY (%s) "
-        "AND NOT pg_visible_in_snapshot(xid, %s::pg_snapshot)), pg_current_snapshot()::text, ref.business_date()",
+        "AND NOT pg_visible_in_snapshot(xid, %s::pg_snapshot))",
         [made.business_date, sorted(catalog.upstream(made.relation.name)), made.snapshot],
     )
-    if not stale:
-        return made
-    connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(identifier(made.name)))
-    snapshot, business_date = seen
-    return replace(made, snapshot=snapshot, business_date=business_date)
+    return fill(connection, made) if stale else made
 
 
 def _lock(connection: Connection, names: Sequence[str], wait: str) -> None:

@@ -14,7 +14,7 @@ from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, FileKind
 from mv_pipeline.catalog.tables import ROLLUP, ROLLUPS, TABLES
 from mv_pipeline.database.connection import Connection, identifier
 from mv_pipeline.migrate.indexes import Index, find_key_violations, read_indexes
-from mv_pipeline.migrate.state import kind_of
+from mv_pipeline.migrate.state import describe_occupied, kind_of
 
 # Flash and final rows of a list draw their ids from one sequence, as existing clients expect.
 _ID_SEQUENCE = {csv_list.csv_type: f"stg.shogun_flash_{csv_list.csv_type}_id_seq" for csv_list in LISTS}
@@ -150,9 +150,8 @@ def compare_table(connection: Connection, shape: Shape) -> tuple[list[str], list
     Returns:
         A sentence for each incompatibility, and the missing indexes.
     """
-    kind = kind_of(connection, shape.name)
-    if kind != "table":
-        return [f"{shape.name} is a {kind}. Rename it: a table of this name is needed."], []
+    if occupied := describe_occupied(connection, shape.name, "table"):
+        return [occupied], []
     with connection.transaction(force_rollback=True):
         connection.execute(sql.SQL("CREATE TEMP TABLE {} {}").format(sql.Identifier(_REHEARSED), shape.body))
         columns = read_columns(connection, _REHEARSED)
