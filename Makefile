@@ -39,7 +39,7 @@ test-long: install ## Over a thousand random histories, and hundreds of kills at
 	MV_PIPELINE_TESTS_PROFILE=long $(RUN)/pytest -n auto --dist worksteal mv_pipeline_tests/test_histories.py \
 		mv_pipeline_tests/faults mv_pipeline_tests/migrate/test_swap.py mv_pipeline_tests/migrate/adopt/test_move_in.py
 
-docs: install ## Write what docs/ takes from the code: graph, settings, reasons for a rejection
+docs: install ## Write what docs/ takes from the code: graph, settings, problems, alert rules, reasons for a rejection
 	$(RUN)/python -m mv_pipeline_tests.docs.generated
 
 screenshots: install ## Take the pictures of the UI in docs/ anew, in a real browser

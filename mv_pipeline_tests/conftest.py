@@ -264,7 +264,7 @@ def storage(server: Settings, storage_template: str) -> Iterator[str]:
 
 @pytest.fixture
 def home() -> Iterator[tuple[Settings, Path]]:
-    """The settings of a home of the test's own with a free port, and the path of a log beside it."""
+    """The settings of a home of the test's own with a free port, and the path of a log."""
     with tempfile.TemporaryDirectory(prefix="mvp-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         port = free_port()

@@ -1,4 +1,4 @@
-"""What the tests with processes of their own share: ports, patience, where a process listens, and a real daemon."""
+"""What the tests with processes of their own share: ports, waiting, where a process listens, and a real daemon."""
 
 import contextlib
 import json
@@ -19,19 +19,19 @@ import psutil
 from mv_pipeline.settings import Settings
 
 COMMAND = str(Path(sys.executable).with_name("mv-pipeline"))
-PATIENCE_S = 180
+TIMEOUT_S = 180
 Found = TypeVar("Found")
 
 
-def wait_for(what: str, look: Callable[[], Found | None]) -> Found:
-    """Look again and again until there is something; fail loudly after PATIENCE_S."""
-    deadline = time.monotonic() + PATIENCE_S
+def wait_for(what: str, find: Callable[[], Found | None]) -> Found:
+    """Poll until there is something; fail loudly after TIMEOUT_S."""
+    deadline = time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
-        found = look()
+        found = find()
         if found:
             return found
         time.sleep(0.2)
-    raise AssertionError(f"{what}: nothing after {PATIENCE_S} s")
+    raise AssertionError(f"{what}: nothing after {TIMEOUT_S} s")
 
 
 def run_command(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import psycopg
 
 from mv_pipeline.database.connection import Connection
-from mv_pipeline_tests.processes import PATIENCE_S
+from mv_pipeline_tests.processes import TIMEOUT_S
 
 Read = Callable[[Connection], Hashable]
 
@@ -52,7 +52,7 @@ class Readings:
             wanted = {name: results.total() + times for name, results in self.results.items()}
             enough = self._changed.wait_for(
                 lambda: self.errors or all(self.results[name].total() >= total for name, total in wanted.items()),
-                PATIENCE_S,
+                TIMEOUT_S,
             )
         assert not self.errors, self.errors
         assert enough, f"readers stand still: { ({name: r.total() for name, r in self.results.items()}) }"

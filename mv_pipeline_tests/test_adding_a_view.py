@@ -1,6 +1,6 @@
 """A view is one file: a materialized view and a plain one are put into the SQL folder, and everything takes them up.
 
-No Python is edited and no list is extended; each test looks at one part that has to know of a view.
+No Python is edited and no list is extended; each test is about one part that has to know of a view.
 """
 
 import shutil

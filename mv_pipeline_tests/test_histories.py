@@ -1,7 +1,7 @@
 """Whatever happens in whatever order: after every step rollup and views equal a full recompute.
 
 A Hypothesis state machine makes up histories on the real server. After each step the pipeline runs as in production,
-rolling up noted days only and skipping views that it takes for fresh; then everything is compared twice: with what
+rolling up tracked days only and skipping views that it takes for fresh; then everything is compared twice: with what
 the definitions give now, and with what Python counts by the specification's words.
 
 MV_PIPELINE_TESTS_PROFILE=long runs more and longer histories, new ones each time.
@@ -56,7 +56,7 @@ settings.register_profile(
     print_blob=True,
 )
 PROFILE = settings.get_profile("long" if LONG else "quick")
-# What histories are made of: few days and numbers, so that things meet. The days stand on both sides of an ISO
+# What histories are made of: few days and numbers, so that things meet. The days are on both sides of an ISO
 # week's, a month's and a year's end, and around today.
 
 DAYS = [
@@ -242,7 +242,7 @@ class Histories(RuleBasedStateMachine):
     def _upload(self, file: File) -> File:
         upload = self._take(file)
         if not any(kind == file.kind for kind, _ in self.doubtful):
-            assert upload.status == ("duplicate" if self._stands(file) else "loaded")
+            assert upload.status == ("duplicate" if self._is_active(file) else "loaded")
         if upload.status == "loaded":
             self.uploads[upload.id] = file
             held = {(file.kind, line.day) for line in file.lines}
@@ -256,7 +256,7 @@ class Histories(RuleBasedStateMachine):
         self.tally[f"files {upload.status}"] += 1
         return upload
 
-    def _stands(self, file: File) -> bool:
+    def _is_active(self, file: File) -> bool:
         """True if one upload of this very content still holds each of its days."""
         return any(
             all(self.owner[file.kind, line.day] == upload for line in file.lines)
@@ -378,7 +378,7 @@ class Histories(RuleBasedStateMachine):
             prune_change_log(self.connection)
 
     def _run(self) -> None:
-        """What a run does: roll up what is noted, refresh what has news."""
+        """What a run does: roll up what is tracked, refresh what has news."""
         for csv_type in ROLLUPS:
             self._roll_up(csv_type)
         for view in self.catalog.materialized_views:
@@ -675,7 +675,7 @@ def test_each_statement_on_other_tables_reaches_the_views(plant):
         ("mart.rollup_daily_receive", "DELETE FROM {stg}", "'mart.mv_receive_daily'"),
     ],
 )
-def test_a_step_that_leaves_no_note_is_found(plant, table, change, wrong):
+def test_an_untracked_step_is_found(plant, table, change, wrong):
     day = date(2025, 12, 1)
     cells = {"kind": "shogun_final_receive", "day": day, "to": day}
     king = (

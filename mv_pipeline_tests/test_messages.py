@@ -18,7 +18,7 @@ from mv_pipeline.refresh.views import refresh_view
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.factory import line, take
 
-IMPERATIVE = re.compile(r"(?:^|[.。] )(?:Run|Correct|Drop|Look|Export|Find|Inspect|Enable) ")
+IMPERATIVE = re.compile(r"(?:^|[.。] )(?:Run|Correct|Drop|Export|Find|Inspect|Enable) ")
 SOME = r"[1-9]\d*"
 # The five Wednesdays of ISO week 50; the last of them is yesterday.
 WEDNESDAYS = {"2021-12-15": 100, "2022-12-14": 110, "2023-12-13": 90, "2024-12-11": 104, "2025-12-10": 900}
@@ -45,10 +45,10 @@ class Plant:
         for view in self.catalog.materialized_views:
             refresh_view(self.connection, view)
 
-    def change_lines(self, change: str, *, noted: bool = True) -> None:
-        """Run a statement on every kind's staging table; not noted: as a restore of a dump does."""
+    def change_lines(self, change: str, *, tracked: bool = True) -> None:
+        """Run a statement on every kind's staging table; untracked: as a restore of a dump does."""
         for kind in KINDS:
-            if not noted:
+            if not tracked:
                 self.connection.execute(f"ALTER TABLE stg.{kind.name} DISABLE TRIGGER USER")
             self.connection.execute(change.format(table=f"stg.{kind.name}"))
             self.connection.execute(f"ALTER TABLE stg.{kind.name} ENABLE TRIGGER USER")
@@ -154,7 +154,7 @@ def change_a_weight(plant: Plant) -> None:
 
 def change_a_weight_unnoticed(plant: Plant) -> None:
     loaded(plant)
-    plant.change_lines("UPDATE {table} SET net_weight = 501 WHERE slip_date = '2025-12-09'", noted=False)
+    plant.change_lines("UPDATE {table} SET net_weight = 501 WHERE slip_date = '2025-12-09'", tracked=False)
 
 
 def edit_files(plant: Plant) -> None:
@@ -211,7 +211,7 @@ FAILURES = {
 }
 
 
-# What makes these fail takes more than one statement; it stands in their own tests.
+# What makes these fail takes more than one statement; it is in their own tests.
 TESTED_ELSEWHERE = {("view", "bloat"), ("housekeeping", "nothing_too_old")}
 
 
@@ -261,6 +261,6 @@ def test_a_failed_check_says_what_was_found_what_was_expected_and_what_to_do(
         assert re.search(failure.found, message), message
         assert re.search(failure.expected, message), message
         assert IMPERATIVE.search(message), message
-        # What the office reads too stands there in both languages.
+        # What the office reads too is there in both languages.
         languages = 2 if "ください" in message else 1
         assert len(re.findall(r"[.。](?= |$)", message)) <= 2 * languages, message

@@ -99,14 +99,14 @@ def test_a_refused_connection_does_not_tell(cli, command):
 
 
 @pytest.mark.parametrize("url", ["json://u:{}@127.0.0.1:1/", "slack://{}/{}/{}"])
-def test_a_receiver_that_is_away_does_not_tell(cli, url):
+def test_an_unreachable_receiver_does_not_tell(cli, url):
     code, text = cli("watch", MV_PIPELINE_ALERT_URLS=url.format(*[CANARY] * 3))
 
     assert (code, "Not reached: 1" in text) == (1, True)
     assert CANARY not in text
 
 
-def test_storage_that_is_away_does_not_tell(cli):
+def test_unreachable_storage_does_not_tell(cli):
     code, text = cli("refresh", "--all", MV_PIPELINE_DAGSTER_URL=REFUSED)
 
     assert code == 1
@@ -172,14 +172,14 @@ def test_what_dagster_shows_of_its_instance_names_the_variable_only(cli, setting
 
 
 @pytest.fixture
-def away(settings, monkeypatch):
+def unreachable(settings, monkeypatch):
     monkeypatch.setenv("MV_PIPELINE_DATABASE_URL", REFUSED)
     monkeypatch.setenv("MV_PIPELINE_WATCH_SECONDS", "0")
     return load_settings()
 
 
 @pytest.mark.parametrize("name", ["inbox", "changes", "alerts"])
-def test_a_tick_while_the_database_is_away_does_not_tell(away, instance, name):
+def test_a_tick_while_the_database_is_unreachable_does_not_tell(unreachable, instance, name):
     definitions = defs()
     with dg.build_sensor_context(instance=instance, definitions=definitions) as context:
         data = definitions.get_repository_def().get_sensor_def(name).evaluate_tick(context)
@@ -188,7 +188,7 @@ def test_a_tick_while_the_database_is_away_does_not_tell(away, instance, name):
     assert CANARY not in f"{data}"
 
 
-def test_a_run_while_the_database_is_away_does_not_tell(away, instance, capfd):
+def test_a_run_while_the_database_is_unreachable_does_not_tell(unreachable, instance, capfd):
     job = defs().resolve_job_def("nightly")
 
     result = job.execute_in_process(instance=instance, raise_on_error=False)

@@ -192,7 +192,7 @@ def test_what_the_catalogue_takes_is_a_violation_all_the_same(folder, text, line
     ],
 )
 @pytest.mark.parametrize("place", ["SELECT ddate, {} AS t FROM ref.calendar_day", "{} IS NULL"])
-def test_every_clock_is_found_wherever_it_stands(folder, clock, place):
+def test_every_clock_is_found_wherever_it_is(folder, clock, place):
     query = place if place.startswith("SELECT") else f"SELECT ddate FROM ref.calendar_day WHERE {place}"
 
     found = read(folder({"ref/v_x": PLAIN + query.format(clock)}))

@@ -1,4 +1,4 @@
-"""The proof finds what no note told of, names the days, and repairs them."""
+"""The proof finds untracked changes, names the days, and repairs them."""
 
 from datetime import date
 
@@ -82,7 +82,7 @@ def test_a_view_that_was_changed_behind_our_back_is_found_and_repaired(filled, c
     assert compare_view(filled, view) == NONE
 
 
-def test_waiting_notes_are_no_difference(filled, catalog):
+def test_changes_that_wait_are_no_difference(filled, catalog):
     filled.execute("DELETE FROM stg.shogun_final_receive WHERE receive_no = 1")
 
     assert prove_rollup(filled, "receive") == NOTHING

@@ -173,11 +173,11 @@ def test_file_raw_and_stg_hold_the_same_lines_kilograms_and_yen(loaded, evaluate
 
     found = failed(evaluate(f"stg.{KIND}"))
 
-    # The factory's lines all carry 100 yen, so a raw line more or less shows in the books too.
+    # The factory's lines are 100 yen each, so a raw line more or less shows in the books too.
     assert found == expected | ({"mass_balance"} if "DELETE" in statement else set())
 
 
-def test_a_waiting_note_warns(loaded, evaluate):
+def test_a_waiting_change_warns(loaded, evaluate):
     loaded.execute(f"UPDATE stg.{KIND} SET net_weight = 1")
 
     evaluation = evaluate("mart.rollup_daily_receive")["notes_read"]

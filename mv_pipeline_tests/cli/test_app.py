@@ -152,7 +152,7 @@ def test_a_wrong_setting_is_one_line(cli):
     )
 
 
-def test_a_server_that_is_away_is_one_line_without_the_password(cli):
+def test_an_unreachable_server_is_one_line_without_the_password(cli):
     done = cli("status", code=1, MV_PIPELINE_DATABASE_URL="postgresql://u:canary@127.0.0.1:1/plant")
 
     assert done.stderr.startswith("mv-pipeline: ")
@@ -197,7 +197,7 @@ def test_refresh_brings_what_was_asked_for_up_to_date(cli, connection, arguments
     assert {record["name"] for record in records if "up_to_date" in record["checks_failed"]} == still_stale
 
 
-def test_refresh_full_recomputes_what_no_note_told_of(cli, connection):
+def test_refresh_full_recomputes_untracked_changes(cli, connection):
     connection.execute("ALTER TABLE stg.shogun_final_yard DISABLE TRIGGER USER")
     connection.execute("INSERT INTO stg.shogun_final_yard (slip_date, net_weight) VALUES ('2025-12-01', 5000)")
     connection.execute("ALTER TABLE stg.shogun_final_yard ENABLE TRIGGER USER")

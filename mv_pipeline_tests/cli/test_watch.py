@@ -1,4 +1,4 @@
-"""`watch` as a timer runs it: one look, and no daemon anywhere."""
+"""`watch` as a timer runs it: one inspection, and no daemon anywhere."""
 
 import json
 

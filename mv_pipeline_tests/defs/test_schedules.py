@@ -1,4 +1,4 @@
-"""The schedules as ticks: the night is begun whatever there is, the overview only for a state not shown yet."""
+"""The schedules as ticks: the nightly run is begun whatever there is, the overview only for a state not shown yet."""
 
 from datetime import datetime, timedelta
 
@@ -92,7 +92,7 @@ def test_the_hour_at_which_files_are_due_is_a_new_state(state, monkeypatch):
     assert state() != due
 
 
-def test_a_database_that_is_away_starts_nothing_and_fails_no_tick(schedule, monkeypatch):
+def test_an_unreachable_database_starts_nothing_and_fails_no_tick(schedule, monkeypatch):
     monkeypatch.setenv("MV_PIPELINE_DATABASE_URL", REFUSED)
 
     data = schedule()
@@ -199,7 +199,7 @@ def test_both_run_by_themselves_in_tokyo(definitions):
     assert {one.default_status for one in found.values()} == {dg.DefaultScheduleStatus.RUNNING}
 
 
-def test_the_night_is_begun_at_every_tick(schedule):
+def test_the_nightly_run_is_begun_at_every_tick(schedule):
     first, second = schedule("nightly"), schedule("nightly")
 
     assert [request.run_key for data in (first, second) for request in data.run_requests] == [None, None]

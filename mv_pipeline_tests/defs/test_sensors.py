@@ -44,7 +44,7 @@ class Ticks:
 
 @pytest.fixture
 def ticks(settings, instance, definitions, monkeypatch):
-    # Far away, so that only two equal looks make a file rest, unless a test says otherwise; and one look a tick.
+    # Far off, so that only two equal scans make a file rest, unless a test says otherwise; and one scan a tick.
     monkeypatch.setenv("MV_PIPELINE_SETTLE_SECONDS", "3600")
     monkeypatch.setenv("MV_PIPELINE_WATCH_SECONDS", "0")
     monkeypatch.setattr("mv_pipeline.defs.sensors._REST_S", 0.0)
@@ -71,7 +71,7 @@ def test_nothing_there(ticks):
     assert "No CSV file in" in data.skip_message
 
 
-def test_a_file_seen_for_the_first_time_waits_for_a_second_look(ticks, put):
+def test_a_file_seen_for_the_first_time_waits_for_a_second_scan(ticks, put):
     put()
 
     assert "1 CSV files in" in ticks.tick().skip_message
@@ -104,14 +104,14 @@ def test_a_file_that_is_touched_waits(ticks, put):
 
 
 def test_a_tick_watches_until_all_files_have_come_to_rest(ticks, put, monkeypatch):
-    """Time runs by the looks: at the third one a second file has come, and both rest a second later."""
+    """Time runs by the scans: at the third one a second file has come, and both rest a second later."""
     now = 1000.0
-    looks = iter(range(1000))
+    scans = iter(range(1000))
 
     def pause(seconds):
         nonlocal now
         now += seconds
-        if next(looks) == 2:
+        if next(scans) == 2:
             put(name="b.csv")
 
     monkeypatch.setenv("MV_PIPELINE_WATCH_SECONDS", "4")
@@ -127,7 +127,7 @@ def test_a_tick_watches_until_all_files_have_come_to_rest(ticks, put, monkeypatc
     assert now == 1000 + 0.75 + 1
 
 
-def test_an_old_file_rests_at_the_first_look(ticks, put, monkeypatch):
+def test_an_old_file_rests_at_the_first_scan(ticks, put, monkeypatch):
     monkeypatch.setenv("MV_PIPELINE_SETTLE_SECONDS", "60")
     os.utime(put(), (1, 1))
 
@@ -261,7 +261,7 @@ def test_a_big_file_is_not_opened(ticks, put, monkeypatch):
     assert ticks.tick().run_requests
 
 
-def test_the_database_being_away_does_not_disturb_the_tick(ticks, put, monkeypatch):
+def test_an_unreachable_database_does_not_disturb_the_tick(ticks, put, monkeypatch):
     monkeypatch.setenv("MV_PIPELINE_DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nowhere")
     put()
     ticks.tick()
@@ -288,7 +288,7 @@ class TestChanges:
     def test_a_fresh_database_needs_nothing(self, changes):
         assert changes.tick().skip_message == "Every view is fresh."
 
-    def test_notes_that_every_view_has_seen_are_pruned_when_all_are_fresh(self, changes, later, connection):
+    def test_changes_that_every_view_has_seen_are_pruned_when_all_are_fresh(self, changes, later, connection):
         connection.execute("INSERT INTO stg.shogun_final_yard (slip_date, net_weight) VALUES ('2025-12-01', 5000)")
         (request,) = changes.tick().run_requests
         changes.run(request, "refresh_changed")
@@ -359,7 +359,7 @@ class TestChanges:
         connection.execute(insert)
         assert changes.tick().run_requests
 
-    def test_a_database_that_is_away_is_said_and_not_raised(self, changes, monkeypatch):
+    def test_an_unreachable_database_is_said_and_not_raised(self, changes, monkeypatch):
         # pragma: allowlist nextline secret
         monkeypatch.setenv("MV_PIPELINE_DATABASE_URL", "postgresql://u:canary@127.0.0.1:1/plant")
 

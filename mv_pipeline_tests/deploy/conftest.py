@@ -106,13 +106,13 @@ def running(command: list[str], environment: dict[str, str], log: Path) -> Itera
 
 
 def wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    def look() -> bool:
+    def poll() -> bool:
         assert process.poll() is None, log.read_text(encoding="utf-8")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return True
         return False
 
-    wait_for(f"port {port}", look)
+    wait_for(f"port {port}", poll)
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ def test_every_problem_that_is_told_has_a_rule_and_no_rule_names_another():
 
 
 SLOW_S = Settings.model_fields["slow_refresh_seconds"].default
-# The numbers that the expressions of a problem's rules compare with; 0 and 1 stand for no and yes.
+# The numbers that the expressions of a problem's rules compare with; 0 and 1 mean no and yes.
 THRESHOLDS = {
     ProblemType.DAEMON_GONE: {DAEMON_SILENT_S},
     ProblemType.REFRESH_SLOW: {SLOW_S},

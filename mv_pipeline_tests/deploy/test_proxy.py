@@ -59,7 +59,7 @@ def open_websocket(site: Site, origin, login=None):
 
 
 class TestWithoutTheProxy:
-    """The open-source web server as it is. If one of these fails, it has become better; then mend the docs."""
+    """The open-source web server as it is. If one of these fails, it has become better; then correct the docs."""
 
     def test_a_link_on_any_page_changes_things(self, dagster_servers, pool):
         answer = dagster_servers.web.ask("GET", as_link(pool), host="evil.example", Origin=EVIL)

@@ -8,10 +8,11 @@ import re
 from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.cli.services import Service
+from mv_pipeline.definitions import defs
 from mv_pipeline.intake.rejection import MESSAGES, Code
 from mv_pipeline.migrate.roles import PIPELINE, wanted_privileges
 from mv_pipeline.operations.problem import ProblemType
-from mv_pipeline.settings import Settings
+from mv_pipeline.settings import PROJECT_ROOT, Settings
 from mv_pipeline_tests.docs.generated import DOCS, PAGES, PARTS, fill, parts_of
 from mv_pipeline_tests.docs.reading import first_cells, read
 
@@ -75,10 +76,14 @@ def test_the_settings_page_has_every_setting():
     assert headings == [name.upper() for name in Settings.model_fields]
 
 
-def test_the_page_of_alerts_has_every_type_of_problem_and_the_thresholds_in_words():
+def test_the_page_of_alerts_has_every_type_of_problem_and_says_in_words_how_often_and_from_when_on(settings):
     text = read(DOCS / "alerts.md")
+    every = defs().resolve_sensor_def("alerts").minimum_interval_seconds
+    timer = read(PROJECT_ROOT / "deploy" / "systemd" / "mv-pipeline-watch.timer")
     (types,) = [cells for heading, *cells in first_cells(DOCS / "alerts.md") if "`run_failed`" in cells]
 
     assert types == [f"`{problem_type}`" for problem_type in ProblemType]
+    assert f"inspects everything every {every} seconds" in text
+    assert ("OnCalendar=*:0/2" in timer, "`*/2 * * * * /opt" in text) == (True, True)
     assert "| `daemon_gone` | no sign of life for 3 minutes |" in text
     assert "| operator | failure | 45 seconds | The database and the database of Dagster can be reached. |" in text

@@ -20,7 +20,7 @@ from mv_pipeline.settings import Settings
 from mv_pipeline_tests.factory import csv_text, drop, line
 from mv_pipeline_tests.faults import worker
 
-_PATIENCE_S = 60
+_TIMEOUT_S = 60
 RECEIVE, FLASH, YARD = "shogun_final_receive", "shogun_flash_receive", "shogun_flash_yard"
 
 
@@ -93,7 +93,7 @@ class FaultyPlant:
             target=worker.run, args=(self.settings.environment(), boundary, call, started), daemon=True
         )
         process.start()
-        assert started.wait(_PATIENCE_S), "the process never began"
+        assert started.wait(_TIMEOUT_S), "the process never began"
         return process
 
     def kill(self, process: ForkServerProcess) -> None:
@@ -103,7 +103,7 @@ class FaultyPlant:
 
     def bury(self, process: ForkServerProcess) -> int:
         """Wait for a process's end, and until the server has noticed; return the exit code."""
-        process.join(_PATIENCE_S)
+        process.join(_TIMEOUT_S)
         assert process.exitcode is not None, "the process is still there"
         self.tally["kills"] += process.exitcode < 0
         self.wait_for_other_sessions()
@@ -111,7 +111,7 @@ class FaultyPlant:
 
     def wait_for_other_sessions(self) -> None:
         """Wait until no other session is left on the database."""
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + _TIMEOUT_S
         while self.sessions():
             assert time.monotonic() < deadline, f"sessions that never end: {self.sessions()}"
             time.sleep(0.01)

@@ -96,13 +96,13 @@ def test_an_archive_that_is_no_folder(plant, instance):
 
 def test_the_inbox_vanishes_and_comes_back(plant, instance):
     plant.outage()
-    away = plant.settings.home / "away"
-    plant.settings.inbox_dir.rename(away)
+    moved = plant.settings.home / "moved"
+    plant.settings.inbox_dir.rename(moved)
 
     result = run_job(instance)
 
     assert not result.success
-    away.rename(plant.settings.inbox_dir)
+    moved.rename(plant.settings.inbox_dir)
     run_job(instance)
     assert plant.losses() == []
 
@@ -111,12 +111,12 @@ def test_the_inbox_vanishes_while_a_file_is_taken(plant):
     plant.outage()
     process = plant.start(boundary("file committed, not moved"))
     plant.bury(process)
-    away = plant.settings.home / "away"
-    plant.settings.inbox_dir.rename(away)
+    moved = plant.settings.home / "moved"
+    plant.settings.inbox_dir.rename(moved)
     with pytest.raises(FileNotFoundError):
         plant.tick()
 
-    away.rename(plant.settings.inbox_dir)
+    moved.rename(plant.settings.inbox_dir)
     plant.tick()
 
     assert plant.losses() == []

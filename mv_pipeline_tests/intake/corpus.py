@@ -684,7 +684,7 @@ def _names() -> Iterator[Case]:
 
 
 def _bad_names() -> Iterator[Case]:
-    """Rejected files whose report needs a name beside theirs."""
+    """Rejected files whose report needs a name made of theirs."""
     for name, file_name, shown in (
         ("255 letters", "r" * 251 + ".csv", ""),
         ("255 bytes of kanji", "拒" * 83 + "12.csv", ""),

@@ -127,7 +127,7 @@ def test_uploads_of_other_software_count_too(history):
     assert derive(history).updated == 6
 
 
-def test_the_days_derived_are_noted_for_the_rollup(history):
+def test_the_days_derived_are_in_the_change_log(history):
     history.execute("DELETE FROM log.change_note")
     history.execute(f"UPDATE stg.{KIND.name} SET net_weight = 7 WHERE slip_date = '2025-12-03'")
     history.execute("DELETE FROM log.change_note")

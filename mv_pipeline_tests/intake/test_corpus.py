@@ -170,15 +170,15 @@ def test_what_is_no_csv_file_is_never_opened_and_stays(
 
     with monkeypatch.context() as patch:
         patch.setattr("os.open", fail)
-        look = scan(settings.inbox_dir)
+        found = scan(settings.inbox_dir)
         taken = (
             None
             if path.is_file() and not path.is_symlink()
             else take_file(connection, settings, find_kind(case.kind), path, "tester")
         )
 
-    assert (look.files, taken) == ([], None)
-    assert all(name.isprintable() for name in look.left_alone)
+    assert (found.files, taken) == ([], None)
+    assert all(name.isprintable() for name in found.left_alone)
     assert connection.execute("SELECT count(*) FROM log.upload_file").fetchone() == (0,)
     assert good(case.kind).rows == 1
     assert identity(path) == before
@@ -225,7 +225,7 @@ def ticks(
 
 
 def take_all(ticks: Ticks) -> None:
-    """Tick and run until nothing is left; a file that says it is of the future needs a second look."""
+    """Tick and run until nothing is left; a file that says it is of the future needs a second scan."""
     for _ in range(3):
         for request in ticks.tick().run_requests:
             assert ticks.run(request).success
@@ -248,9 +248,9 @@ def test_the_whole_corpus_at_once_loses_doubles_and_stops_nothing(ticks: Ticks):
 
     left = list(settings.inbox_dir.glob("*/*"))
     assert len(left) == len(CASES) - len(taken)
-    archived, away = files(settings.archive_dir), files(settings.rejected_dir)
-    reports = [path for path in away if path.name.endswith(".errors.csv") and path.name != "a.csv.errors.csv"]
-    assert (len(archived), len(away), len(reports)) == (len(loaded) + 1, 2 * len(rejected), len(rejected))
+    archived, rejections = files(settings.archive_dir), files(settings.rejected_dir)
+    reports = [path for path in rejections if path.name.endswith(".errors.csv") and path.name != "a.csv.errors.csv"]
+    assert (len(archived), len(rejections), len(reports)) == (len(loaded) + 1, 2 * len(rejected), len(rejected))
 
     with Database().connect() as connection:
         query = "SELECT file_name, processing_status, coalesce(row_count, 0) FROM log.upload_file"

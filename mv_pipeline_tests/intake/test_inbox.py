@@ -48,8 +48,8 @@ def folder(home: Settings) -> Path:
     return home.inbox_dir / KIND
 
 
-def names(look: InboxScan) -> list[str]:
-    return [file.path.name for file in look.files]
+def names(found: InboxScan) -> list[str]:
+    return [file.path.name for file in found.files]
 
 
 def test_the_inbox_has_a_folder_for_each_kind(home: Settings):
@@ -81,9 +81,9 @@ def test_an_inbox_that_is_gone_is_an_error(tmp_path: Path):
 def test_a_csv_file_may_have_any_printable_name(home: Settings, folder: Path, name: str):
     (folder / name).touch()
 
-    look = scan(home.inbox_dir)
+    found = scan(home.inbox_dir)
 
-    assert (names(look), look.left_alone) == ([name], {})
+    assert (names(found), found.left_alone) == ([name], {})
 
 
 @pytest.mark.parametrize(
@@ -172,10 +172,10 @@ def test_links_folders_and_pipes_are_left_alone_and_nothing_is_opened(
         for owner, name in ((os, "open"), (Path, "open"), (Path, "read_bytes")):
             patch.setattr(owner, name, fail)
         patch.setattr("builtins.open", fail)
-        look = scan(home.inbox_dir)
+        found = scan(home.inbox_dir)
 
-    assert names(look) == ["a.csv"]
-    assert look.left_alone == {
+    assert names(found) == ["a.csv"]
+    assert found.left_alone == {
         f"{KIND}/{name}.csv": "no regular file" for name in ("link", "dangling", "folder", "pipe")
     }
 
@@ -192,9 +192,9 @@ def test_a_file_seen_the_same_twice_has_come_to_rest(home: Settings, folder: Pat
     (folder / "a.csv").touch()
     before = scan(home.inbox_dir).stamps()
 
-    look = scan(home.inbox_dir)
+    found = scan(home.inbox_dir)
 
-    assert look.at_rest(before, settle_seconds=3600) == look.files
+    assert found.at_rest(before, settle_seconds=3600) == found.files
 
 
 def test_a_file_seen_for_the_first_time_has_not_come_to_rest(home: Settings, folder: Path):
@@ -231,7 +231,7 @@ def test_the_same_name_in_another_folder_is_another_file(home: Settings, folder:
 
 
 @pytest.mark.parametrize(("age_s", "rests"), [(3660, True), (3540, False), (-60, False)])
-def test_an_old_file_has_come_to_rest_at_the_first_look(home: Settings, folder: Path, age_s: int, rests: bool):
+def test_an_old_file_has_come_to_rest_at_the_first_scan(home: Settings, folder: Path, age_s: int, rests: bool):
     (folder / "a.csv").touch()
     changed = time.time_ns() - age_s * 1_000_000_000
     os.utime(folder / "a.csv", ns=(changed, changed))
@@ -308,7 +308,7 @@ def test_a_file_is_moved_to_another_file_system(tmp_path: Path, monkeypatch: pyt
     assert (target.read_bytes(), target.stat().st_mtime_ns, path.exists()) == (b"1", HOUR_NS, False)
 
 
-def test_a_folder_that_cannot_be_read_keeps_no_other_from_being_looked_into(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_read_keeps_no_other_from_being_scanned(tmp_path, monkeypatch):
     inbox = tmp_path / "inbox"
     for kind in ("shogun_final_receive", "shogun_final_yard"):
         (inbox / kind).mkdir(parents=True)
@@ -323,10 +323,10 @@ def test_a_folder_that_cannot_be_read_keeps_no_other_from_being_looked_into(tmp_
 
     monkeypatch.setattr(os, "scandir", refuse)
 
-    look = scan(inbox)
+    found = scan(inbox)
 
-    assert [file.key for file in look.files] == ["shogun_final_yard/a.csv"]
-    assert look.left_alone == {"shogun_final_receive": "the folder can't be read: Permission denied"}
+    assert [file.key for file in found.files] == ["shogun_final_yard/a.csv"]
+    assert found.left_alone == {"shogun_final_receive": "the folder can't be read: Permission denied"}
 
 
 def test_files_are_chosen_by_name_in_the_order_of_the_names(home: Settings, folder: Path):
@@ -357,18 +357,18 @@ def test_each_name_is_made_printable_once_however_many_files_are_chosen(home, fo
 
 
 def test_a_free_name_is_found_in_a_few_steps_however_many_files_share_it(tmp_path, monkeypatch):
-    looks = Counter()
+    calls = Counter()
     lexists = os.path.lexists
 
     def counted(path: Path) -> bool:
-        looks[path] += 1
+        calls[path] += 1
         return lexists(path)
 
     monkeypatch.setattr(os.path, "lexists", counted)
     found = [reserve(tmp_path, "a.csv").name for _ in range(500)]
 
     assert found == ["a.csv", *(f"a-{number}.csv" for number in range(2, 501))]
-    assert looks.total() < 20 * len(found)
+    assert calls.total() < 20 * len(found)
 
 
 def test_a_second_name_that_a_crashed_process_left_is_taken_as_the_new_one(tmp_path):

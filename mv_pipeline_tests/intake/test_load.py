@@ -57,8 +57,8 @@ def active_days(connection: Connection, kind: str = YARD) -> dict[int, int]:
     return dict(rows)
 
 
-def notes(connection: Connection) -> set[tuple[str, str]]:
-    """The change notes since the last look."""
+def changed_days(connection: Connection) -> set[tuple[str, str]]:
+    """The days in the change log, which is then empty."""
     return set(connection.execute("DELETE FROM log.change_note RETURNING relation, day::text").fetchall())
 
 
@@ -468,40 +468,40 @@ def test_rejected_content_is_rejected_again(settings: Settings, connection: Conn
     assert statuses == ["rejected", "rejected"]
 
 
-def test_change_notes_name_exactly_the_days_of_a_file(settings: Settings, connection: Connection):
-    notes(connection)
+def test_the_change_log_names_exactly_the_days_of_a_file(settings: Settings, connection: Connection):
+    changed_days(connection)
 
     take(connection, settings, yard_days(1, 3, 3), YARD)
 
-    assert notes(connection) == {(f"stg.{YARD}", "2025-12-01"), (f"stg.{YARD}", "2025-12-03")}
+    assert changed_days(connection) == {(f"stg.{YARD}", "2025-12-01"), (f"stg.{YARD}", "2025-12-03")}
 
 
-def test_change_notes_of_a_replacement_leave_out_the_days_that_stay(settings: Settings, connection: Connection):
+def test_the_change_log_of_a_replacement_leaves_out_the_days_that_stay(settings: Settings, connection: Connection):
     take(connection, settings, yard_days(1, 2), YARD)
-    notes(connection)
+    changed_days(connection)
 
     take(connection, settings, yard_days(2, 3), YARD)
 
-    assert notes(connection) == {(f"stg.{YARD}", "2025-12-02"), (f"stg.{YARD}", "2025-12-03")}
+    assert changed_days(connection) == {(f"stg.{YARD}", "2025-12-02"), (f"stg.{YARD}", "2025-12-03")}
 
 
-def test_change_notes_after_both_name_the_days_of_both(settings: Settings, connection: Connection):
-    notes(connection)
+def test_the_change_log_after_both_names_the_days_of_both(settings: Settings, connection: Connection):
+    changed_days(connection)
 
     take(connection, settings, yard_days(1, 2), YARD)
     take(connection, settings, yard_days(2, 3), YARD)
 
-    assert notes(connection) == {(f"stg.{YARD}", f"2025-12-{number:02}") for number in (1, 2, 3)}
+    assert changed_days(connection) == {(f"stg.{YARD}", f"2025-12-{number:02}") for number in (1, 2, 3)}
 
 
-def test_a_duplicate_and_a_rejected_file_leave_no_change_note(settings: Settings, connection: Connection):
+def test_a_duplicate_and_a_rejected_file_leave_the_change_log_empty(settings: Settings, connection: Connection):
     take(connection, settings, yard_days(1), YARD)
-    notes(connection)
+    changed_days(connection)
 
     take(connection, settings, yard_days(1), YARD)
     take(connection, settings, yard_days(1, amount="x"), YARD)
 
-    assert notes(connection) == set()
+    assert changed_days(connection) == set()
 
 
 def test_the_statements_survive_any_header(settings: Settings, connection: Connection):

@@ -127,14 +127,14 @@ def test_what_takes_a_files_place_after_its_status_was_read_is_not_opened_either
     path.touch()
     lstat = Path.lstat
 
-    def look_and_replace(self: Path) -> os.stat_result:
+    def stat_and_replace(self: Path) -> os.stat_result:
         status = lstat(self)
         self.unlink()
         make = {"link": lambda: self.symlink_to("/etc/hosts"), "pipe": lambda: os.mkfifo(self)}
         make.get(other, lambda: os.mknod(self, stat.S_IFSOCK | 0o600))()
         return status
 
-    monkeypatch.setattr(Path, "lstat", look_and_replace)
+    monkeypatch.setattr(Path, "lstat", stat_and_replace)
 
     with pytest.raises(FileUnavailableError):
         open_file(path)

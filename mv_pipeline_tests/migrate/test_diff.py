@@ -6,7 +6,7 @@ from mv_pipeline.migrate.diff import DiffError, RowChange, diff
 from mv_pipeline_tests.migrate.test_state import edited
 
 
-def test_what_stands_as_its_file_says_has_no_difference(database, catalog):
+def test_what_is_as_its_file_says_has_no_difference(database, catalog):
     found = diff(database, catalog, "mart.mv_receive_daily")
 
     assert (found.definition, found.columns, found.rows) == ([], {}, 0)

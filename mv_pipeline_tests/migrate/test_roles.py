@@ -53,14 +53,14 @@ def settings(server, handed_over, tmp_path, monkeypatch):
     """A home and a database of the test's own that has been handed over; the environment names both."""
     url = create_database(server, handed_over)
     with psycopg.connect(url, autocommit=True) as connection:
-        roles.prepare(connection)  # a copy lacks the rights on the database itself
+        roles.prepare(connection)  # a copy is without the rights on the database itself
     yield use(Settings(home=tmp_path, database_url=url, settle_seconds=0), monkeypatch)
     drop_database(server, url)
 
 
 @pytest.fixture
 def user(database, settings) -> Iterator:
-    """Log in as a member of a role; the password is beside the point, because the socket trusts."""
+    """Log in as a member of a role; the password does not matter, because the socket trusts."""
     with database.connect() as connection:
         for name, role in USERS.items():
             connection.execute(
@@ -271,7 +271,7 @@ def test_every_kind_can_be_loaded_and_replaced(pipeline, settings, kind):
         assert take(connection, settings, "nonsense", kind).status == "rejected"
 
 
-def test_the_night_is_done(run, database):
+def test_the_nightly_run_is_done(run, database):
     with database.connect() as connection:
         connection.execute("DELETE FROM ref.calendar_day WHERE ddate > '2026-12-01'")
         connection.execute("UPDATE ref.holiday_jp SET name = 'x' WHERE hdate = '2025-11-03'")
@@ -324,7 +324,7 @@ def test_a_full_recompute_and_a_backfill(pipeline, settings, database):
     assert kg == [(5000,)]
 
 
-def test_the_sensors_look(pipeline, settings, instance, database, monkeypatch):
+def test_the_sensors_tick(pipeline, settings, instance, database, monkeypatch):
     monkeypatch.setenv("MV_PIPELINE_WATCH_SECONDS", "0")
     with database.connect() as connection:
         connection.execute(
@@ -585,7 +585,7 @@ def test_after_an_upgrade_the_owner_gets_them_back(database, catalog):
 # The command line
 
 
-def test_dev_as_the_pipeline_does_not_migrate_but_looks(user, catalog):
+def test_dev_as_the_pipeline_does_not_migrate_but_checks(user, catalog):
     changed = edited(catalog, "ref.v_customer", "SELECT 'x' AS customer_id FROM mart.v_sales_tree_detail_base")
 
     with user("ms_pipeline").connect() as connection:

@@ -164,7 +164,7 @@ class Plant:
         )
 
 
-def tells_once(plant, receiver, trouble, mend):
+def tells_once(plant, receiver, trouble, repair):
     """Let trouble begin, last and end; return its one message. Nothing else may be sent."""
     plant.inspect()
     assert receiver.take() == []
@@ -180,7 +180,7 @@ def tells_once(plant, receiver, trouble, mend):
         plant.inspect()
     assert receiver.take() == []
 
-    mend()
+    repair()
     for _ in range(5):
         plant.wait(minutes=1)
         plant.inspect()

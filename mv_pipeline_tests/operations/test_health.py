@@ -290,7 +290,7 @@ def test_a_sensor_that_is_switched_off(plant, receiver):
     assert message["title"] == "The sensor inbox is switched off"
 
 
-def test_a_night_that_is_not_begun(plant, receiver):
+def test_a_nightly_run_that_is_not_begun(plant, receiver):
     plant.now = datetime(2025, 12, 11, 0, 10, tzinfo=TIME_ZONE)
     plant.tick("nightly")
     plant.wait(hours=24, minutes=9)
@@ -431,7 +431,7 @@ def test_a_file_that_is_rejected_again_is_told_again(plant, receiver, connection
     assert connection.execute("SELECT count(*) FROM log.incident").fetchone() == (1,)
 
 
-def test_a_good_file_beside_a_rejected_one_does_not_hide_it(plant, receiver, connection, settings):
+def test_a_good_file_that_came_with_a_rejected_one_does_not_hide_it(plant, receiver, connection, settings):
     take(connection, settings, [line(KIND, net_weight="x")], name="bad.csv")
     take(connection, settings, [line(KIND, slip_date="2025/12/10")], name="good.csv")
     no_day_is_missing(connection, "receive")
@@ -486,7 +486,7 @@ def test_two_inspections_at_once_tell_once(plant, receiver, connection, catalog,
 def test_no_transaction_is_open_while_a_message_is_sent(plant, receiver, connection, catalog, monkeypatch):
     from mv_pipeline.operations import alerts
 
-    def send_and_look(*args):
+    def send_and_read(*args):
         found = connection.execute(
             "SELECT state FROM pg_stat_activity WHERE datname = current_database() "
             "AND application_name = 'mv_pipeline alerts'"
@@ -495,7 +495,7 @@ def test_no_transaction_is_open_while_a_message_is_sent(plant, receiver, connect
         return send(*args)
 
     states, send = [], alerts.send
-    monkeypatch.setattr(alerts, "send", send_and_look)
+    monkeypatch.setattr(alerts, "send", send_and_read)
     log_failure(connection, catalog.relations[CRITICAL], "x")
 
     plant.inspect()

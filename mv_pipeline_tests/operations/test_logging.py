@@ -64,7 +64,7 @@ def test_whatever_a_child_writes_becomes_an_entry(text, severity, message):
     assert entry["time"]
 
 
-def test_a_time_that_is_given_is_kept_and_a_traceback_stands_by_itself():
+def test_a_time_that_is_given_is_kept_and_a_traceback_is_by_itself():
     entry = as_entry(f"2025-12-11 09:00:00 +0900 - dagster - ERROR - step failed\n{TRACE}")
 
     assert (entry["time"], entry["logger"]) == ("2025-12-11T00:00:00+00:00", "dagster")

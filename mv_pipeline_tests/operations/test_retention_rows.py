@@ -48,9 +48,9 @@ def test_the_newest_refresh_of_each_view_stays(database, connection, catalog, ol
 
 
 def test_a_failure_that_no_refresh_followed_stays(database, connection, catalog, old):
-    log_failure(connection, catalog.relations[YARD], "mended")
+    log_failure(connection, catalog.relations[YARD], "repaired")
     refresh_view(connection, catalog.relations[YARD])
-    log_failure(connection, catalog.relations[RECEIVE], "stands")
+    log_failure(connection, catalog.relations[RECEIVE], "lasts")
     old()
     status = read_view_status(connection, [catalog.relations[RECEIVE]])
 

@@ -78,11 +78,11 @@ def test_a_rollup_that_fails(plant, receiver, connection, run):
     change(connection)
     break_table(connection, ROLLUP)
 
-    def mend():
+    def repair():
         mend_table(connection, ROLLUP)
         run("ingest", ROLLUP, SOURCE, RECEIVE)
 
-    message = tells_once(plant, receiver, lambda: run("refresh_changed", ROLLUP, SOURCE, RECEIVE), mend)
+    message = tells_once(plant, receiver, lambda: run("refresh_changed", ROLLUP, SOURCE, RECEIVE), repair)
 
     assert (message["type"], message["title"]) == ("failure", "The step mart__rollup_daily_receive failed")
     assert 'violates check constraint "broken"' in message["message"]
@@ -96,11 +96,11 @@ def test_a_file_that_cannot_be_loaded(plant, receiver, connection, settings, run
     drop(settings.inbox_dir, KIND, "a.csv", csv_text([line(KIND, slip_date="2025/12/10")]))
     break_table(connection, f"stg.{KIND}")
 
-    def mend():
+    def repair():
         mend_table(connection, f"stg.{KIND}")
         run("ingest", f"raw.{KIND}", f"stg.{KIND}")
 
-    message = tells_once(plant, receiver, lambda: run("ingest", f"raw.{KIND}", f"stg.{KIND}"), mend)
+    message = tells_once(plant, receiver, lambda: run("ingest", f"raw.{KIND}", f"stg.{KIND}"), repair)
 
     assert (message["type"], message["title"]) == ("failure", f"The step intake_{KIND} failed")
     assert "These files could not be taken and stay in the inbox: a.csv" in message["message"]
@@ -186,7 +186,7 @@ def test_what_fails_in_run_after_run_is_told_once(plant, receiver, connection, r
     assert receiver.take() == [("failure", "The step mart__rollup_daily_receive failed")]
 
 
-def test_a_failure_that_the_next_run_mends_at_once_is_not_told(plant, receiver, connection, run):
+def test_a_failure_that_the_next_run_repairs_at_once_is_not_told(plant, receiver, connection, run):
     change(connection)
     break_table(connection, ROLLUP)
     run("refresh_changed", ROLLUP)
@@ -208,13 +208,13 @@ def test_a_view_that_cannot_be_refreshed_is_told_as_a_view_only(plant, receiver,
     connection.execute(f"CREATE INDEX breaks ON {RECEIVE} ((1 / (ddate - ddate)))")
     change(connection)
 
-    def mend():
+    def repair():
         connection.execute("DROP INDEX mart.breaks")
         # Not by a run: the step's last word stays that it failed.
         update_rollup(connection, "receive")
         refresh_view(connection, catalog.relations[RECEIVE])
 
-    message = tells_once(plant, receiver, lambda: run("refresh_changed", ROLLUP, RECEIVE), mend)
+    message = tells_once(plant, receiver, lambda: run("refresh_changed", ROLLUP, RECEIVE), repair)
 
     assert message["title"] == f"{RECEIVE} (critical) can't be refreshed"
 
@@ -255,7 +255,7 @@ def test_a_failed_check_is_told_as_a_check_only(plant, receiver, connection, run
 
 
 def test_a_step_that_exists_no_more_is_forgotten(plant, receiver):
-    """A view that was taken away can't succeed any more."""
+    """A view that was dropped can't succeed any more."""
 
     @dg.op
     def mart__mv_gone():

@@ -32,7 +32,7 @@ def restored_template(server, template, tmp_path_factory):
     """The settings of a new server and the name of a database on it: restored from one that is far ahead."""
     programs = Path(PROGRAMS or POSTGRES_BIN_PATH)
     if not (programs / "pg_dump").exists():
-        pytest.skip(f"{programs} has no pg_dump, and that of another version may not fit")
+        pytest.skip(f"{programs} has no pg_dump, and that of another version may be incompatible")
     ahead = create_database(server, template)
     with Database(url=ahead).connect() as connection:
         connection.execute(ADD_LINE)
@@ -142,7 +142,7 @@ def test_the_same_server_is_never_taken_for_another(connection, catalog):
     assert not status.restored
 
 
-def test_a_log_from_before_servers_were_noted_counts_as_another_servers(connection, catalog):
+def test_a_log_from_before_servers_were_recorded_counts_as_another_servers(connection, catalog):
     connection.execute("DELETE FROM log.server")
 
     assert stale(connection, catalog) == names(catalog)

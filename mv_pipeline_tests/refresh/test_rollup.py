@@ -1,4 +1,4 @@
-"""The rollup recomputes the noted days, and only those, whoever changed the rows."""
+"""The rollup recomputes the days in the change log, and only those, whoever changed the rows."""
 
 from datetime import date
 from decimal import Decimal
@@ -27,7 +27,7 @@ def rollup(connection, csv_type="receive"):
     ).fetchall()
 
 
-def noted(connection, table):
+def tracked(connection, table):
     return {
         row[0] for row in connection.execute("SELECT day FROM log.change_note WHERE relation = %s", [f"stg.{table}"])
     }
@@ -62,10 +62,10 @@ def test_sums_are_unrounded_and_slips_counted_once(lines):
         ("UPDATE stg.shogun_final_receive SET net_weight = 1 WHERE false", set()),
     ],
 )
-def test_a_statement_notes_the_days_that_it_changed(lines, statement, days):
+def test_a_statement_logs_the_days_that_it_changed(lines, statement, days):
     lines.execute(statement)
 
-    assert noted(lines, "shogun_final_receive") == days
+    assert tracked(lines, "shogun_final_receive") == days
 
 
 def test_a_day_whose_rows_vanished_vanishes(lines):
@@ -84,8 +84,8 @@ def test_truncate_empties_the_sources_days_and_no_others(lines):
     assert [row[:2] for row in rollup(lines)] == [("shogun_flash", D1)]
 
 
-def test_only_noted_days_are_recomputed(lines):
-    # A trigger that is switched off leaves no note: what shows here is what was not looked at.
+def test_only_tracked_days_are_recomputed(lines):
+    # A trigger that is switched off leaves nothing in the change log: what shows here was not recomputed.
     lines.execute("ALTER TABLE stg.shogun_final_receive DISABLE TRIGGER USER")
     lines.execute("UPDATE stg.shogun_final_receive SET net_weight = 1000 WHERE slip_date = '2025-12-01'")
     lines.execute("ALTER TABLE stg.shogun_final_receive ENABLE TRIGGER USER")
@@ -112,22 +112,22 @@ def test_changed_at_moves_only_where_values_moved(lines):
     assert (after[D1] == before[D1], after[D2] > before[D2]) == (True, True)
 
 
-def test_a_note_added_meanwhile_survives(database, lines):
+def test_a_change_added_meanwhile_survives(database, lines):
     lines.execute("UPDATE stg.shogun_final_receive SET net_weight = 7 WHERE slip_date = '2025-12-02'")
     with database.connect() as other, other.transaction():
         update_rollup(other, "receive")
         lines.execute("UPDATE stg.shogun_final_receive SET net_weight = 8 WHERE slip_date = '2025-12-01'")
 
-    assert noted(lines, "shogun_final_receive") == {D1}
+    assert tracked(lines, "shogun_final_receive") == {D1}
     update_rollup(lines, "receive")
     assert [row[4] for row in rollup(lines)] == [16, 7, 50]
 
 
-def test_a_rolled_back_change_leaves_no_note(database, lines):
+def test_a_rolled_back_change_leaves_the_change_log_empty(database, lines):
     with database.connect() as other, other.transaction(force_rollback=True):
         other.execute("DELETE FROM stg.shogun_final_receive")
 
-    assert noted(lines, "shogun_final_receive") == set()
+    assert tracked(lines, "shogun_final_receive") == set()
 
 
 def test_lists_are_rolled_up_apart(lines):
@@ -137,7 +137,7 @@ def test_lists_are_rolled_up_apart(lines):
     update_rollup(lines, "yard")
 
     assert (len(rollup(lines, "yard")), len(rollup(lines, "shipment"))) == (1, 0)
-    assert noted(lines, "shogun_final_shipment") == {D1}
+    assert tracked(lines, "shogun_final_shipment") == {D1}
 
 
 def test_king_counts_with_its_text_dates(connection):
@@ -146,14 +146,14 @@ def test_king_counts_with_its_text_dates(connection):
         "VALUES ('2021-03-01', 1, 1, 10, 1), ('2021/03/01', 1, 1, 20, 2), ('2021/02/30', 2, 1, 40, 4), "
         "('2021-03-01', 3, 2, 80, 8), ('2021-03-01', 4, 1, 0, 16), (NULL, 5, 1, 160, 32)"
     )
-    assert noted(connection, "receive_king_final") == {date(2021, 3, 1)}
+    assert tracked(connection, "receive_king_final") == {date(2021, 3, 1)}
 
     update_rollup(connection, "receive")
 
     assert rollup(connection) == [("king", date(2021, 3, 1), 2, 1, Decimal(30), Decimal(3))]
 
 
-def test_nothing_noted_nothing_done(lines):
+def test_nothing_tracked_nothing_done(lines):
     result = update_rollup(lines, "receive")
 
     assert (result.notes, result.days, result.rows_changed) == (0, {}, 0)

@@ -59,7 +59,7 @@ def test_an_unpopulated_view_gets_a_plain_refresh(connection, catalog):
     assert (refresh.mode, refresh.rows) == ("plain", 1805)
 
 
-def test_a_view_without_a_fitting_index_gets_a_plain_refresh(connection, catalog):
+def test_a_view_without_a_compatible_index_gets_a_plain_refresh(connection, catalog):
     connection.execute("DROP INDEX mart.mv_yard_daily_key")
     connection.execute("CREATE UNIQUE INDEX ON mart.mv_yard_daily (ddate) WHERE line_count >= 0")
 
@@ -137,7 +137,7 @@ def test_duplicate_keys_fail_and_leave_the_view_as_it_was(connection, catalog):
     assert connection.execute("SELECT count(*) FROM log.view_refresh").fetchone() == before
 
 
-def test_notes_that_every_view_has_seen_are_pruned(connection, catalog):
+def test_changes_that_every_view_has_seen_are_pruned(connection, catalog):
     connection.execute("INSERT INTO mart.daily_target_plan (ddate, target_ton) VALUES ('2025-12-01', 5)")
     connection.execute(ADD_LINE)
     prune_change_log(connection)

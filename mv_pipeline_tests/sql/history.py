@@ -152,7 +152,7 @@ def new_plant(server: Settings, template: str, catalog: Catalog, home: Path) -> 
 
 
 def receive_line(day: date, slip: int | None, kg: object, yen: object = None, **cells: object) -> dict[str, str]:
-    """A line of the receive list; flash and final look the same."""
+    """A line of the receive list; flash and final have the same columns."""
     return _line("receive", slip_date=f"{day:%Y/%m/%d}", receive_no=slip, net_weight=kg, amount=yen, **cells)
 
 

@@ -18,7 +18,7 @@ RELATIONS = {
 }
 RELKINDS = {"table": "r", "view": "v", "materialized view": "m"}
 
-# Materialized views that the running database didn't have; their columns stand in relations.md.
+# Materialized views that the running database didn't have; their columns are in relations.md.
 PROFILES = {
     "mart.mv_inb_avg5y_day_biz": [
         ("iso_week", "integer"),
@@ -140,7 +140,7 @@ def test_a_daily_view_has_an_index_on_the_iso_week(name: str, indexes: pd.DataFr
     assert ["iso_year", "iso_week"] in indexes.loc[indexes["name"] == name, "columns"].tolist()
 
 
-def test_every_materialized_view_stands_in_these_tests(columns: pd.DataFrame) -> None:
+def test_every_materialized_view_is_in_these_tests(columns: pd.DataFrame) -> None:
     assert set(columns.loc[columns["relkind"] == "m", "name"]) == KEYS.keys()
 
 

@@ -376,7 +376,7 @@ def history(
     ],
 )
 def window(request: pytest.FixtureRequest, history: History) -> Iterator[pd.DataFrame]:
-    """The days behind the profiles on a certain day, with the profiles as they stand then."""
+    """The days behind the profiles on a certain day, with the profiles of that day."""
     history.plant.set_today(request.param)
     history.plant.bring_up_to_date()
     yield history.window(request.param)

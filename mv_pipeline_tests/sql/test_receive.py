@@ -209,7 +209,7 @@ class History:
     uploads: list[pd.DataFrame] = field(default_factory=list)
 
     def upload(self, source: str, lines: list[Row]) -> None:
-        """Upload a list, and note what is in it."""
+        """Upload a list, and keep what is in it."""
         self.plant.upload(
             f"{source}_receive",
             [receive_line(line["ddate"], line["slip"], line["kg"], line["yen"]) for line in lines],
@@ -364,7 +364,7 @@ def sampled(
 class TestSampleFiles:
     """The sample generator's files, in all the forms that real exports have, read here with nothing but csv."""
 
-    def test_every_day_holds_what_stands_in_the_files(self, sampled: tuple[Plant, pd.DataFrame]) -> None:
+    def test_every_day_holds_what_is_in_the_files(self, sampled: tuple[Plant, pd.DataFrame]) -> None:
         plant, lines = sampled
         days = calendar(plant.table("ref.holiday_jp")["hdate"].dt.date)
         assert_same(plant.table(DAILY), receive_days(lines, days), ["ddate"])

@@ -230,7 +230,7 @@ class TestActiveRows:
         rows = uploaded.table("stg.shogun_final_receive")
         assert sorted(rows.loc[rows["is_deleted"].astype(bool), "net_weight"]) == [20, 30]
 
-    def test_an_active_row_shows_what_stands_in_the_table(self, uploaded: Plant) -> None:
+    def test_an_active_row_shows_what_is_in_the_table(self, uploaded: Plant) -> None:
         active = uploaded.table("stg.v_active_shogun_final_receive")
         rows = uploaded.table("stg.shogun_final_receive")
         assert_same(active, rows.loc[~rows["is_deleted"].astype(bool), list(active.columns)], ["id"])

@@ -210,7 +210,7 @@ def sales_of(lines: pd.DataFrame) -> pd.DataFrame:
 
 
 class TestSampleFiles:
-    def test_every_sales_line_stands_in_the_files(self, sampled: tuple[Plant, pd.DataFrame]) -> None:
+    def test_every_sales_line_is_in_the_files(self, sampled: tuple[Plant, pd.DataFrame]) -> None:
         plant, expected = sampled
         assert set(expected["category_kind"]) == {"waste", "valuable"}
         assert_same(plant.table(DETAIL).drop(columns="source_id"), expected, ["upload_file_id", "source_row_no"])

@@ -157,7 +157,7 @@ def test_every_view_shows_its_latest_days_on_its_own_page(run, receive, catalog)
     rows = [record.data for record in page["preview"].records]
     assert [row["ddate"] for row in rows] == [f"2025-12-{day:02}" for day in range(10, 0, -1)]
     assert float(rows[7]["receive_net_ton"]) == 1
-    # Without days there is no newest one, and the first rows by key stand for all.
+    # Without days there is no newest one, and the first rows by key are shown for all.
     profile = pages["mart/mv_inb_avg5y_weeksum_biz"]
     assert "newest_day" not in profile
     assert [record.data["iso_week"] for record in profile["preview"].records] == list(range(1, 11))
@@ -324,10 +324,10 @@ def test_a_range_of_days_is_derived_again_from_raw(run, receive, derive, connect
     assert marked == {"2025-12-01", "2025-12-02", "2025-12-03"}
 
 
-def test_the_night_refreshes_all_proves_views_after_rollups_repairs_and_tidies_up_last(
+def test_the_nightly_run_refreshes_all_proves_views_after_rollups_repairs_and_tidies_up_last(
     run, receive, connection, catalog
 ):
-    """The first one finds what no note told of, the second one nothing."""
+    """The first one finds untracked changes, the second one nothing."""
     run("ingest", [receive()])
     connection.execute("ALTER TABLE stg.shogun_final_receive DISABLE TRIGGER USER")
     connection.execute("UPDATE stg.shogun_final_receive SET net_weight = 9000 WHERE slip_date = '2025-12-01'")
@@ -349,7 +349,7 @@ def test_the_night_refreshes_all_proves_views_after_rollups_repairs_and_tidies_u
     assert steps[-1] == "housekeeping__retention"
 
 
-def test_the_night_moves_every_view_to_the_new_day(run, connection, settings):
+def test_the_nightly_run_moves_every_view_to_the_new_day(run, connection, settings):
     with_new_day = connection.info.dbname
     connection.execute(f"ALTER DATABASE {with_new_day} SET mv_pipeline.business_date = '2026-01-01'")
 

@@ -1,4 +1,4 @@
-"""What the running database's relations look like: the lines of `contract/existing_tables.csv`."""
+"""The running database's relations: the lines of `contract/existing_tables.csv`."""
 
 import csv
 from pathlib import Path

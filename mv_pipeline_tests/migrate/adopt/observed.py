@@ -1,4 +1,4 @@
-"""Looking at a database from outside: columns, rows, indexes, rights, and all else that a change would show in."""
+"""A database as seen from outside: columns, rows, indexes, rights, and all else that a change would show in."""
 
 from typing import Any
 
@@ -163,7 +163,7 @@ _CATALOGS = {
 
 
 def snapshot(connection: Connection) -> dict[str, object]:
-    """Everything that stands in the database: the catalogues with oids, sequences, and the contents of all tables.
+    """Everything in the database: the catalogues with oids, sequences, and the contents of all tables.
 
     Two snapshots are equal if nothing was done in between, or all of it was taken back.
     """

@@ -25,7 +25,7 @@ THEIR_VERSION = "their_revision"
 
 OBSOLETE = ("mart.mv_sales_tree_daily", "mart.v_sales_tree_daily")
 OBSOLETE_FUNCTION = "mart.refresh_inb5y()"
-# Reads nothing that is obsolete, and stands over relations that are swapped.
+# Reads nothing that is obsolete, and reads relations that are swapped.
 UNMANAGED_VIEWS = ("bi.v_receive_report", "bi.v_customer_list")
 
 

@@ -1,7 +1,7 @@
-"""What stands in the running database's tables: made up, set-wise, the same at every run.
+"""The rows of the running database's tables: made up, set-wise, the same at every run.
 
 King up to the end of 2022, flash and final lists since 2021, each day uploaded once to three times, so that most lines
-are deleted softly. Some days lack their final list, some both; some sums are nothing, zero or negative.
+are deleted softly. Some days are without their final list, some without both; some sums are nothing, zero or negative.
 """
 
 from psycopg import sql
@@ -12,7 +12,7 @@ from mv_pipeline_tests.migrate.adopt.contract import COLUMNS, Column
 FIRST_DAY, LAST_FINAL, LAST_FLASH = "2021-02-01", "2025-11-30", "2025-12-10"
 _DAYS = 1770
 
-# A file holds 13 days, and is uploaded once to three times; every eleventh day the last upload lacks the day.
+# A file holds 13 days, and is uploaded once to three times; every eleventh day the last upload is without the day.
 _UPLOADS = """
 CREATE TEMPORARY TABLE upload AS
 SELECT row_number() OVER (ORDER BY kind, period, turn)::integer AS id, kind, version, list, period, turn,

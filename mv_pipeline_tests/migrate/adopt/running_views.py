@@ -151,7 +151,7 @@ SELECT sales_date, rep_id, rep_name, customer_id, customer_name, item_id, item_n
 FROM mart.v_sales_tree_detail_base
 """
 
-# Its columns stand nowhere: nothing reads it.
+# Its columns are promised nowhere: nothing reads it.
 VIEWS["mart.mv_sales_tree_daily"] = "SELECT * FROM mart.v_sales_tree_daily"
 
 VIEWS["mart.v_customer_sales_daily"] = """

@@ -1,4 +1,4 @@
-"""What doesn't fit is said in one sentence each before anything is touched; what is only odd is remarked and taken."""
+"""What is incompatible is said in one sentence each before anything is touched; what is odd is remarked and taken."""
 
 import re
 from dataclasses import replace
@@ -75,7 +75,7 @@ def says(problem: str, words: list[str]) -> bool:
 
 
 @pytest.mark.parametrize("incompatibility", INCOMPATIBILITIES)
-def test_what_does_not_fit_is_refused_in_one_sentence_and_nothing_is_touched(
+def test_what_is_incompatible_is_refused_in_one_sentence_and_nothing_is_touched(
     incompatibility: str, database: Database, connection: Connection, catalog: Catalog
 ) -> None:
     statements, words = INCOMPATIBILITIES[incompatibility]
@@ -140,7 +140,7 @@ def test_the_plan_refuses_what_migrating_would(database: Database, connection: C
     assert says(problem, words), problem
 
 
-def test_an_additional_column_that_needs_no_value_fits(
+def test_an_additional_column_that_needs_no_value_is_compatible(
     database: Database, connection: Connection, catalog: Catalog
 ) -> None:
     connection.execute("ALTER TABLE stg.shogun_flash_yard ADD checked_by text, ADD rank integer NOT NULL DEFAULT 0")

@@ -42,7 +42,7 @@ LOCKS = {
 
 @dataclass(frozen=True)
 class Moved:
-    """A migrated database, and what it looked like before."""
+    """A migrated database, and what was in it before."""
 
     connection: Connection
     migration: Migration
@@ -61,7 +61,7 @@ def seen(connection: Connection) -> dict[str, Any]:
     return {
         "contents": observed.contents(connection),
         "views": {name: held(connection, name) for name in VIEWS},
-        "foreign": {name: observed.rows(connection, f"TABLE {name} ORDER BY 1, 2") for name in UNMANAGED_VIEWS},
+        "unmanaged": {name: observed.rows(connection, f"TABLE {name} ORDER BY 1, 2") for name in UNMANAGED_VIEWS},
         "indexes": observed.indexes(connection),
         "rights": observed.rights(connection),
         "owners": observed.owners(connection),
@@ -110,10 +110,10 @@ def test_every_view_holds_the_same_rows_by_our_definition_as_by_theirs(name: str
 
 
 def test_every_column_is_still_the_contracts(moved: Moved) -> None:
-    standing = observed.columns(moved.connection)
+    found = observed.columns(moved.connection)
     promised = [column for name, columns in COLUMNS.items() if name not in OBSOLETE for column in columns]
 
-    assert sorted(c for c in standing if c.relation in COLUMNS) == sorted(promised)
+    assert sorted(c for c in found if c.relation in COLUMNS) == sorted(promised)
 
 
 def test_their_indexes_stay_under_their_names(moved: Moved) -> None:
@@ -191,13 +191,15 @@ def test_dashboards_read_every_view_that_they_read(moved: Moved) -> None:
 
 @pytest.mark.parametrize("name", UNMANAGED_VIEWS)
 def test_views_of_others_on_top_are_there_and_show_the_same(name: str, moved: Moved) -> None:
-    assert observed.rows(moved.connection, f"TABLE {name} ORDER BY 1, 2") == moved.before["foreign"][name]
+    assert observed.rows(moved.connection, f"TABLE {name} ORDER BY 1, 2") == moved.before["unmanaged"][name]
 
 
 # What is done
 
 
-def test_what_fits_already_is_adopted_and_everything_else_is_created_or_swapped(moved: Moved, catalog: Catalog) -> None:
+def test_what_is_compatible_is_adopted_and_everything_else_is_created_or_swapped(
+    moved: Moved, catalog: Catalog
+) -> None:
     changed = moved.migration.changed
 
     assert {name: changed.get(name) for name in YARD_VIEWS} == dict.fromkeys(YARD_VIEWS, "adopt")
@@ -248,7 +250,7 @@ def test_the_plan_changes_nothing_and_says_all_that_is_done_why_and_who_waits(
         assert any(name in step.what and step.lock == lock for step in planned.steps), name
 
 
-def test_the_plan_stands_in_the_order_in_which_it_is_done(database: Database, catalog: Catalog) -> None:
+def test_the_plan_is_in_the_order_in_which_it_is_done(database: Database, catalog: Catalog) -> None:
     steps = [step.what for step in plan(database, catalog).steps]
 
     def first(name: str, verb: str = "") -> int:

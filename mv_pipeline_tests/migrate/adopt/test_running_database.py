@@ -9,9 +9,9 @@ from mv_pipeline_tests.migrate.adopt.running_database import DASHBOARD, OBSOLETE
 
 
 def test_every_column_is_the_contracts_and_there_is_no_other(connection: Connection) -> None:
-    standing = [column for column in observed.columns(connection) if column.relation != "mart.mv_sales_tree_daily"]
+    found = [column for column in observed.columns(connection) if column.relation != "mart.mv_sales_tree_daily"]
 
-    assert sorted(standing) == sorted(column for columns in COLUMNS.values() for column in columns)
+    assert sorted(found) == sorted(column for columns in COLUMNS.values() for column in columns)
 
 
 def test_no_relation_is_empty(connection: Connection) -> None:
