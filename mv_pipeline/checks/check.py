@@ -85,7 +85,7 @@ def sql_check(file: str, parts: Mapping[str, sql.Composable], **params: Any) -> 
         parts: what the query's `{…}` are.
         params: what the query's `%(…)s` and the header's `{…}` are.
     """
-    header, text = _read(file)
+    header, text = _read_query(file)
     query = sql.SQL(text).format(**parts)
 
     def run(connection: Connection) -> CheckResult:
@@ -94,7 +94,7 @@ def sql_check(file: str, parts: Mapping[str, sql.Composable], **params: Any) -> 
             return CheckResult(True, header["no_row"], {})
         passed = bool(figures.pop("passed"))
         shown = {key: places(value) if isinstance(value, list) else value for key, value in figures.items()}
-        metadata = {key: _plain(value) for key, value in figures.items() if key != "said"}
+        metadata = {key: _figure(value) for key, value in figures.items() if key != "said"}
         return CheckResult(passed, header["message"].format(**params | shown), metadata)
 
     name, description, remedy = (header[field].format(**params) for field in ("name", "description", "remedy"))
@@ -102,7 +102,7 @@ def sql_check(file: str, parts: Mapping[str, sql.Composable], **params: Any) -> 
 
 
 @cache
-def _read(file: str) -> tuple[dict[str, Any], str]:
+def _read_query(file: str) -> tuple[dict[str, Any], str]:
     header, query = split_header((_QUERIES / f"{file}.sql").read_text(encoding="utf-8"))
     return {"name": file, "severity": "ERROR", **yaml.safe_load(header or "")}, query
 
@@ -118,7 +118,7 @@ def places(wrong: Sequence[object]) -> str:
     return f"; {first_of(wrong, _SHOWN, '; ')}" if wrong else ""
 
 
-def _plain(value: object) -> str | int | float:
+def _figure(value: object) -> str | int | float:
     if isinstance(value, list):
         return "; ".join(map(str, value[:_KEPT])) or "none"
     return str(value) if isinstance(value, date | Decimal) else value  # type: ignore[return-value]

@@ -54,7 +54,8 @@ class Proof:
         Args:
             repaired: whether the repair was kept.
         """
-        rows, left = self.before.rows, self.after.rows
+        rows = self.before.rows
+        left = self.after.rows
         metadata: Metadata = {"rows": rows, "rows_after": left, "days": len(self.before.days)}
         message = f"{rows} rows found that differ from a full recompute, 0 expected"
         if not rows:
@@ -153,8 +154,6 @@ def prove_all(database: Database, catalog: Catalog, *, repair: bool) -> Iterator
     """Prove every rollup, then every materialized view, as the nightly run does.
 
     Args:
-        database: the warehouse database.
-        catalog: the relations.
         repair: keep what the proof does; else all of it is rolled back, reading the change log and refreshing too.
 
     Yields:

@@ -231,10 +231,8 @@ def leave_one_out(value: float, mean: float, sigma: float, count: int) -> tuple[
     """Mean and sample standard deviation of a sample after one of its values is taken out; None: too few are left.
 
     Args:
-        value: the value to take out.
-        mean: of the whole sample.
-        sigma: of the whole sample.
-        count: its size.
+        value: the one to take out.
+        mean, sigma, count: of the whole sample.
     """
     if count - 1 < _LEAST_DAYS:
         return None

@@ -103,7 +103,7 @@ def options(
     ] = False,
 ) -> None:
     """Keep the warehouse's materialized views fresh."""
-    sys.excepthook = sys.__excepthook__ if debug else _tell
+    sys.excepthook = sys.__excepthook__ if debug else _print_error
 
 
 @app.command("migrate")
@@ -384,7 +384,7 @@ def main() -> None:
     app()
 
 
-def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:  # noqa: ARG001  # the signature is the system's
+def _print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:  # noqa: ARG001  # the signature is the system's
     """Say an error in a line for each problem: what the user can fix as it is, anything else as a fault of ours."""
     problems = error.problems if isinstance(error, OperatorError) else ()
     message = " ".join(str(error).removesuffix("\n".join(problems)).split())

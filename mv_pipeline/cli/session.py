@@ -76,7 +76,7 @@ def answer(
         typer.Exit: there are problems, or something failed that is shown already; the exit code is 1.
     """
     if as_json:
-        sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2, default=_plain) + "\n")
+        sys.stdout.write(json.dumps(data, ensure_ascii=False, indent=2, default=_as_json) + "\n")
     for part in () if as_json else shown:
         console.print(part, soft_wrap=not isinstance(part, Table))
     for problem in problems:
@@ -85,7 +85,7 @@ def answer(
         raise typer.Exit(1)
 
 
-def _plain(value: object) -> object:
+def _as_json(value: object) -> object:
     """What JSON has no word for: weights as numbers, days and paths as text."""
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)

@@ -99,8 +99,8 @@ def _copy_indexes(connection: Connection, relation: Relation) -> None:
 def describe(connection: Connection, relation: Relation, name: str) -> None:
     """Give a relation the description of its file as its comment."""
     statement = sql.SQL("COMMENT ON {} {} IS {}")
-    kind, comment = sql.SQL(relation.kind.upper()), sql.Literal(relation.header.comment)
-    connection.execute(statement.format(kind, identifier(name), comment))
+    kind = sql.SQL(relation.kind.upper())
+    connection.execute(statement.format(kind, identifier(name), sql.Literal(relation.header.comment)))
 
 
 def record(connection: Connection, relation: Relation) -> None:

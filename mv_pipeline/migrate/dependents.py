@@ -1,16 +1,16 @@
-"""What others have made of our relations: their views and materialized views that read them.
+"""Unmanaged dependents: views and materialized views of others that read relations of ours.
 
-A plain view of theirs is pointed at the relation that takes a place; a materialized one has to be built again with
-it, since PostgreSQL can't point it elsewhere. How they are refreshed stays theirs.
+A plain view is pointed at the relation that takes a place; a materialized one has to be built again with it, since
+PostgreSQL can't point it elsewhere. Nothing here refreshes them.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from mv_pipeline.catalog.relations import Header, Relation, RelationKind
 from mv_pipeline.database.connection import Connection
 
-_THEIRS = Header(description="", description_en="", owner="team:others")
+_HEADER = Header(description="", description_en="", owner="team:others")
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,11 @@ class UnmanagedDependent(Relation):
 def read_unmanaged_dependents(
     connection: Connection, names: Collection[str], ours: Collection[str]
 ) -> list[UnmanagedDependent]:
-    """Find what of others reads relations directly, or a materialized view of theirs that does.
+    """Find what of others reads relations directly, or reads a materialized view of others that does.
 
     Args:
-        connection: to the warehouse database.
         names: the relations.
-        ours: what isn't others'.
+        ours: the relations that aren't others'.
     """
     with connection.transaction(force_rollback=True):
         # So that every name is printed with its schema.
@@ -66,23 +65,19 @@ def read_unmanaged_dependents(
             {"names": [*names], "ours": [*ours]},
         )
         return [
-            UnmanagedDependent(name, _THEIRS, query, kind=kind, filled=filled, options=options or "")
+            UnmanagedDependent(name, _HEADER, query, kind=kind, filled=filled, options=options or "")
             for name, query, kind, filled, options in rows
         ]
 
 
-def read_needs(connection: Connection, names: Collection[str]) -> list[tuple[str, str, bool]]:
+def read_needs(connection: Connection, names: Collection[str]) -> Sequence[tuple[str, str, bool]]:
     """What needs relations, or their row types, so that they can't be dropped.
-
-    Args:
-        connection: to the warehouse database.
-        names: the relations.
 
     Returns:
         For each need the relation, what needs it, and whether that is a view or materialized view, named as
         `schema.name`; anything else as PostgreSQL describes it.
     """
-    rows = connection.execute(
+    return connection.execute(
         "SELECT DISTINCT n.nspname || '.' || c.relname, CASE WHEN r.oid IS NULL "
         "THEN pg_describe_object(d.classid, d.objid, d.objsubid) ELSE rn.nspname || '.' || reader.relname END, "
         "r.oid IS NOT NULL FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
@@ -95,5 +90,4 @@ def read_needs(connection: Connection, names: Collection[str]) -> list[tuple[str
         "WHERE n.nspname || '.' || c.relname = ANY (%s) AND d.deptype = 'n' "
         "AND reader.oid IS DISTINCT FROM c.oid ORDER BY 1, 2",
         [list(names)],
-    )
-    return [tuple(row) for row in rows]
+    ).fetchall()

@@ -59,13 +59,7 @@ class RelationDiff:
 
 
 def diff(database: Database, catalog: Catalog, name: str, at_most: int = 10) -> RelationDiff:
-    """Compare a relation in the database with its file, and with the files of what it reads.
-
-    Args:
-        database: the warehouse's.
-        catalog: the relations as the files have them.
-        name: of a view or materialized view.
-        at_most: how many rows to show.
+    """Compare a relation in the database with its file, and with the files of what it reads; show some rows.
 
     Raises:
         DiffError: no file describes it, it doesn't exist yet, or its file can't be built.
@@ -85,12 +79,14 @@ def diff(database: Database, catalog: Catalog, name: str, at_most: int = 10) -> 
         _, wrong = build.rehearse(connection, catalog, names)
         if wrong:
             raise DiffError("\n".join(wrong.values()))
-        return _compare(connection, relation, decisions[name].reason, at_most)
+        return _compare_relations(connection, relation, decisions[name].reason, at_most)
 
 
-def _compare(connection: Connection, relation: Relation, reason: str, at_most: int) -> RelationDiff:
-    old, new = relation.name, build.shadow_name(relation.name)
-    before, after = column_types(connection, old), column_types(connection, new)
+def _compare_relations(connection: Connection, relation: Relation, reason: str, at_most: int) -> RelationDiff:
+    old = relation.name
+    new = build.shadow_name(relation.name)
+    before = column_types(connection, old)
+    after = column_types(connection, new)
     changed = {
         column: (before.get(column), after.get(column))
         for column in before | after

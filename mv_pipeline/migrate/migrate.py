@@ -94,7 +94,7 @@ def _carry_out(
 ) -> Migration:
     say("tables")
     changed_tables = [*found.untracked, *(index.table for index in found.indexes)]
-    access = retry(connection, changed_tables, lambda wait: _tables(database, catalog, found, with_roles, wait))
+    access = retry(connection, changed_tables, lambda wait: _migrate_tables(database, catalog, found, with_roles, wait))
     uses_roles = roles.in_use(connection)
     if uses_roles:
         roles.act_as_owner(connection, until="session")
@@ -103,14 +103,15 @@ def _carry_out(
         index.create(connection, concurrently=True)
     first = feeders(catalog)
     say("views that the rollup reads")
-    compared = _views(connection, catalog, [name for name in found.rebuilt() if name in first], [])
+    compared = _migrate_views(connection, catalog, [name for name in found.rebuilt() if name in first], [])
     filled = {}
     if found.calendar_empty:
         with connection.transaction():
             filled = reference.update_reference_tables(connection)
     _fill_rollups(connection, say)
     say("views")
-    compared |= _views(connection, catalog, [name for name in found.rebuilt() if name not in first], found.obsolete)
+    remaining = [name for name in found.rebuilt() if name not in first]
+    compared |= _migrate_views(connection, catalog, remaining, found.obsolete)
     if uses_roles:
         say("privileges")
     functions, parked, access = retry(
@@ -132,7 +133,7 @@ def _carry_out(
     )
 
 
-def _tables(database: Database, catalog: Catalog, found: Plan, with_roles: bool, wait: str) -> roles.Changes:
+def _migrate_tables(database: Database, catalog: Catalog, found: Plan, with_roles: bool, wait: str) -> roles.Changes:
     """Everything about tables and roles but large indexes, in one transaction."""
     with revise.transaction(database) as (connection, upgrade):
         limit_waits(connection, lock_timeout=wait)
@@ -170,7 +171,7 @@ def _finish(
         return functions, parked, roles.Changes(access.created, owners, *roles.grant(connection, catalog))
 
 
-def _views(connection: Connection, catalog: Catalog, names: list[str], obsolete: list[str]) -> dict[str, str]:
+def _migrate_views(connection: Connection, catalog: Catalog, names: list[str], obsolete: list[str]) -> dict[str, str]:
     """Build relations in shadow schemas and swap them in; what the rollup reads counts as changed with its view."""
     unmanaged = read_unmanaged_dependents(connection, names, [*catalog.relations, *obsolete])
     others = [dependent for dependent in unmanaged if dependent.materialized]

@@ -27,7 +27,6 @@ def transaction(database: Database, *, keep: bool = True) -> Iterator[tuple[Conn
     """Lend one transaction, and what runs in it all revisions that are due.
 
     Args:
-        database: the warehouse's.
         keep: commit at the end if there is no exception; without it, the transaction is rolled back in any case.
     """
     # SQLAlchemy lends Alembic the connection; it is ours, with one transaction for everything.

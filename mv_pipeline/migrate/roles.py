@@ -171,7 +171,6 @@ def wanted_privileges(catalog: Catalog, maintain: bool) -> set[Privilege]:
     """Compute what pipeline and reader may do.
 
     Args:
-        catalog: the views and materialized views.
         maintain: the server knows MAINTAIN, so the pipeline needn't own what it refreshes.
     """
     return {*_pipeline_privileges(catalog, maintain), *_reader_privileges(catalog)}
@@ -259,7 +258,8 @@ def grant(connection: Connection, catalog: Catalog) -> tuple[list[Privilege], li
     changes = [("GRANT {} ON {} {} TO {}", privilege) for privilege in granted]
     changes += [("REVOKE {} ON {} {} FROM {}", privilege) for privilege in revoked]
     for statement, privilege in changes:
-        kind, name = sql.SQL(privilege.kind), _object(privilege.kind, privilege.name)
+        kind = sql.SQL(privilege.kind)
+        name = _object(privilege.kind, privilege.name)
         role = sql.Identifier(privilege.role)
         connection.execute(sql.SQL(statement).format(sql.SQL(privilege.right), kind, name, role))
     return granted, revoked

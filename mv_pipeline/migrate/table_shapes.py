@@ -20,7 +20,7 @@ from mv_pipeline.migrate.state import describe_occupied, kind_of
 _ID_SEQUENCE = {csv_list.csv_type: f"stg.shogun_flash_{csv_list.csv_type}_id_seq" for csv_list in LISTS}
 ID_SEQUENCES = tuple(_ID_SEQUENCE.values())
 
-_NOTED: dict[str, str] = {f"stg.{kind.name}": "slip_date" for kind in KINDS} | {t.name: t.day for t in TABLES}
+_TRACKED: dict[str, str] = {f"stg.{kind.name}": "slip_date" for kind in KINDS} | {t.name: t.day for t in TABLES}
 _TRIGGERS = """
 CREATE OR REPLACE TRIGGER mv_pipeline_note_insert AFTER INSERT ON {table}
     REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION log.note_rows({day});
@@ -88,7 +88,7 @@ def untracked(connection: Connection) -> list[str]:
     rows = connection.execute(
         "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NOT NULL AND NOT EXISTS "
         "(SELECT FROM pg_trigger WHERE tgrelid = to_regclass(name) AND tgname = %s)",
-        [list(_NOTED), "mv_pipeline_note_truncate"],
+        [list(_TRACKED), "mv_pipeline_note_truncate"],
     )
     return [row[0] for row in rows]
 
@@ -96,9 +96,9 @@ def untracked(connection: Connection) -> list[str]:
 def create_triggers(connection: Connection, tables: Iterable[str]) -> None:
     """Log the changes of tables from now on; the rows that they hold already count as changed."""
     for table in tables:
-        connection.execute(
-            sql.SQL(_TRIGGERS).format(table=identifier(table), day=sql.Literal(_NOTED[table]), name=sql.Literal(table))
-        )
+        day = sql.Literal(_TRACKED[table])
+        triggers = sql.SQL(_TRIGGERS).format(table=identifier(table), day=day, name=sql.Literal(table))
+        connection.execute(triggers)
 
 
 def _raw_shape(kind: FileKind) -> Shape:

@@ -35,8 +35,8 @@ def news(incidents: Sequence[Incident]) -> Message:
     level: Level = "failure" if any(incident.level == "failure" for incident in incidents) else "warning"
     ordered = sorted(incidents, key=lambda incident: incident.level != "failure")
     if len(ordered) == 1:
-        return Message(level, _cut(ordered[0].title, _TITLE_LENGTH), _cut(ordered[0].message, _LENGTH))
-    parts = [f"■ {incident.title}\n{_cut(incident.message, _LENGTH)}" for incident in ordered[:_IN_FULL]]
+        return Message(level, _shorten(ordered[0].title, _TITLE_LENGTH), _shorten(ordered[0].message, _LENGTH))
+    parts = [f"■ {incident.title}\n{_shorten(incident.message, _LENGTH)}" for incident in ordered[:_IN_FULL]]
     return Message(level, _several(ordered, "件の問題 problems"), "\n\n".join([*parts, *_rest(ordered)]))
 
 
@@ -44,15 +44,15 @@ def resolved(incidents: Sequence[Incident]) -> Message:
     """The one message about incidents that are over."""
     lines = [f"■ {incident.title}\n{_span(incident)}" for incident in incidents[:_IN_FULL]]
     title = f"解決 Resolved: {incidents[0].title}" if len(incidents) == 1 else _several(incidents, "件が解決 resolved")
-    return Message(None, _cut(title, _TITLE_LENGTH), "\n\n".join([*lines, *_rest(incidents)]))
+    return Message(None, _shorten(title, _TITLE_LENGTH), "\n\n".join([*lines, *_rest(incidents)]))
 
 
 def _several(incidents: Sequence[Incident], what: str) -> str:
-    return _cut(f"{len(incidents)} {what}: {'; '.join(incident.title for incident in incidents)}", _TITLE_LENGTH)
+    return _shorten(f"{len(incidents)} {what}: {'; '.join(incident.title for incident in incidents)}", _TITLE_LENGTH)
 
 
 def _rest(incidents: Sequence[Incident]) -> list[str]:
-    titles = [f"■ {_cut(incident.title, _TITLE_LENGTH)}" for incident in incidents[_IN_FULL : _IN_FULL + _BY_TITLE]]
+    titles = [f"■ {_shorten(incident.title, _TITLE_LENGTH)}" for incident in incidents[_IN_FULL : _IN_FULL + _BY_TITLE]]
     left = len(incidents) - _IN_FULL - _BY_TITLE
     more = [f"ほか{left}件 and {left} more; `mv-pipeline watch` lists them"] if left > 0 else []
     return ["\n".join([*titles, *more])] if titles else []
@@ -62,7 +62,7 @@ def _span(incident: Incident) -> str:
     return f"{shown_time(incident.opened_at)} – {shown_time(incident.last_seen_at)}"
 
 
-def _cut(text: str, length: int) -> str:
+def _shorten(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 

@@ -61,7 +61,8 @@ def table(name: str, group: str, kind: str, japanese: str, english: str, owner: 
 
 def view(relation: Relation, group: str) -> Description:
     """Describe the asset of a view, as its file does."""
-    header, english = relation.header, relation.header.description_en
+    header = relation.header
+    english = header.description_en
     if relation.materialized:
         # The UI's own page lists no observations.
         shown = "最新の日の表と図 · Latest days and picture" if header.picture else "最新の日の表 · Latest days"

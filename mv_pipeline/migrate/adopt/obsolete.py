@@ -36,7 +36,6 @@ def needed_by(connection: Connection, names: list[str], ours: list[str]) -> dict
     """Which of the obsolete relations have to stay, and what of others needs them.
 
     Args:
-        connection: to the warehouse database.
         names: the obsolete relations.
         ours: relations that are about to be rebuilt, so that what they need now doesn't count.
     """
