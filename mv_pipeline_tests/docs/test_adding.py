@@ -67,6 +67,15 @@ def test_adding_a_view(view, database, connection):
     assert (status.rows,) == weeks
 
 
+def test_the_readmes_view(project, database):
+    (text,) = blocks(PROJECT_ROOT / "README.md", "sql")
+    path = project / "sql" / "mart" / "mv_something.sql"
+    path.write_text(text, encoding="utf-8")
+
+    assert lint(path.parents[1], picture_names()) == []
+    assert migrated(database, path) == ({"mart.mv_something": "create"}, [])
+
+
 def test_changing_renaming_and_removing_a_view(view, database):
     migrated(database, view)
     text = view.read_text(encoding="utf-8")

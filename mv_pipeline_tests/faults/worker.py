@@ -60,7 +60,7 @@ ROLLUP = (
     Boundary("rollup locked", "mv_pipeline.refresh.rollup", "lock_for_transaction", "after"),
     Boundary("days recomputed", "mv_pipeline.refresh.rollup", "_recompute", "after"),
     Boundary("rolled up, not committed", __name__, "update_rollup", "after"),
-    Boundary("notes pruned", __name__, "prune_change_log", "after"),
+    Boundary("change log pruned", __name__, "prune_change_log", "after"),
 )
 REFRESH = (
     Boundary("staleness known", __name__, "read_view_status", "after"),

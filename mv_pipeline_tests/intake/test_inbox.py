@@ -274,7 +274,9 @@ def test_a_name_with_a_number_is_cut_to_what_a_file_system_takes(tmp_path: Path,
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a" * 251 + ".csv", "🚛" * 62 + ".csv"])
-def test_the_path_beside_a_file_fits_any_file_system_and_is_never_counted(home: Settings, folder: Path, name: str):
+def test_the_path_made_of_a_files_name_fits_any_file_system_and_is_never_counted(
+    home: Settings, folder: Path, name: str
+):
     path = hidden(folder / name)
     path.touch()
 
