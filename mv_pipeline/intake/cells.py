@@ -84,10 +84,10 @@ _IS_PLAIN: dict[CellType, Callable[[str], object]] = {
 }
 
 
-def not_plain(cells: Iterable[str], cell_type: CellType) -> set[str]:
-    """Those of the cells that need more than a cast; any other is empty or read alike with and without `plain`."""
+def are_plain(cells: Iterable[str], cell_type: CellType) -> bool:
+    """True if each of the cells is empty or needs no more than a cast, which reads it as `value` does, or raises."""
     is_plain = _IS_PLAIN[cell_type]
-    return {cell for cell in set(cells) if cell and not is_plain(cell)}
+    return all(not cell or is_plain(cell) for cell in set(cells))
 
 
 def trimmed(column: sql.Composable, *, plain: bool = False) -> sql.Composed:
@@ -95,7 +95,7 @@ def trimmed(column: sql.Composable, *, plain: bool = False) -> sql.Composed:
 
     Args:
         column: a raw column.
-        plain: none of its cells is `not_plain`, which spares most of the work.
+        plain: its cells `are_plain`, which spares most of the work.
     """
     if plain:
         return sql.SQL("nullif({}, '')").format(column)

@@ -176,20 +176,16 @@ def _active_upload(connection: Connection, file: IncomingFile) -> int | None:
 
 def _load_lines(connection: Connection, kind: FileKind, reader: CsvReader, upload_id: int) -> None:
     """Copy the lines into raw and derive their stg rows, block by block."""
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(_raw(kind), _names(reader.columns))
     # The server types one block while Python reads the next; only one of the two threads uses the connection at a time.
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="insert") as server:
         typed: Future[None] = server.submit(lambda: None)
         for block in reader.blocks(upload_id):
             typed.result()
-            _copy(connection, kind, reader.columns, block)
+            with connection.cursor().copy(statement) as copy:
+                copy.write(block.text)
             typed = server.submit(_insert_typed, connection, kind, reader.columns, block, upload_id)
         typed.result()
-
-
-def _copy(connection: Connection, kind: FileKind, columns: list[Column], block: Block) -> None:
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(_raw(kind), _names(columns))
-    with connection.cursor().copy(statement) as copy:
-        copy.write(block.text)
 
 
 def _insert_typed(connection: Connection, kind: FileKind, columns: list[Column], block: Block, upload_id: int) -> None:
@@ -215,7 +211,9 @@ def _raise_problems(connection: Connection, kind: FileKind, reader: CsvReader, u
     Raises:
         RejectedFileError: there are such cells, or the reader has found problems.
     """
-    judged = [column for column in reader.columns if column.type in cells.BAD_VALUE]
+    # A cast reads plain cells, and raises where it can't. Whatever else became no value is compared with its cell.
+    plain = reader.plain - {"slip_date"}
+    judged = [column for column in reader.columns if column.type in cells.BAD_VALUE and column.name not in plain]
     codes = [
         sql.SQL("CASE WHEN s.{name} IS NULL AND {} IS NOT NULL THEN {} {} END").format(
             cells.trimmed(sql.Identifier("r", column.name)),
@@ -230,15 +228,16 @@ def _raise_problems(connection: Connection, kind: FileKind, reader: CsvReader, u
             "SELECT s.source_row_no, header, code, left(cell, {shown}), count(*) OVER () "
             "FROM (SELECT min(ddate) AS first, max(ddate) AS last FROM ref.calendar_day) AS calendar "
             "JOIN {stg} AS s ON s.upload_file_id = {id} "
-            "AND (s.slip_date BETWEEN first AND last AND s.source_row_no <> ALL (%(doubtful)s::integer[])) IS NOT TRUE "
+            "AND (s.slip_date BETWEEN first AND last AND num_nulls({values}) = 0) IS NOT TRUE "
             # Line by line by raw's index: nothing is known of new rows, so any other join may take quadratic time.
             "CROSS JOIN LATERAL (SELECT ARRAY[{cells}] AS cells, ARRAY[{codes}] AS codes "
             "FROM {raw} AS r WHERE upload_file_id = {id} AND source_row_no = s.source_row_no OFFSET 0) AS line "
-            "CROSS JOIN LATERAL unnest(%(headers)s::text[], line.cells, line.codes) AS judged (header, cell, code) "
-            # Most doubtful lines turn out to be good, and to make rows of a line costs more than to judge it.
+            "CROSS JOIN LATERAL unnest(%s::text[], line.cells, line.codes) AS judged (header, cell, code) "
+            # Most such lines turn out to be good, and to make rows of a line costs more than to judge it.
             "WHERE num_nonnulls(VARIADIC line.codes) > 0 AND code IS NOT NULL "
             'ORDER BY s.source_row_no, header COLLATE "C" LIMIT {limit}'
         ).format(
+            values=sql.SQL(", ").join(sql.Identifier("s", column.name) for column in judged),
             cells=sql.SQL(", ").join(sql.Identifier("r", column.name) for column in judged),
             codes=sql.SQL(", ").join(codes),
             stg=_stg(kind),
@@ -248,7 +247,7 @@ def _raise_problems(connection: Connection, kind: FileKind, reader: CsvReader, u
             # One character more than is shown, so that it is seen to be cut.
             shown=VALUE_LIMIT + 1,
         ),
-        {"doubtful": list(reader.doubtful_rows), "headers": [column.header for column in judged]},
+        [[column.header for column in judged]],
     ).fetchall()
     problems = [
         Problem(Code(code), reader.line_numbers[row - 1], header, cell or "") for row, header, code, cell, _ in rows

@@ -21,7 +21,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from mv_pipeline.catalog.csv_kinds import Column, FileKind
-from mv_pipeline.intake.cells import BAD_VALUE, not_plain
+from mv_pipeline.intake.cells import are_plain
 from mv_pipeline.intake.rejection import REPORT_LIMIT, Code, Problem, RejectedFileError
 
 _BLOCK_BYTES = 1 << 20
@@ -135,8 +135,8 @@ class CsvReader:
     """Reads one file's lines as cells of its kind.
 
     After `blocks` is exhausted the counters and problems are complete. `line_numbers` has the line in the file on
-    which each data line begins, the file's first line being 1; `doubtful_rows` the row numbers of the data lines in
-    which a cell may be bad; `sums` those of net_weight (kg) and amount (yen), for the balance of the books.
+    which each data line begins, the file's first line being 1; `plain` the names of the columns whose cells all are
+    plain; `sums` those of net_weight (kg) and amount (yen), for the balance of the books.
 
     Args:
         file: open for reading.
@@ -156,12 +156,12 @@ class CsvReader:
         self.line_numbers = array("I")
         self.problems: list[Problem] = []
         self.problem_count = 0
-        self.doubtful_rows: set[int] = set()
         self._rows = self._read_rows()
         header = next((row for _, row in self._rows if any(cell.strip() for cell in row)), None)
         if header is None:
             raise RejectedFileError(self.problems or [Problem(Code.EMPTY)])
         self.columns, indices, self.unknown_headers = _match_header(header, kind, self._reader.line_num)
+        self.plain = frozenset(column.name for column in self.columns)
         self._width = len(header)
         self._pick: Callable[[list[str]], tuple[str, ...]] = itemgetter(*indices)
         self._date = indices[0]  # of every list, the slip date is the first column
@@ -184,7 +184,9 @@ class CsvReader:
         while read := [self._piece(lines, upload_id) for lines in itertools.islice(pieces, _BLOCK_PIECES)]:
             texts, plain = zip(*read, strict=True)
             rows = range(first, len(self.line_numbers) + 1)
-            yield Block("".join(texts), rows, frozenset.intersection(*plain))
+            block = Block("".join(texts), rows, frozenset.intersection(*plain))
+            self.plain &= block.plain
+            yield block
             first = rows.stop
         if not self.line_numbers and not self.problems:
             raise RejectedFileError([Problem(Code.NO_DATA_LINES)])
@@ -217,11 +219,8 @@ class CsvReader:
         first = len(self.line_numbers) - len(lines) + 1
         plain = set()
         for column, cells in zip(self.columns, zip(*lines, strict=True), strict=True):
-            odd = not_plain(cells, column.type)
-            if not odd:
+            if are_plain(cells, column.type):
                 plain.add(column.name)
-            elif column.type in BAD_VALUE:
-                self.doubtful_rows.update(row for row, cell in enumerate(cells, first) if cell in odd)
             if column.name in self.sums:
                 self.sums[column.name] = _EXACT.add(self.sums[column.name], _total(cells))
         text = "".join(itertools.chain.from_iterable(lines))

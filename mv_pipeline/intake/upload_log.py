@@ -194,9 +194,8 @@ def missing_days(
 
 
 def due_at(day: date) -> datetime:
-    """When the files of a day have to be there: at `files_due_hour` of the next day."""
-    midnight = datetime.combine(day + timedelta(days=1), time(), TIME_ZONE)
-    return midnight + timedelta(hours=load_settings().files_due_hour)
+    """When the files of a day have to be there."""
+    return datetime.combine(day, time(), TIME_ZONE) + _due_after()
 
 
 def newest_due_day(connection: Connection, now: datetime | None = None) -> date:
@@ -207,6 +206,9 @@ def newest_due_day(connection: Connection, now: datetime | None = None) -> date:
     """
     clock = (now or datetime.now(TIME_ZONE)).astimezone(TIME_ZONE)
     today: date = scalar(connection, "SELECT ref.business_date()")
-    yesterday = today - timedelta(days=1)
-    is_due = due_at(yesterday) <= datetime.combine(today, clock.time(), TIME_ZONE)
-    return yesterday if is_due else yesterday - timedelta(days=1)
+    return (datetime.combine(today, clock.timetz()) - _due_after()).date()
+
+
+def _due_after() -> timedelta:
+    """How long after a day's midnight its files are due: at `files_due_hour` of the next day."""
+    return timedelta(days=1, hours=load_settings().files_due_hour)

@@ -8,10 +8,12 @@ from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CsvList, FileKind, find_kind
 from mv_pipeline.database.connection import Connection
+from mv_pipeline.intake.cells import _IS_PLAIN
 from mv_pipeline.intake.load import Upload
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.factory import csv_text, line, read_report, take
@@ -309,6 +311,19 @@ def test_a_cell_that_holds_something_is_a_value_or_a_problem_and_never_null(sett
     rows = select(connection, f"stg.{RECEIVE}", ", ".join(column.name for column in columns))
     for text, values in zip(kept, rows, strict=True):
         assert [value is not None for value in values] == [holds(text[column.header]) for column in columns]
+
+
+def test_a_cell_that_is_wrongly_taken_for_plain_becomes_no_null_either(
+    settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
+):
+    """What Python takes for plain and PostgreSQL can't read is found all the same, in a column of either sort."""
+    monkeypatch.setitem(_IS_PLAIN, "numeric", lambda cell: cell != " 1")
+
+    upload = take(connection, settings, [line(RECEIVE, net_weight="x"), line(RECEIVE, net_weight=" 1")])
+    assert (upload.status, upload.message.endswith("[bad_number]")) == ("rejected", True)
+
+    with pytest.raises(psycopg.DataError, match="invalid input syntax for type numeric"):
+        take(connection, settings, [line(RECEIVE, net_weight="x"), line(RECEIVE, net_weight="1")])
 
 
 @pytest.mark.parametrize(("slip_date", "status"), [
