@@ -18,7 +18,7 @@ from types import FrameType
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.cli.session import CommandError
 from mv_pipeline.database.connection import Connection
-from mv_pipeline.migrate.roles import OWNER
+from mv_pipeline.migrate.roles import describe_who_migrates
 from mv_pipeline.migrate.state import describe_drift, read_drift
 from mv_pipeline.operations.logging import relay
 from mv_pipeline.settings import HOST, PROJECT_ROOT, Settings
@@ -33,10 +33,7 @@ def check_migrated(connection: Connection, catalog: Catalog) -> None:
         CommandError: there is.
     """
     if drift := read_drift(connection, catalog.relations.values(), hashes_only=True):
-        raise CommandError(
-            f"{describe_drift(drift)}. Run `mv-pipeline migrate` as a member of {OWNER}; "
-            f"{connection.info.user} isn't one."
-        )
+        raise CommandError(f"{describe_drift(drift)}. {describe_who_migrates(connection)}")
 
 
 class Service(StrEnum):

@@ -72,6 +72,12 @@ def describe_unreachable(error: psycopg.OperationalError) -> str:
     return f"The database can't be reached: {str(error).strip()}"
 
 
+def create_database(connection: Connection, name: str) -> None:
+    """Create a database if the server doesn't have it; outside of a transaction, as PostgreSQL wants."""
+    if not scalar(connection, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = %s)", [name]):
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+
 def is_transient(error: Exception) -> bool:
     """True if the same statement may succeed a little later: a lost race, lock or connection, or no free one."""
     # What the client itself finds out about a connection has no code of the server's.

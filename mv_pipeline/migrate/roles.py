@@ -101,6 +101,11 @@ def may_migrate(connection: Connection) -> bool:
     return not in_use(connection) or bool(scalar(connection, "SELECT pg_has_role(%s, 'SET')", [OWNER]))
 
 
+def describe_who_migrates(connection: Connection) -> str:
+    """What to do for a session that may not migrate."""
+    return f"Run `mv-pipeline migrate` as a member of {OWNER}; {connection.info.user} isn't one."
+
+
 def missing(connection: Connection) -> list[str]:
     """The roles that the server doesn't have."""
     rows = connection.execute("SELECT role FROM unnest(%s::text[]) AS role WHERE to_regrole(role) IS NULL", [[*ROLES]])
@@ -145,10 +150,7 @@ def act_as_owner(connection: Connection, *, until: Literal["transaction", "sessi
         RolesError: the session isn't a member of it.
     """
     if not may_migrate(connection):
-        raise RolesError(
-            f"This database belongs to the role {OWNER}. Run `mv-pipeline migrate` as a member of it; "
-            f"{connection.info.user} isn't one."
-        )
+        raise RolesError(f"This database belongs to the role {OWNER}. {describe_who_migrates(connection)}")
     scope = sql.SQL("LOCAL" if until == "transaction" else "SESSION")
     connection.execute(sql.SQL("SET {} ROLE {}").format(scope, sql.Identifier(OWNER)))
 
