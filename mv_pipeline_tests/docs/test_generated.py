@@ -15,6 +15,7 @@ from mv_pipeline.operations.problem import ProblemType
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 from mv_pipeline_tests.docs.generated import DOCS, PAGES, PARTS, fill, parts_of
 from mv_pipeline_tests.docs.reading import first_cells, read
+from mv_pipeline_tests.faults.worker import BOUNDARIES
 
 
 def test_every_part_is_on_one_page():
@@ -68,6 +69,14 @@ def test_the_offices_page_has_every_folder_and_every_reason_for_a_rejection():
 
     assert [kind.name for kind in KINDS if f"`inbox/{kind.name}/`" not in text] == []
     assert [code for code in Code if f"| `{code}` | {MESSAGES[code][0]} |" not in text] == []
+
+
+def test_the_page_on_reliability_names_tests_that_are_there():
+    text = read(DOCS / "reliability.md")
+    named = set(re.findall(r"`([a-z_/]+\.py)`", text))
+
+    assert [name for name in named if not (PROJECT_ROOT / "mv_pipeline_tests" / name).exists()] == []
+    assert f"{len(BOUNDARIES)} named boundaries" in text
 
 
 def test_the_settings_page_has_every_setting():
