@@ -18,8 +18,9 @@ from mv_pipeline.migrate.table_shapes import column_types
 # A comment that is no more what was written has been written by others since.
 _OURS: LiteralString = "comment = obj_description(to_regclass(name), 'pg_class')"
 
-# The statements that copy all but the indexes, in order. Default privileges may have added something, so what the new
-# one has is revoked first. Whoever gets it has to have CREATE on its schema, which goes when the swap is done.
+# The statements that copy all but the indexes, in order; ALTER TABLE serves views and materialized views too. Default
+# privileges may have added something, so what the new one has is revoked first. Whoever gets it has to have CREATE on
+# its schema, which goes when the swap is done.
 _COPIES = """
 WITH old AS (
     SELECT *, relowner::regrole::text AS owner FROM pg_class WHERE oid = %(old)s::text::regclass
@@ -42,7 +43,7 @@ granted AS (
     ) AS acls CROSS JOIN aclexplode(acl)
     WHERE grantee <> old.relowner
 )
-SELECT 1 AS step, format('ALTER %%s %%s SET (%%I = %%L)', kind, name, option_name, option_value) AS statement
+SELECT 1 AS step, format('ALTER TABLE %%s SET (%%I = %%L)', name, option_name, option_value) AS statement
 FROM new JOIN old USING (relkind) CROSS JOIN pg_options_to_table(old.reloptions)
 UNION ALL
 SELECT 2, format('COMMENT ON %%s %%s IS %%L', kind, new.name, text)
@@ -62,7 +63,7 @@ SELECT 5, format('GRANT %%s ON %%s TO %%s%%s', privilege, name, role, option) FR
 UNION ALL
 SELECT 6, format('GRANT CREATE ON SCHEMA %%s TO %%s', schema, owner) FROM new JOIN old ON old.relowner <> new.relowner
 UNION ALL
-SELECT 7, format('ALTER %%s %%s OWNER TO %%s', kind, name, owner) FROM new JOIN old ON old.relowner <> new.relowner
+SELECT 7, format('ALTER TABLE %%s OWNER TO %%s', name, owner) FROM new JOIN old ON old.relowner <> new.relowner
 ORDER BY step
 """
 

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from mv_pipeline.catalog.relations import Catalog, Relation, RelationKind
+from mv_pipeline.catalog.relations import Catalog, Relation
 from mv_pipeline.database.connection import Connection, identifier, limit_waits, scalar
 from mv_pipeline.migrate import roles
 from mv_pipeline.migrate.attributes import copy_attributes, describe, record, record_lineage
@@ -98,7 +98,7 @@ def swap(
     parked = [_park(connection, made.relation) for made in reversed(replaced)]
     for made in built:
         with acting(connection, made.relation):
-            _move(connection, made.relation.kind, made.name, made.relation.schema)
+            _move(connection, made.name, made.relation.schema)
     with roles.as_caller(connection):
         for view in pointed:
             statement = sql.SQL("CREATE OR REPLACE VIEW {} {} AS {}")
@@ -145,8 +145,8 @@ def _lock(connection: Connection, names: Sequence[str], wait: str) -> None:
     # Giving something to its owner changes nothing, but takes the lock that moving it needs.
     statements = scalar(
         connection,
-        "SELECT string_agg(format('ALTER %%s %%I.%%I OWNER TO %%s;', CASE relkind WHEN 'm' THEN 'MATERIALIZED VIEW' "
-        "ELSE 'VIEW' END, nspname, relname, relowner::regrole), ' ' ORDER BY place) "
+        "SELECT string_agg(format('ALTER TABLE %%I.%%I OWNER TO %%s;', nspname, relname, relowner::regrole), ' ' "
+        "ORDER BY place) "
         "FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace "
         "JOIN unnest(%s::text[]) WITH ORDINALITY AS wanted (name, place) ON name = nspname || '.' || relname",
         [list(names)],
@@ -170,13 +170,14 @@ def _park(connection: Connection, relation: Relation) -> str:
             if kind_of(connection, f"{parked}.{relation.table}") is None:
                 break
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(parked)))
-        _move(connection, relation.kind, relation.name, parked)
+        _move(connection, relation.name, parked)
     return f"{parked}.{relation.table}"
 
 
-def _move(connection: Connection, kind: RelationKind, name: str, schema: str) -> None:
-    statement = sql.SQL("ALTER {} {} SET SCHEMA {}")
-    connection.execute(statement.format(sql.SQL(kind.upper()), identifier(name), sql.Identifier(schema)))
+def _move(connection: Connection, name: str, schema: str) -> None:
+    # ALTER TABLE serves views and materialized views too.
+    statement = sql.SQL("ALTER TABLE {} SET SCHEMA {}")
+    connection.execute(statement.format(identifier(name), sql.Identifier(schema)))
 
 
 def _drop(connection: Connection, names: Sequence[str]) -> dict[str, str]:
