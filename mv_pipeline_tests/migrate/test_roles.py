@@ -219,7 +219,7 @@ def test_a_member_of_the_owner_migrates_and_what_it_makes_is_the_owners(user, ca
 
 @pytest.mark.parametrize("name", ["ms_pipeline", "ms_reader"])
 def test_others_cannot_migrate_and_are_told_so(user, catalog, name):
-    with pytest.raises((RolesError, MigrateError), match=f"member of it; {name} isn't one|permission denied"):
+    with pytest.raises((RolesError, MigrateError), match=f"member of {OWNER}; {name} isn't one|permission denied"):
         migrate(user(name), catalog)
 
 
