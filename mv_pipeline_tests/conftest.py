@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from pathlib import Path
 import dagster as dg
 import psycopg
 import pytest
+import sqlalchemy
 from dagster_postgres import DagsterPostgresStorage
 
 from mv_pipeline.catalog.relations import Catalog
@@ -73,6 +75,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     folder = Path(__file__).parent
     places = {folder / name: place for place, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
+def _write_without_waiting(connection: object, _: object) -> None:
+    """Don't wait for the disk at each event of a run: what SQLite keeps for a test need not survive a crash either."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = off")
 
 
 @pytest.fixture

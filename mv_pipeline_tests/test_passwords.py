@@ -8,7 +8,6 @@ import pytest
 from psycopg import sql
 
 from mv_pipeline.database.connection import Database
-from mv_pipeline.definitions import defs
 from mv_pipeline.migrate.migrate import MigrateError, migrate
 from mv_pipeline.settings import Settings, SettingsError, load_settings
 from mv_pipeline_tests.commands import call_command
@@ -179,8 +178,7 @@ def unreachable(settings, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["inbox", "changes", "alerts"])
-def test_a_tick_while_the_database_is_unreachable_does_not_tell(unreachable, instance, name):
-    definitions = defs()
+def test_a_tick_while_the_database_is_unreachable_does_not_tell(unreachable, definitions, instance, name):
     with dg.build_sensor_context(instance=instance, definitions=definitions) as context:
         data = definitions.get_repository_def().get_sensor_def(name).evaluate_tick(context)
 
@@ -188,8 +186,8 @@ def test_a_tick_while_the_database_is_unreachable_does_not_tell(unreachable, ins
     assert CANARY not in f"{data}"
 
 
-def test_a_run_while_the_database_is_unreachable_does_not_tell(unreachable, instance, capfd):
-    job = defs().resolve_job_def("nightly")
+def test_a_run_while_the_database_is_unreachable_does_not_tell(unreachable, definitions, instance, capfd):
+    job = definitions.resolve_job_def("nightly")
 
     result = job.execute_in_process(instance=instance, raise_on_error=False)
 

@@ -13,7 +13,6 @@ from dagster._daemon.types import DaemonHeartbeat
 
 from mv_pipeline.cli.doctor import examine
 from mv_pipeline.database.dagster_storage import prepare_dagster_home
-from mv_pipeline.definitions import defs
 from mv_pipeline.operations.installation import Installation
 from mv_pipeline.settings import TIME_ZONE
 from mv_pipeline_tests.conftest import create_database, drop_database
@@ -22,7 +21,7 @@ NOTHING = "No sensor and no schedule is switched off."
 
 
 @pytest.fixture
-def doctor(server, settings, catalog, monkeypatch):
+def doctor(server, settings, catalog, definitions, monkeypatch):
     """The sentences of a level, on an installation with a storage of Dagster's own."""
     url = create_database(server)
     monkeypatch.setenv("MV_PIPELINE_DAGSTER_URL", url)
@@ -32,7 +31,7 @@ def doctor(server, settings, catalog, monkeypatch):
 
     def sentences(level):
         now = datetime.now(TIME_ZONE)
-        with Installation(installed, catalog, defs().get_repository_def(), "doctor", now) as installation:
+        with Installation(installed, catalog, definitions.get_repository_def(), "doctor", now) as installation:
             return [found.sentence for found in examine(installation) if found.level == level]
 
     yield sentences

@@ -17,7 +17,6 @@ from mv_pipeline.checks.recompute import prove_rollup, prove_view
 from mv_pipeline.cli.services import check_migrated
 from mv_pipeline.cli.session import CommandError
 from mv_pipeline.database.connection import Database
-from mv_pipeline.definitions import defs
 from mv_pipeline.defs.sensors import ingest_request
 from mv_pipeline.intake.backfill import derive_days
 from mv_pipeline.migrate import roles
@@ -82,8 +81,7 @@ def pipeline(user, monkeypatch):
 
 
 @pytest.fixture
-def run(pipeline, instance, catalog):
-    definitions = defs()
+def run(pipeline, instance, catalog, definitions):
 
     def run_job(name, files=(), **options):
         job = definitions.resolve_job_def(name)
@@ -324,7 +322,7 @@ def test_a_full_recompute_and_a_backfill(pipeline, settings, database):
     assert kg == [(5000,)]
 
 
-def test_the_sensors_tick(pipeline, settings, instance, database, monkeypatch):
+def test_the_sensors_tick(pipeline, settings, definitions, instance, database, monkeypatch):
     monkeypatch.setenv("MV_PIPELINE_WATCH_SECONDS", "0")
     with database.connect() as connection:
         connection.execute(
@@ -332,7 +330,6 @@ def test_the_sensors_tick(pipeline, settings, instance, database, monkeypatch):
         )
         connection.execute("UPDATE log.change_note SET noted_at = noted_at - interval '1 hour'")
     drop(settings.inbox_dir, KIND, "a.csv", csv_text([line(KIND)]))
-    definitions = defs()
 
     def tick(name):
         with dg.build_sensor_context(instance=instance, definitions=definitions) as context:

@@ -28,7 +28,6 @@ from dagster._utils.error import SerializableErrorInfo
 
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import Connection
-from mv_pipeline.definitions import defs
 from mv_pipeline.operations.alerts import IncidentUpdate, report
 from mv_pipeline.operations.installation import Installation
 from mv_pipeline.settings import TIME_ZONE, load_settings
@@ -192,8 +191,8 @@ def tells_once(plant, receiver, trouble, repair):
 
 
 @pytest.fixture(scope="session")
-def repository() -> dg.RepositoryDefinition:
-    return defs().get_repository_def()
+def repository(definitions: dg.Definitions) -> dg.RepositoryDefinition:
+    return definitions.get_repository_def()
 
 
 @pytest.fixture

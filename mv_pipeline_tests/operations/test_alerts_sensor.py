@@ -3,21 +3,19 @@
 import dagster as dg
 import pytest
 
-from mv_pipeline.definitions import defs
 from mv_pipeline.refresh.views import log_failure
 
 
-def tick(plant):
+def tick(plant, definitions):
     plant.beat()
-    definitions = defs()
     with dg.build_sensor_context(instance=plant.instance, definitions=definitions) as context:
         return definitions.get_repository_def().get_sensor_def("alerts").evaluate_tick(context)
 
 
-def test_a_tick_tells_and_starts_nothing(plant, receiver, connection, catalog):
+def test_a_tick_tells_and_starts_nothing(plant, receiver, connection, catalog, definitions):
     log_failure(connection, catalog.relations["mart.mv_receive_daily"], "x")
 
-    first, second = tick(plant), tick(plant)
+    first, second = tick(plant, definitions), tick(plant, definitions)
 
     title = "mart.mv_receive_daily (critical) can't be refreshed"
     assert (first.run_requests, second.run_requests) == ([], [])
@@ -33,14 +31,14 @@ def test_a_tick_tells_and_starts_nothing(plant, receiver, connection, catalog):
         ("DROP VIEW log.v_view_status", "The database is older than this version. Run `mv-pipeline migrate`."),
     ],
 )
-def test_a_tick_before_migrate_says_so(plant, connection, change, said):
+def test_a_tick_before_migrate_says_so(plant, connection, definitions, change, said):
     connection.execute(change)
 
-    assert tick(plant).skip_message == said
+    assert tick(plant, definitions).skip_message == said
 
 
-def test_a_receiver_that_is_unreachable_breaks_no_tick(plant, receiver, connection, catalog):
+def test_a_receiver_that_is_unreachable_breaks_no_tick(plant, receiver, connection, catalog, definitions):
     receiver.refuses = True
     log_failure(connection, catalog.relations["mart.mv_receive_daily"], "x")
 
-    assert tick(plant).skip_message.endswith("0 messages sent. Not reached: 1 json.")
+    assert tick(plant, definitions).skip_message.endswith("0 messages sent. Not reached: 1 json.")

@@ -9,7 +9,6 @@ from dagster._daemon.types import DaemonHeartbeat
 from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.database.connection import Database
 from mv_pipeline.database.dagster_storage import prepare_dagster_home
-from mv_pipeline.definitions import defs
 from mv_pipeline.defs.checks import check_keys, quick_check_keys
 from mv_pipeline.intake.rejection import Code
 from mv_pipeline.migrate.migrate import migrate
@@ -259,10 +258,10 @@ def test_the_speed_is_lines_by_the_seconds_that_the_log_names(collector, connect
 
 
 def test_checks_show_their_newest_result_also_while_a_run_is_about_to_make_another(
-    collector, connection, catalog, instance
+    collector, connection, catalog, definitions, instance
 ):
     rollup = dg.AssetKey(["mart", "rollup_daily_yard"])
-    job = defs().resolve_job_def("refresh_changed")
+    job = definitions.resolve_job_def("refresh_changed")
     job = job.get_subset(asset_selection={rollup}, asset_check_selection=set(quick_check_keys(catalog, [rollup])))
     labels = {"asset": "mart.rollup_daily_yard", "check": "notes_read", "severity": "WARN"}
     assert collect(collector).by("check", "mv_check_passed") == {}
@@ -280,13 +279,15 @@ def test_checks_show_their_newest_result_also_while_a_run_is_about_to_make_anoth
     assert collect(collector).by("check", "mv_check_passed") == {"notes_read": 1}
 
     connection.execute("INSERT INTO stg.shogun_final_yard (slip_date) VALUES ('2025-12-01')")
-    checks = defs().resolve_job_def("refresh_changed").get_subset(asset_selection=set(), asset_check_selection={key})
+    checks = definitions.resolve_job_def("refresh_changed").get_subset(
+        asset_selection=set(), asset_check_selection={key}
+    )
     checks.execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False)
     assert collect(collector).by("check", "mv_check_passed") == {"notes_read": 0}
 
 
-def test_every_check_of_the_graph_is_asked_for(catalog):
-    graph = defs().resolve_asset_graph()
+def test_every_check_of_the_graph_is_asked_for(catalog, definitions):
+    graph = definitions.resolve_asset_graph()
 
     assert set(check_keys(catalog)) == set(graph.asset_check_keys)
 

@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from mv_pipeline.database.connection import Database
-from mv_pipeline.definitions import defs
 from mv_pipeline.defs.assets.describe import RETENTION, RETENTION_CHECK, asset_key
 from mv_pipeline.defs.checks import check_keys
 from mv_pipeline.operations import run_health
@@ -73,18 +72,18 @@ def test_what_a_run_leaves_is_named(files, settings, database, instance):
 
 
 @pytest.fixture
-def nightly(settings, instance):
+def nightly(settings, definitions, instance):
     def run():
-        job = defs().resolve_job_def("nightly")
+        job = definitions.resolve_job_def("nightly")
         return job.execute_in_process(instance=instance, raise_on_error=False, run_config=QUIET)
 
     return run
 
 
 @pytest.fixture
-def incomplete_retention(settings, instance, catalog):
+def incomplete_retention(settings, instance, catalog, definitions):
     def inspect():
-        opened, repository = nullcontext(instance), defs().get_repository_def()
+        opened, repository = nullcontext(instance), definitions.get_repository_def()
         with Installation(settings, catalog, repository, "a test", NOW, lambda _: opened) as installation:
             return list(run_health.incomplete_retention(installation))
 

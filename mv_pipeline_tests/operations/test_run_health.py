@@ -3,7 +3,6 @@
 import dagster as dg
 import pytest
 
-from mv_pipeline.definitions import defs
 from mv_pipeline.defs.checks import quick_check_keys
 from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import refresh_view
@@ -21,15 +20,13 @@ def key(name):
 
 
 @pytest.fixture
-def run(plant, catalog):
+def run(plant, catalog, definitions):
     """Run a job's steps of these relations and their checks, as sensors and schedules do."""
 
     def run_job(job, *names):
         keys = [key(name) for name in names]
-        subset = (
-            defs()
-            .resolve_job_def(job)
-            .get_subset(asset_selection=set(keys), asset_check_selection=set(quick_check_keys(catalog, keys)))
+        subset = definitions.resolve_job_def(job).get_subset(
+            asset_selection=set(keys), asset_check_selection=set(quick_check_keys(catalog, keys))
         )
         return subset.execute_in_process(instance=plant.instance, run_config=QUIET, raise_on_error=False)
 
@@ -37,11 +34,11 @@ def run(plant, catalog):
 
 
 @pytest.fixture
-def check(plant):
+def check(plant, definitions):
     """Run one check alone."""
 
     def run_check(name, check_name):
-        job = defs().resolve_job_def("ingest")
+        job = definitions.resolve_job_def("ingest")
         only = job.get_subset(asset_selection=set(), asset_check_selection={dg.AssetCheckKey(key(name), check_name)})
         return only.execute_in_process(instance=plant.instance, run_config=QUIET, raise_on_error=False)
 
@@ -49,11 +46,11 @@ def check(plant):
 
 
 @pytest.fixture
-def left_alone(plant):
+def left_alone(plant, definitions):
     """A run that was begun and whose process has gone without a word."""
 
     def begin(job, *names):
-        subset = defs().resolve_job_def(job).get_subset(asset_selection={key(name) for name in names})
+        subset = definitions.resolve_job_def(job).get_subset(asset_selection={key(name) for name in names})
         started = plant.instance.create_run_for_job(
             subset, status=dg.DagsterRunStatus.STARTED, asset_selection=frozenset(key(name) for name in names)
         )

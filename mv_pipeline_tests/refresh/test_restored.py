@@ -9,7 +9,6 @@ import pytest
 from mv_pipeline.checks.rules import view_checks
 from mv_pipeline.database.connection import Database
 from mv_pipeline.database.embedded import POSTGRES_BIN_PATH
-from mv_pipeline.definitions import defs
 from mv_pipeline.refresh.restored import detect_restore
 from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import prune_change_log, read_view_status, refresh_view
@@ -111,11 +110,10 @@ def test_a_change_after_the_restore_is_news_whoever_comes_first(restored, catalo
         assert stale(connection, catalog) != []
 
 
-def test_the_sensor_notices_it_and_a_run_heals_it(restored, catalog, settings, monkeypatch, instance):
+def test_the_sensor_notices_it_and_a_run_heals_it(restored, catalog, settings, monkeypatch, definitions, instance):
     monkeypatch.setenv("MV_PIPELINE_DATABASE_URL", restored.url)
     with restored.connect() as connection:
         connection.execute("UPDATE log.change_note SET noted_at = noted_at - interval '1 hour'")
-    definitions = defs()
     repository = definitions.get_repository_def()
 
     def tick():
