@@ -31,7 +31,6 @@ from mv_pipeline.refresh.views import prune_change_log
 from mv_pipeline.settings import load_settings
 
 _WAIT_S = 60.0
-_EVERY_ASSET = "__ASSET_JOB"  # Dagster's own job of all assets
 
 
 def ingest_files(
@@ -54,7 +53,7 @@ def ingest_files(
         newest = scalar(connection, "SELECT coalesce(max(id), 0) FROM log.upload_file")
     placed = [(kind, _place(kind, path)) for kind, path in files]
     request = ingest_request(catalog, placed, uploaded_by)
-    job, keys = (_EVERY_ASSET, None) if every_asset else (INGEST, request.asset_selection)
+    job, keys = (None, None) if every_asset else (INGEST, request.asset_selection)
     result = _run_job(catalog, job, f"Ingesting {len(files)} files", keys, request.run_config, request.tags)
     # A running sensor may have been quicker than this run and still be at it.
     deadline = time.monotonic() + _WAIT_S
@@ -171,7 +170,7 @@ def require_success(result: dg.ExecuteInProcessResult) -> None:
 
 def _run_job(
     catalog: Catalog,
-    job_name: str,
+    job_name: str | None,
     title: str,
     keys: Sequence[dg.AssetKey] | None,
     config: Mapping[str, object],
@@ -180,10 +179,12 @@ def _run_job(
     """Run a job in this process.
 
     Args:
+        job_name: None: Dagster's own job of all assets and checks.
         title: of its progress.
         keys: the assets to materialize, with their quick checks; None: all of the job's.
     """
-    job = defs().resolve_job_def(job_name)
+    location = defs()
+    job = location.resolve_job_def(job_name) if job_name else location.resolve_implicit_global_asset_job_def()
     if keys:
         job = job.get_subset(asset_selection=set(keys), asset_check_selection=set(quick_check_keys(catalog, keys)))
     run_id = str(uuid.uuid4())

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from types import FrameType
 
 from mv_pipeline.catalog.relations import Catalog
@@ -81,23 +82,25 @@ def _start(settings: Settings, command: list[str]) -> subprocess.Popen[bytes]:
     """Start a child; if JSON is asked for, what it and its own children write passes through here."""
     output, errors = (subprocess.PIPE, subprocess.STDOUT) if settings.log_format == "json" else (None, None)
     return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", *command], cwd=PROJECT_ROOT, start_new_session=True, stdout=output, stderr=errors
+        command, cwd=PROJECT_ROOT, start_new_session=True, stdout=output, stderr=errors
     )
 
 
 def _command(settings: Settings, service: Service) -> list[str]:
     dagster = ["-w", str(PROJECT_ROOT / "workspace.yaml")]
-    web = ["dagster_webserver", "-h", HOST, "-p"]
+    # The scripts of Dagster are installed where this Python is; the environment may find others first.
+    scripts = Path(sys.executable).parent
+    web = [str(scripts / "dagster-webserver"), "-h", HOST, "-p"]
     match service:
         case Service.DAEMON:
-            return ["dagster._daemon", "run", *dagster]
+            return [str(scripts / "dagster-daemon"), "run", *dagster]
         case Service.WEB:
             return [*web, _free(settings.port, "MV_PIPELINE_PORT"), *dagster]
         case Service.VIEWER:
             return [*web, _free(settings.viewer_port, "MV_PIPELINE_VIEWER_PORT"), "--read-only", *dagster]
         case Service.METRICS:
             _free(settings.metrics_port, "MV_PIPELINE_METRICS_PORT")
-            return ["mv_pipeline.operations.metrics"]
+            return [sys.executable, "-m", "mv_pipeline.operations.metrics"]
 
 
 def _free(port: int, variable: str) -> str:
