@@ -7,7 +7,7 @@ from mv_pipeline.defs import assets, checks, jobs, schedules, sensors
 from mv_pipeline.defs.assets.retention import build_retention_asset
 from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.defs.resources import database_resource
-from mv_pipeline.operations.report import report_problems
+from mv_pipeline.operations.alerts_sensor import report_problems
 from mv_pipeline.operations.retention import apply_retention
 from mv_pipeline.settings import load_settings
 

@@ -1,1 +1,1 @@
-"""The command line `mv-pipeline`: one file a bigger command; what they do stands in the core modules."""
+"""The command line `mv-pipeline`: one file a bigger command; what they do is in the core modules."""

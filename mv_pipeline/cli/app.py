@@ -172,7 +172,8 @@ def refresh_command(
     as_json: Json = False,
 ) -> None:
     """Refresh materialized views, in the graph's order, after rolling up what changed upstream of them."""
-    if sum(map(bool, (names, every or (full and not names and not csv_list), csv_list))) != 1:
+    everything = every or (full and not names and not csv_list)
+    if [bool(names), everything, bool(csv_list)].count(True) != 1:
         raise CommandError("Say what to refresh: names, --all, --csv-type, or --full for all from the staging lines.")
     from mv_pipeline.cli.runs import refresh_views
 
@@ -384,13 +385,13 @@ def main() -> None:
     app()
 
 
-def _print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:  # noqa: ARG001  # the signature is the system's
+def _print_error(error_type: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:  # noqa: ARG001  # the signature is the system's
     """Say an error in a line for each problem: what the user can fix as it is, anything else as a fault of ours."""
     problems = error.problems if isinstance(error, OperatorError) else ()
     message = " ".join(str(error).removesuffix("\n".join(problems)).split())
     message = "\n".join([message, *problems])
     if not isinstance(error, OperatorError | psycopg.OperationalError | psycopg.errors.InsufficientPrivilege):
-        message = f"unexpected {kind.__name__}: {message} (mv-pipeline --debug … shows where; please report it)"
+        message = f"unexpected {error_type.__name__}: {message} (mv-pipeline --debug … shows where; please report it)"
     if logging.in_json():
         logging.logger.critical(message)
     else:

@@ -204,6 +204,6 @@ def _run_job(
             instance=instance, run_config={**config, **quiet}, tags=tags, raise_on_error=False, run_id=run_id
         )
     # Without a daemon no sensor does it.
-    with Database().connect("prune notes") as connection:
+    with Database().connect("prune change log") as connection:
         prune_change_log(connection)
     return result

@@ -1,4 +1,4 @@
-"""The schedules: the night, and the overview. What their runs do is the jobs' business."""
+"""The schedules: the nightly run, and the overview. What their runs do is the jobs' business."""
 
 from collections.abc import Sequence
 from datetime import datetime

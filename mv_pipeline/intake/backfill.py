@@ -68,12 +68,12 @@ def derive_days(connection: Connection, kind: FileKind, first: date, last: date)
         sql.SQL(
             "UPDATE {stg} AS s SET ({columns}) = ROW ({derived}) FROM pg_temp.derived AS d "
             "WHERE d.wins AND s.upload_file_id = d.upload_file_id AND s.source_row_no = d.source_row_no "
-            "AND ROW ({standing}) IS DISTINCT FROM ROW ({derived})"
+            "AND ROW ({current}) IS DISTINCT FROM ROW ({derived})"
         ).format(
             stg=stg,
             columns=columns,
             derived=sql.SQL(", ").join(sql.SQL("d.{}").format(name) for name in names),
-            standing=sql.SQL(", ").join(sql.SQL("s.{}").format(name) for name in names),
+            current=sql.SQL(", ").join(sql.SQL("s.{}").format(name) for name in names),
         )
     ).rowcount
     inserted = connection.execute(

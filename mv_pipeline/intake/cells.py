@@ -129,7 +129,7 @@ def select_typed(columns: Iterable[Column], lines: sql.Composable, plain: Contai
 
     Args:
         columns: those of the raw table that are read.
-        lines: what stands behind FROM: a raw table, and which of its lines.
+        lines: what follows FROM: a raw table, and which of its lines.
         plain: the names of columns that are known to be plain.
     """
     read = [(sql.Identifier(column.name), column.type, column.name in plain) for column in columns]

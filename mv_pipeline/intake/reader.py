@@ -29,7 +29,7 @@ _BLOCK_BYTES = 1 << 20
 _PIECE_LINES = 500
 _BLOCK_PIECES = 10
 _TOTAL_WORDS = ("合計", "総合計")
-# Python's codec maps the bytes 0x80 and 0xFD to 0xFF, which stand for nothing in CP932, to these.
+# Python's codec maps the bytes 0x80 and 0xFD to 0xFF, which mean nothing in CP932, to these.
 _NOT_IN_CP932 = re.compile("[\x80\uf8f1-\uf8f3]")
 _NO_DATE = frozenset(("", *_TOTAL_WORDS))
 _DIGITS = 40
@@ -255,7 +255,8 @@ class CsvReader:
 def _match_header(header: list[str], kind: FileKind, line: int) -> tuple[list[Column], list[int], list[str]]:
     known = {_plain(column.header): column for column in kind.columns}
     found: dict[str, int] = {}
-    problems, unknown = [], []
+    problems: list[Problem] = []
+    unknown: list[str] = []
     for index, text in enumerate(header):
         column = known.get(_plain(text))
         if column is None:
@@ -284,7 +285,8 @@ def _plain(header: str) -> str:
 
 def _total(cells: Iterable[str]) -> Decimal:
     """The sum of some numbers; whole ones, as nearly all are, are added as such."""
-    whole, total = 0, Decimal(0)
+    whole = 0
+    total = Decimal(0)
     for cell in cells:
         if cell.isdecimal() and len(cell) <= _DIGITS:
             whole += int(cell)

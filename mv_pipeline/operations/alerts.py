@@ -84,7 +84,8 @@ def update_incidents(
         now: aware.
     """
     with store.lock_if_free() as mine:
-        sent, failed = 0, tuple[str, ...]()
+        sent = 0
+        failed: tuple[str, ...] = ()
         if mine:
             before = store.read()
             after = follow(before, problems, inspected, now)
@@ -109,7 +110,7 @@ def _log_news(before: list[Incident], after: list[Incident]) -> None:
 def _tell(store: IncidentStore, settings: Settings, now: datetime) -> tuple[int, tuple[str, ...]]:
     """Tell every receiver what it doesn't know, in at most one message of news and one of ends.
 
-    Each message is noted after it has gone out.
+    Each message is recorded after it has gone out.
 
     Returns:
         The number of messages sent, and the names of the receivers that could not be reached.
@@ -119,12 +120,14 @@ def _tell(store: IncidentStore, settings: Settings, now: datetime) -> tuple[int,
     for audience in _AUDIENCES:
         for receiver in receivers(settings, audience):
             audiences.setdefault(receiver, []).append(audience)
-    sent, failed = 0, []
+    sent = 0
+    failed: list[str] = []
     for receiver, belongs_to in audiences.items():
         name = receiver.name
         concerned = [incident for incident in incidents if incident.audience in belongs_to]
-        fresh = [i for i in concerned if i.closed_at is None and i.is_sure and name not in i.told]
-        over = [i for i in concerned if i.closed_at is not None and name in i.told]
+        untold = [incident for incident in concerned if name not in incident.told]
+        fresh = [incident for incident in untold if incident.closed_at is None and incident.is_sure]
+        over = [incident for incident in concerned if incident.closed_at is not None and name in incident.told]
         for group, write in ((fresh, news), (over, resolved)):
             if not group:
                 continue
@@ -134,7 +137,8 @@ def _tell(store: IncidentStore, settings: Settings, now: datetime) -> tuple[int,
                 continue
             sent += 1
             for incident in group:
-                incident.told = [*incident.told, name] if write is news else [n for n in incident.told if n != name]
+                others = [other for other in incident.told if other != name]
+                incident.told = [*others, name] if write is news else others
                 incident.notified_at = incident.notified_at or now
             store.save(incidents)
     return sent, tuple(dict.fromkeys(failed))

@@ -80,7 +80,7 @@ def rejected_files(of: Installation) -> Iterator[HealthProblem]:
                     *(f"- {MESSAGES[code][1]} ({count})" for code, count in codes.items()),
                 ]
             ),
-            # A version that didn't note the report's path may have numbered its name.
+            # A version that didn't record the report's path may have numbered its name.
             report=of.settings.rejected_dir / (row["report"] or kind.name),
             remedy=find_check(of.catalog, f"raw.{kind.name}", LAST_UPLOAD).remedy,
             dashboards=shown_in(of.catalog, f"stg.{kind.name}"),

@@ -94,8 +94,9 @@ def _begin(problem: HealthProblem, now: datetime) -> Incident:
 
 def _follow(incident: Incident, problem: HealthProblem | None, inspected: Collection[str], now: datetime) -> Incident:
     if problem is None:
-        is_known = incident.type not in inspected and incident.type in set(ProblemType)
-        return incident if is_known or now - incident.last_seen_at < COOLDOWN else replace(incident, closed_at=now)
+        is_unknown = incident.type not in inspected and incident.type in set(ProblemType)
+        may_come_back = now - incident.last_seen_at < COOLDOWN
+        return incident if is_unknown or may_come_back else replace(incident, closed_at=now)
     if problem.state == incident.state:
         return replace(incident, last_seen_at=now)
     # The news of the same incident is told to everybody again.

@@ -59,7 +59,9 @@ class Group(BaseModel):
 
     def families(self, rows: Iterable[Sequence[Any]]) -> list[Metric]:
         """The metrics with a sample for each row."""
-        families = [_FAMILIES[kind](name, text, labels=self.labels) for name, (kind, text) in self.metrics.items()]
+        families = [
+            _FAMILIES[metric_type](name, text, labels=self.labels) for name, (metric_type, text) in self.metrics.items()
+        ]
         for row in rows:
             labels, values = row[: len(self.labels)], row[len(self.labels) :]
             for family, value in zip(families, values, strict=True):

@@ -53,7 +53,7 @@ DAEMON_SILENT_S = 180.0
 SENSOR_LATE_S = 300.0
 SCHEDULE_LATE = timedelta(minutes=10)
 LOW_DISK_GB = 1.0
-# Files that came together with a rejected one don't stand for its correction.
+# Files that came together with a rejected one aren't its correction.
 REJECTED_BURST = timedelta(minutes=10)
 # A problem that is gone for less than this and comes back is the same incident.
 COOLDOWN = timedelta(minutes=2)
@@ -101,7 +101,7 @@ class HealthProblem:
         since: aware; since when it is so.
         means: what it means for whom.
         todo: what to do, with a command.
-        link: where to look.
+        link: the page that shows it.
         audience: who can fix it.
         state: another value is news of the same incident, and told again.
     """

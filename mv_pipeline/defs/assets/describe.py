@@ -53,9 +53,9 @@ def asset(
     return {"key": key, "group_name": group, "owners": [owner], "kinds": kinds, "description": text}
 
 
-def table(name: str, group: str, kind: str, japanese: str, english: str, owner: str = OWNER) -> Description:
+def table(name: str, group: str, table_type: str, japanese: str, english: str, owner: str = OWNER) -> Description:
     """Describe the asset of a table or view."""
-    description = asset(asset_key(name), group, {"postgres", kind}, japanese, english, owner)
+    description = asset(asset_key(name), group, {"postgres", table_type}, japanese, english, owner)
     return {**description, "metadata": {"dagster/table_name": name}}
 
 
@@ -68,8 +68,8 @@ def view(relation: Relation, group: str) -> Description:
         shown = "最新の日の表と図 · Latest days and picture" if header.picture else "最新の日の表 · Latest days"
         path = relation.name.replace(".", "/")
         english += f"\n\n[{shown}](/assets/{path}?view=events&type%5B0%5D=Observation)"
-    kind = relation.kind.replace(" ", "")
-    return table(relation.name, group, kind, header.description, english, header.owner)
+    view_type = relation.kind.replace(" ", "")
+    return table(relation.name, group, view_type, header.description, english, header.owner)
 
 
 def metadata_table(columns: Mapping[str, str], rows: Iterable[Iterable[Any]]) -> dg.TableMetadataValue:
@@ -85,7 +85,7 @@ def metadata_table(columns: Mapping[str, str], rows: Iterable[Iterable[Any]]) ->
 
 def table_schema(columns: Mapping[str, str]) -> dg.TableSchema:
     """Columns with their types, as the UI shows them."""
-    return dg.TableSchema([dg.TableColumn(column, kind) for column, kind in columns.items()])
+    return dg.TableSchema([dg.TableColumn(column, column_type) for column, column_type in columns.items()])
 
 
 def column_schema(connection: Connection, name: str) -> dg.TableSchema:
