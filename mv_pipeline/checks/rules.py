@@ -252,8 +252,8 @@ def _uploads(kind: FileKind) -> list[Check]:
 
     parts = {
         "uploads": UPLOADS,
-        "raw": sql.Identifier("raw", kind.name),
-        "stg": sql.Identifier("stg", kind.name),
+        "raw": identifier(f"raw.{kind.name}"),
+        "stg": identifier(f"stg.{kind.name}"),
         "raw_kg": raw_sum("net_weight"),
         "raw_yen": raw_sum("amount"),
     }

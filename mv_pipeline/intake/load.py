@@ -16,7 +16,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from mv_pipeline.catalog.csv_kinds import Column, FileKind
-from mv_pipeline.database.connection import Connection, scalar
+from mv_pipeline.database.connection import Connection, identifier, scalar
 from mv_pipeline.intake import cells
 from mv_pipeline.intake.reader import Block, CsvReader
 from mv_pipeline.intake.rejection import REPORT_LIMIT, VALUE_LIMIT, Code, Problem, RejectedFileError
@@ -169,14 +169,14 @@ def _active_upload(connection: Connection, file: IncomingFile) -> int | None:
         "(metadata->>'first_day')::date, (metadata->>'last_day')::date) IS NOT DISTINCT FROM ("
         "SELECT ROW(count(*), coalesce(sum(net_weight), 0), coalesce(sum(amount), 0), min(slip_date), "
         "max(slip_date)) FROM {} WHERE upload_file_id = u.id AND NOT is_deleted)"
-    ).format(UPLOADS, _stg(file.kind))
+    ).format(UPLOADS, identifier(f"stg.{file.kind.name}"))
     upload_id: int | None = scalar(connection, query, [file.sha256, file.kind.name])
     return upload_id
 
 
 def _load_lines(connection: Connection, kind: FileKind, reader: CsvReader, upload_id: int) -> None:
     """Copy the lines into raw and derive their stg rows, block by block."""
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(_raw(kind), _names(reader.columns))
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(identifier(f"raw.{kind.name}"), _names(reader.columns))
     # The server types one block while Python reads the next; only one of the two threads uses the connection at a time.
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="insert") as server:
         typed: Future[None] = server.submit(lambda: None)
@@ -191,11 +191,11 @@ def _load_lines(connection: Connection, kind: FileKind, reader: CsvReader, uploa
 def _insert_typed(connection: Connection, kind: FileKind, columns: list[Column], block: Block, upload_id: int) -> None:
     """Derive a block's stg rows from its raw rows."""
     lines = sql.SQL("{} WHERE upload_file_id = {} AND source_row_no BETWEEN {} AND {}").format(
-        _raw(kind), upload_id, block.rows[0], block.rows[-1]
+        identifier(f"raw.{kind.name}"), upload_id, block.rows[0], block.rows[-1]
     )
     connection.execute(
         sql.SQL("INSERT INTO {} ({}) {}").format(
-            _stg(kind), _names(columns), cells.select_typed(columns, lines, block.plain)
+            identifier(f"stg.{kind.name}"), _names(columns), cells.select_typed(columns, lines, block.plain)
         )
     )
 
@@ -240,8 +240,8 @@ def _raise_problems(connection: Connection, kind: FileKind, reader: CsvReader, u
             values=sql.SQL(", ").join(sql.Identifier("s", column.name) for column in judged),
             cells=sql.SQL(", ").join(sql.Identifier("r", column.name) for column in judged),
             codes=sql.SQL(", ").join(codes),
-            stg=_stg(kind),
-            raw=_raw(kind),
+            stg=identifier(f"stg.{kind.name}"),
+            raw=identifier(f"raw.{kind.name}"),
             id=upload_id,
             limit=REPORT_LIMIT,
             # One character more than is shown, so that it is seen to be cut.
@@ -260,7 +260,7 @@ def _raise_problems(connection: Connection, kind: FileKind, reader: CsvReader, u
 def _count_days(connection: Connection, kind: FileKind, upload_id: int) -> dict[date, int]:
     rows = connection.execute(
         sql.SQL("SELECT slip_date, count(*) FROM {} WHERE upload_file_id = {} GROUP BY 1 ORDER BY 1").format(
-            _stg(kind), upload_id
+            identifier(f"stg.{kind.name}"), upload_id
         )
     )
     return dict(rows.fetchall())
@@ -272,14 +272,6 @@ def _delete_earlier(connection: Connection, kind: FileKind, upload_id: int, days
         sql.SQL(
             "UPDATE {} SET is_deleted = true, deleted_at = now(), deleted_by = %s "
             "WHERE slip_date = ANY (%s) AND NOT is_deleted AND upload_file_id IS DISTINCT FROM %s"
-        ).format(_stg(kind)),
+        ).format(identifier(f"stg.{kind.name}")),
         [f"upload_file {upload_id}", days, upload_id],
     )
-
-
-def _raw(kind: FileKind) -> sql.Identifier:
-    return sql.Identifier("raw", kind.name)
-
-
-def _stg(kind: FileKind) -> sql.Identifier:
-    return sql.Identifier("stg", kind.name)
