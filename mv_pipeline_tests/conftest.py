@@ -237,6 +237,13 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
+@pytest.fixture
+def retry_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps and connections to Dagster's storage are retried as often as ever, but without a pause."""
+    monkeypatch.setattr(dg.RetryPolicy, "calculate_delay", lambda policy, attempt_num: 0)
+    monkeypatch.setattr("dagster_postgres.utils.calculate_delay", lambda **_: 0)
+
+
 @pytest.fixture(scope="session")
 def empty_dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home in which Dagster has made its files; a copy of them takes a sixth of the time."""

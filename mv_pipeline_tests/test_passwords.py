@@ -105,7 +105,7 @@ def test_an_unreachable_receiver_does_not_tell(cli, url):
     assert CANARY not in text
 
 
-def test_unreachable_storage_does_not_tell(cli):
+def test_unreachable_storage_does_not_tell(cli, retry_at_once):
     code, text = cli("refresh", "--all", MV_PIPELINE_DAGSTER_URL=REFUSED)
 
     assert code == 1

@@ -320,7 +320,7 @@ def test_without_the_warehouse_database_dagsters_metrics_go_on(catalog, tmp_path
     assert "plant" in caplog.text
 
 
-def test_without_dagsters_database_the_warehouse_metrics_go_on(settings, database, catalog, monkeypatch):
+def test_without_dagsters_database_the_warehouse_metrics_go_on(settings, database, catalog, monkeypatch, retry_at_once):
     monkeypatch.setenv("MV_PIPELINE_DAGSTER_URL", "postgresql://127.0.0.1:1/dagster")
     prepare_dagster_home(settings)
 

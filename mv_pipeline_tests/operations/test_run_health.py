@@ -216,7 +216,7 @@ def test_a_view_that_cannot_be_refreshed_is_told_as_a_view_only(plant, receiver,
     assert message["title"] == f"{RECEIVE} (critical) can't be refreshed"
 
 
-def test_a_view_whose_failure_could_not_be_logged_is_told_as_a_step(plant, receiver, connection, run):
+def test_a_view_whose_failure_could_not_be_logged_is_told_as_a_step(plant, receiver, connection, run, retry_at_once):
     """Without a place to log it, the run's own log is the only word of it."""
     connection.execute(f"REFRESH MATERIALIZED VIEW {RECEIVE} WITH NO DATA")
     connection.execute(f"CREATE INDEX breaks ON {RECEIVE} ((1 / (ddate - ddate)))")
