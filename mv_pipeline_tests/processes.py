@@ -86,7 +86,7 @@ class Dev:
             {"Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
                 return json.load(answer)["data"]
         except OSError:
             assert self.process.poll() is None, self.log.read_text()
@@ -133,4 +133,4 @@ def running_dev(settings: Settings, log: Path, **variables: str) -> Iterator[Dev
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-            process.wait(60)
+            process.wait(TIMEOUT_S)

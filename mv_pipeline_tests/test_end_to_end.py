@@ -17,7 +17,7 @@ from mv_pipeline.defs.jobs import INGEST
 from mv_pipeline.settings import TIME_ZONE
 from mv_pipeline_tests.factory import csv_text, line
 from mv_pipeline_tests.operations.conftest import Receiver
-from mv_pipeline_tests.processes import listening_addresses, running_dev, wait_for
+from mv_pipeline_tests.processes import TIMEOUT_S, listening_addresses, running_dev, wait_for
 
 KIND, BROKEN_KIND = "shogun_flash_receive", "shogun_final_receive"
 UNDER_WAY = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
@@ -49,8 +49,8 @@ def test_files_show_and_the_office_is_told_though_everything_is_killed_in_the_mi
             family = dev.family()
             for process in family:
                 process.kill()
-            psutil.wait_procs(family, timeout=30)
-            dev.process.wait(30)
+            psutil.wait_procs(family, timeout=TIMEOUT_S)
+            dev.process.wait(TIMEOUT_S)
 
     with running_dev(settings, log, **variables) as dev:
         drop(inbox / KIND / "second.csv", slip_date=f"{DAY_BEFORE:%Y/%m/%d}", net_weight="5000")
@@ -69,9 +69,9 @@ def test_files_show_and_the_office_is_told_though_everything_is_killed_in_the_mi
             ).fetchall()
         family = psutil.Process(dev.process.pid).children(recursive=True)
         dev.process.send_signal(signal.SIGINT)
-        assert dev.process.wait(60) == 0
+        assert dev.process.wait(TIMEOUT_S) == 0
 
-    gone, alive = psutil.wait_procs(family, timeout=10)
+    gone, alive = psutil.wait_procs(family, timeout=TIMEOUT_S)
     assert (bool(gone), alive) == (True, [])
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(url)

@@ -190,6 +190,8 @@ def test_a_run_that_was_taken_leaves_nothing_to_do(ticks, put):
 def test_a_file_that_a_run_left_behind_is_tried_again_later_and_later(ticks, put, monkeypatch):
     put()
     ticks.tick()
+    start = time.time()
+    monkeypatch.setattr("mv_pipeline.defs.sensors.time.time", lambda: start)
     assert ticks.tick().run_requests
     waits = []
     for _ in range(8):

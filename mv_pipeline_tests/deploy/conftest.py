@@ -19,7 +19,7 @@ import pytest
 
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 from mv_pipeline_tests.conftest import create_database, drop_database
-from mv_pipeline_tests.processes import free_port, wait_for
+from mv_pipeline_tests.processes import TIMEOUT_S, free_port, wait_for
 
 CADDYFILE = PROJECT_ROOT / "deploy" / "Caddyfile"
 OPERATOR = ("operator", "an operator's password")
@@ -57,7 +57,7 @@ class Site:
         return f"{self.scheme}://{self.netloc}"
 
     def connect(self) -> socket.socket:
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=TIMEOUT_S)
         if self.certificates is None:
             return plain
         return self.certificates.wrap_socket(plain, server_hostname=self.host)
@@ -102,7 +102,7 @@ def running(command: list[str], environment: dict[str, str], log: Path) -> Itera
         yield process
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(60)
+        process.wait(TIMEOUT_S)
 
 
 def wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -18,7 +18,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from mv_pipeline_tests.deploy.conftest import CADDYFILE, OPERATOR, VIEWER, Site, basic
-from mv_pipeline_tests.processes import free_port, listening_addresses
+from mv_pipeline_tests.processes import TIMEOUT_S, free_port, listening_addresses
 
 EVIL = "https://evil.example"
 _numbers = count(1)
@@ -55,7 +55,7 @@ def open_websocket(site: Site, origin, login=None):
         except InvalidStatus as refusal:
             return refusal.response.status_code
         websocket.send(json.dumps({"type": "connection_init"}))
-        return json.loads(websocket.recv(timeout=10))["type"]
+        return json.loads(websocket.recv(timeout=TIMEOUT_S))["type"]
 
 
 class TestWithoutTheProxy:

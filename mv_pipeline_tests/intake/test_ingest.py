@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
@@ -21,6 +20,7 @@ from mv_pipeline.intake.load import Upload
 from mv_pipeline.intake.rejection import Code
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.factory import csv_text, drop, line, read_report, take
+from mv_pipeline_tests.processes import TIMEOUT_S, wait_for
 
 RECEIVE = "shogun_final_receive"
 GOOD = csv_text([line()])
@@ -414,9 +414,8 @@ def test_a_second_session_waits_and_finds_the_file_gone(
 
     def load_once_another_waits(*args: object) -> Upload:
         claimed.set()
-        deadline = time.monotonic() + 30
-        while not count(connection, "pg_locks WHERE locktype = 'advisory' AND NOT granted"):
-            assert time.monotonic() < deadline, "nobody waits for the claim"
+        waiting = "pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        wait_for("somebody waits for the claim", lambda: count(connection, waiting))
         return load_file(*args)
 
     def run() -> Upload | None:
@@ -426,7 +425,7 @@ def test_a_second_session_waits_and_finds_the_file_gone(
     monkeypatch.setattr(upload_module, "load_file", load_once_another_waits)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(run)
-        assert claimed.wait(timeout=30)
+        assert claimed.wait(TIMEOUT_S)
         second = pool.submit(run)
 
         assert (first.result().status, second.result()) == ("loaded", None)
@@ -436,6 +435,6 @@ def test_a_second_session_waits_and_finds_the_file_gone(
 def test_a_file_of_one_kind_does_not_wait_for_another_kind(
     settings: Settings, database: Database, connection: Connection
 ):
-    connection.execute("SET statement_timeout = '10s'")
+    connection.execute("SET statement_timeout = '60s'")
     with database.connect() as session, session_lock(session, "intake", "shogun_flash_yard"):
         assert take(connection, settings, GOOD).status == "loaded"

