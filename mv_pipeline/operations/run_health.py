@@ -59,7 +59,7 @@ def failed_check(of: Installation, name: str, check: str, since: datetime, **fac
 
 
 def incomplete_retention(of: Installation) -> Iterator[HealthProblem]:
-    """The last night's retention, if it failed or left something."""
+    """The newest nightly retention, if it failed or left something."""
     for result, event in of.check_results:
         if result.check_name == RETENTION_CHECK and not result.passed:
             message, remedy = _message_and_remedy(result)
