@@ -6,6 +6,7 @@ No table, view or rule is known here.
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
@@ -104,6 +105,15 @@ def limit_waits(connection: Connection, **more: str) -> None:
 def identifier(name: str) -> sql.Identifier:
     """Quote a `schema.relation` name for use in a statement."""
     return sql.Identifier(*name.split(".", 1))
+
+
+def read_query(module: str, name: str) -> sql.SQL:
+    """The SQL text `queries/<name>.sql` next to a module.
+
+    Args:
+        module: its `__file__`.
+    """
+    return sql.SQL(Path(module).with_name("queries").joinpath(f"{name}.sql").read_text(encoding="utf-8"))
 
 
 def lock_for_transaction(connection: Connection, *key: str) -> None:

@@ -16,7 +16,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from mv_pipeline.catalog.csv_kinds import Column, FileKind
-from mv_pipeline.database.connection import Connection, identifier, scalar
+from mv_pipeline.database.connection import Connection, identifier, read_query, scalar
 from mv_pipeline.intake import cells
 from mv_pipeline.intake.reader import Block, CsvReader
 from mv_pipeline.intake.rejection import REPORT_LIMIT, VALUE_LIMIT, Code, Problem, RejectedFileError
@@ -162,15 +162,9 @@ def _active_upload(connection: Connection, file: IncomingFile) -> int | None:
 
     Rows that somebody changed by hand don't count as its content any more, so that dropping a file again repairs them.
     """
-    query = sql.SQL(
-        "SELECT max(id) FROM {} AS u WHERE file_hash = %s AND kind = %s AND processing_status = 'success' "
-        "AND NOT is_deleted "
-        "AND ROW(row_count::bigint, (metadata->>'net_weight_kg')::numeric, (metadata->>'amount_yen')::numeric, "
-        "(metadata->>'first_day')::date, (metadata->>'last_day')::date) IS NOT DISTINCT FROM ("
-        "SELECT ROW(count(*), coalesce(sum(net_weight), 0), coalesce(sum(amount), 0), min(slip_date), "
-        "max(slip_date)) FROM {} WHERE upload_file_id = u.id AND NOT is_deleted)"
-    ).format(UPLOADS, identifier(f"stg.{file.kind.name}"))
-    upload_id: int | None = scalar(connection, query, [file.sha256, file.kind.name])
+    query = read_query(__file__, "active_upload").format(uploads=UPLOADS, stg=identifier(f"stg.{file.kind.name}"))
+    params = {"sha256": file.sha256, "kind": file.kind.name}
+    upload_id: int | None = scalar(connection, query, params)
     return upload_id
 
 
@@ -224,25 +218,13 @@ def _raise_problems(connection: Connection, kind: FileKind, reader: CsvReader, u
         for column in judged
     ]
     rows = connection.execute(
-        sql.SQL(
-            "SELECT s.source_row_no, header, code, left(cell, {shown}), count(*) OVER () "
-            "FROM (SELECT min(ddate) AS first, max(ddate) AS last FROM ref.calendar_day) AS calendar "
-            "JOIN {stg} AS s ON s.upload_file_id = {id} "
-            "AND (s.slip_date BETWEEN first AND last AND num_nulls({values}) = 0) IS NOT TRUE "
-            # Line by line by raw's index: nothing is known of new rows, so any other join may take quadratic time.
-            "CROSS JOIN LATERAL (SELECT ARRAY[{cells}] AS cells, ARRAY[{codes}] AS codes "
-            "FROM {raw} AS r WHERE upload_file_id = {id} AND source_row_no = s.source_row_no OFFSET 0) AS line "
-            "CROSS JOIN LATERAL unnest(%s::text[], line.cells, line.codes) AS judged (header, cell, code) "
-            # Most such lines turn out to be good, and to make rows of a line costs more than to judge it.
-            "WHERE num_nonnulls(VARIADIC line.codes) > 0 AND code IS NOT NULL "
-            'ORDER BY s.source_row_no, header COLLATE "C" LIMIT {limit}'
-        ).format(
+        read_query(__file__, "bad_cells").format(
             values=sql.SQL(", ").join(sql.Identifier("s", column.name) for column in judged),
             cells=sql.SQL(", ").join(sql.Identifier("r", column.name) for column in judged),
             codes=sql.SQL(", ").join(codes),
             stg=identifier(f"stg.{kind.name}"),
             raw=identifier(f"raw.{kind.name}"),
-            id=upload_id,
+            upload_id=upload_id,
             limit=REPORT_LIMIT,
             # One character more than is shown, so that it is seen to be cut.
             shown=VALUE_LIMIT + 1,

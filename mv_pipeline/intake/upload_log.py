@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, FileKind
-from mv_pipeline.database.connection import Connection, identifier, scalar
+from mv_pipeline.database.connection import Connection, identifier, read_query, scalar
 from mv_pipeline.settings import TIME_ZONE, load_settings
 
 State = Literal["loaded", "duplicate", "rejected", "unfinished"]
@@ -21,13 +21,7 @@ DayStatus = Literal["loaded", "covered", "missing", "closed", "awaited", "none"]
 
 MISSING_SINCE_DAYS = 14
 
-# The rows of the log, with the name of their CSV kind and what became of the file. The log's own words (spec: Staging)
-# are fewer: a file whose rows were there already is logged as a success.
-UPLOADS = sql.SQL(
-    "(SELECT *, 'shogun_' || lower(file_type) || '_' || csv_type AS kind, "
-    "CASE WHEN processing_status = 'failed' THEN 'rejected' WHEN processing_status <> 'success' THEN 'unfinished' "
-    "WHEN metadata ? 'duplicate_of' THEN 'duplicate' ELSE 'loaded' END AS state FROM log.upload_file)"
-)
+UPLOADS = read_query(__file__, "uploads")
 
 
 @dataclass(frozen=True)
@@ -98,22 +92,9 @@ def read_uploads(
         rejected: only those that were rejected.
         after: only those with a higher number.
     """
-    return (
-        connection.cursor(row_factory=class_row(UploadedFile))
-        .execute(
-            sql.SQL(
-                "SELECT id, to_char(uploaded_at AT TIME ZONE 'Asia/Tokyo', 'YYYY-MM-DD\"T\"HH24:MI:SS+09:00') "
-                "AS uploaded_at, kind, file_name, state, coalesce(row_count, 0) AS lines, "
-                "(metadata->>'net_weight_kg')::float AS net_weight_kg, metadata->>'first_day' AS first_day, "
-                "metadata->>'last_day' AS last_day, uploaded_by, "
-                "coalesce(error_message, 'the same content is active as upload ' || (metadata->>'duplicate_of')) "
-                "AS reason FROM {} WHERE id > %s AND (kind = %s) IS NOT FALSE "
-                "AND (NOT %s OR state = 'rejected') ORDER BY id DESC LIMIT %s"
-            ).format(UPLOADS),
-            [after, kind and kind.name, rejected, limit],
-        )
-        .fetchall()
-    )
+    query = read_query(__file__, "newest_uploads").format(uploads=UPLOADS)
+    params = {"after": after, "kind": kind and kind.name, "rejected": rejected, "limit": limit}
+    return connection.cursor(row_factory=class_row(UploadedFile)).execute(query, params).fetchall()
 
 
 def count_lines(connection: Connection, kind: FileKind) -> int:
@@ -125,31 +106,13 @@ def count_lines(connection: Connection, kind: FileKind) -> int:
 
 def read_calendar(connection: Connection, first: date, last: date) -> list[UploadDay]:
     """Each day from `first` to `last`, both included, for each kind: which upload counts, and what is missing."""
-    active = sql.SQL(" UNION ALL ").join(
-        sql.SQL(
-            "SELECT {kind} AS kind, slip_date AS ddate, "
-            "array_agg(DISTINCT upload_file_id) FILTER (WHERE upload_file_id IS NOT NULL) AS uploads, "
-            "count(*) AS lines, coalesce(sum(net_weight), 0) AS kg FROM {active} "
-            "WHERE slip_date BETWEEN %(first)s AND %(last)s GROUP BY slip_date"
-        ).format(kind=sql.Literal(kind.name), active=identifier(f"stg.v_active_{kind.name}"))
+    active_lines = sql.SQL(" UNION ALL ").join(
+        sql.SQL("SELECT {} AS kind, slip_date, upload_file_id, net_weight FROM {}").format(
+            kind.name, identifier(f"stg.v_active_{kind.name}")
+        )
         for kind in KINDS
     )
-    query = sql.SQL(
-        "WITH active AS ({}), kinds AS (SELECT * FROM unnest(%(kinds)s::text[], %(csv_types)s::text[]) "
-        "WITH ORDINALITY AS kinds (kind, csv_type, position)), "
-        # What has only just been loaded may not be rolled up yet, and king exists in the rollup alone.
-        "covered AS (SELECT csv_type, ddate FROM mart.rollup_daily WHERE line_count > 0 "
-        "UNION SELECT csv_type, ddate FROM active JOIN kinds USING (kind)) "
-        "SELECT c.ddate, c.day_type, c.is_business, k.kind, CASE WHEN a.lines > 0 THEN 'loaded' "
-        "WHEN (k.csv_type, c.ddate) IN (SELECT csv_type, ddate FROM covered) THEN 'covered' "
-        "WHEN NOT c.is_business THEN 'closed' "
-        "WHEN %(missing)s::jsonb->k.csv_type ? c.ddate::text THEN 'missing' "
-        "WHEN c.ddate > %(due)s THEN 'awaited' ELSE 'none' END AS status, "
-        "coalesce(a.uploads, '{{}}') AS uploads, coalesce(a.lines, 0) AS lines, coalesce(a.kg, 0) AS net_weight_kg "
-        "FROM ref.v_calendar_classified AS c CROSS JOIN kinds AS k "
-        "LEFT JOIN active AS a ON a.kind = k.kind AND a.ddate = c.ddate "
-        "WHERE c.ddate BETWEEN %(first)s AND %(last)s ORDER BY c.ddate, k.position"
-    ).format(active)
+    query = read_query(__file__, "calendar").format(active_lines=active_lines)
     missing = {csv_type: list(map(str, days)) for csv_type, days in missing_days(connection, since=first).items()}
     params = {
         "kinds": [kind.name for kind in KINDS],
@@ -177,13 +140,7 @@ def missing_days(
     """
     due = newest_due_day(connection, now)
     rows = connection.execute(
-        "WITH lines AS (SELECT DISTINCT csv_type, ddate FROM mart.rollup_daily WHERE line_count > 0), "
-        "used AS (SELECT csv_type, min(ddate) AS first, max(ddate) FILTER (WHERE ddate <= ref.business_date()) "
-        "AS newest FROM lines GROUP BY csv_type) "
-        "SELECT csv_type, array_remove(array_agg(ddate ORDER BY ddate), NULL) FROM used LEFT JOIN ("
-        "SELECT ddate FROM ref.v_calendar_classified WHERE is_business AND ddate BETWEEN %(since)s AND %(due)s"
-        ") AS business ON ddate > CASE WHEN csv_type = ANY (%(daily)s) THEN first ELSE newest END "
-        "AND (csv_type, ddate) NOT IN (SELECT csv_type, ddate FROM lines) GROUP BY csv_type",
+        read_query(__file__, "missing_days"),
         {
             "since": since or due - timedelta(days=MISSING_SINCE_DAYS - 1),
             "due": due,
