@@ -84,7 +84,7 @@ Days = Annotated[int, Field(ge=0)]
 class Settings(BaseSettings):
     """Where things are and how they run; each field is the environment variable `MV_PIPELINE_<NAME>`.
 
-    What stands below a field is its description, which the documentation shows.
+    The text below a field is its description, which the documentation shows.
     """
 
     model_config = SettingsConfigDict(

@@ -136,7 +136,7 @@ def build_inbox_sensor(catalog: Catalog) -> dg.SensorDefinition:
 def build_changes_sensor(catalog: Catalog) -> dg.SensorDefinition:
     """Make the sensor that refreshes views after changes that no run of ours is about to consume.
 
-    The web application and hand-written SQL leave change notes, and midnight moves the business date. A burst is
+    The web application and hand-written SQL are in the change log, and midnight moves the business date. A burst is
     waited out, for a while; a state that a run has left behind is tried again later and later.
     """
 
@@ -193,7 +193,7 @@ def build_alerts_sensor(catalog: Catalog, report: Report) -> dg.SensorDefinition
         name="alerts",
         minimum_interval_seconds=_ALERTS_EVERY_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Looks for trouble, and tells people when it begins and when it is over.",
+        description="Inspects the installation, and tells people when a problem begins and when it is over.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         return dg.SkipReason(report(catalog, context.instance, context.repository_def))

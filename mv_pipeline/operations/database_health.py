@@ -31,7 +31,7 @@ def unsupported_server(of: Installation) -> Iterator[HealthProblem]:
 
 
 def not_migrated(of: Installation) -> Iterator[HealthProblem]:
-    """The database, if it lacks what this version needs."""
+    """The database, if it has not been migrated to this version."""
     if unmigrated := describe_unmigrated(of.connection):
         yield HealthProblem.of(P.NOT_MIGRATED, "warehouse", of.settings, of.now, unmigrated=unmigrated)
 

@@ -186,8 +186,8 @@ class HealthProblem:
 
 
 _LABELS: dict[Audience, tuple[str, str, str, str]] = {
-    "operator": ("Since", "What it means", "What to do", "Look at"),
-    "office": ("発生 Since", "影響 What it means", "対応 What to do", "画面 Look at"),
+    "operator": ("Since", "What it means", "What to do", "Page"),
+    "office": ("発生 Since", "影響 What it means", "対応 What to do", "画面 Page"),
 }
 
 
