@@ -13,7 +13,6 @@ from typing import LiteralString
 from psycopg import sql
 
 from mv_pipeline.catalog.csv_kinds import CellType, Column
-from mv_pipeline.intake.rejection import Code
 
 _FULL_WIDTH = "０１２３４５６７８９，．－−＋／：（）"
 _HALF_WIDTH = "0123456789,.--+/:()"
@@ -52,11 +51,11 @@ _PLAIN_READINGS: dict[CellType, LiteralString] = {
     "time": "{x}::time",
 }
 
-BAD_VALUE: dict[CellType, Code] = {
-    "numeric": Code.BAD_NUMBER,
-    "integer": Code.BAD_INTEGER,
-    "date": Code.BAD_DATE,
-    "time": Code.BAD_TIME,
+BAD_VALUE: dict[CellType, str] = {
+    "numeric": "bad_number",
+    "integer": "bad_integer",
+    "date": "bad_date",
+    "time": "bad_time",
 }
 
 

@@ -13,7 +13,7 @@ from mv_pipeline.database.connection import Connection, session_lock
 from mv_pipeline.intake import inbox
 from mv_pipeline.intake.load import IncomingFile, Upload, find_logged, inspect_file, load_file, log_upload
 from mv_pipeline.intake.reader import FileUnavailableError, open_file
-from mv_pipeline.intake.rejection import Code, Problem, RejectedFileError, write_report
+from mv_pipeline.intake.rejection import Problem, RejectedFileError, write_report
 from mv_pipeline.settings import Settings
 
 
@@ -46,7 +46,7 @@ def _load_and_move(connection: Connection, settings: Settings, kind: FileKind, p
         file = inspect_file(opened, kind, inbox.printable_name(path.name), uploaded_by, max_bytes)
         try:
             if file.size > max_bytes:
-                raise RejectedFileError([Problem(Code.TOO_LARGE, value=f"{file.size:,} > {max_bytes:,} bytes")])
+                raise RejectedFileError([Problem("too_large", value=f"{file.size:,} > {max_bytes:,} bytes")])
             with connection.transaction():
                 upload = load_file(connection, file, opened)
                 _raise_if_changed(path, before)

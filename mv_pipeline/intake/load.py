@@ -19,11 +19,11 @@ from mv_pipeline.catalog.csv_kinds import Column, FileKind
 from mv_pipeline.database.connection import Connection, identifier, read_query, scalar
 from mv_pipeline.intake import cells
 from mv_pipeline.intake.reader import Block, CsvReader
-from mv_pipeline.intake.rejection import REPORT_LIMIT, VALUE_LIMIT, Code, Problem, RejectedFileError
+from mv_pipeline.intake.rejection import REPORT_LIMIT, VALUE_LIMIT, Problem, RejectedFileError
 from mv_pipeline.intake.upload_log import UPLOADS
 
-_BAD_SLIP_DATE = sql.SQL("WHEN s.slip_date IS NULL THEN {} WHEN s.slip_date NOT BETWEEN first AND last THEN {}").format(
-    str(Code.MISSING_DATE), str(Code.DATE_OUT_OF_RANGE)
+_BAD_SLIP_DATE = sql.SQL(
+    "WHEN s.slip_date IS NULL THEN 'missing_date' WHEN s.slip_date NOT BETWEEN first AND last THEN 'date_out_of_range'"
 )
 
 
@@ -211,7 +211,7 @@ def _raise_problems(connection: Connection, kind: FileKind, reader: CsvReader, u
     codes = [
         sql.SQL("CASE WHEN s.{name} IS NULL AND {} IS NOT NULL THEN {} {} END").format(
             cells.trimmed(sql.Identifier("r", column.name)),
-            str(cells.BAD_VALUE[column.type]),
+            cells.BAD_VALUE[column.type],
             _BAD_SLIP_DATE if column.name == "slip_date" else sql.SQL(""),
             name=sql.Identifier(column.name),
         )
@@ -231,9 +231,7 @@ def _raise_problems(connection: Connection, kind: FileKind, reader: CsvReader, u
         ),
         [[column.header for column in judged]],
     ).fetchall()
-    problems = [
-        Problem(Code(code), reader.line_numbers[row - 1], header, cell or "") for row, header, code, cell, _ in rows
-    ]
+    problems = [Problem(code, reader.line_numbers[row - 1], header, cell or "") for row, header, code, cell, _ in rows]
     if problems or reader.problems:
         count = reader.problem_count + (rows[0][-1] if rows else 0)
         raise RejectedFileError([*reader.problems, *problems], count)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from mv_pipeline.catalog.csv_kinds import Column, FileKind
 from mv_pipeline.intake.cells import are_plain
-from mv_pipeline.intake.rejection import REPORT_LIMIT, Code, Problem, RejectedFileError
+from mv_pipeline.intake.rejection import REPORT_LIMIT, Problem, RejectedFileError
 
 _BLOCK_BYTES = 1 << 20
 # Python is quick on pieces that fit the processor's cache, the server on larger blocks.
@@ -73,7 +73,7 @@ def find_encoding(file: BufferedReader) -> str:
     if any(b"\0" in block for block in _blocks(file)):
         raise RejectedFileError([_binary_problem(file)])
     if file.tell() == 0:
-        raise RejectedFileError([Problem(Code.EMPTY)])
+        raise RejectedFileError([Problem("empty")])
     not_utf8 = _undecodable(file, "utf-8")
     if not not_utf8:
         return "utf-8-sig"
@@ -94,8 +94,8 @@ def _binary_problem(file: BufferedReader) -> Problem:
     file.seek(0)
     start = file.read(4)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return Problem(Code.UNDECODABLE, value="UTF-16")
-    return Problem(Code.NOT_CSV, value=f"0x{start.hex(' ')}")
+        return Problem("undecodable", value="UTF-16")
+    return Problem("not_csv", value=f"0x{start.hex(' ')}")
 
 
 def _undecodable(file: BufferedReader, encoding: str) -> Problem | None:
@@ -106,12 +106,10 @@ def _undecodable(file: BufferedReader, encoding: str) -> Problem | None:
             text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             shown = error.object[error.start : error.start + 8]
-            return Problem(
-                Code.UNDECODABLE, line + error.object[: error.start].count(b"\n"), value=f"0x{shown.hex(' ')}"
-            )
+            return Problem("undecodable", line + error.object[: error.start].count(b"\n"), value=f"0x{shown.hex(' ')}")
         stray = _NOT_IN_CP932.search(text) if encoding == "cp932" else None
         if stray:
-            return Problem(Code.UNDECODABLE, line + text[: stray.start()].count("\n"), value=repr(stray.group()))
+            return Problem("undecodable", line + text[: stray.start()].count("\n"), value=repr(stray.group()))
         line += block.count(b"\n")
     return None
 
@@ -159,7 +157,7 @@ class CsvReader:
         self._rows = self._read_rows()
         header = next((row for _, row in self._rows if any(cell.strip() for cell in row)), None)
         if header is None:
-            raise RejectedFileError(self.problems or [Problem(Code.EMPTY)])
+            raise RejectedFileError(self.problems or [Problem("empty")])
         self.columns, indices, self.unknown_headers = _match_header(header, kind, self._reader.line_num)
         self.plain = frozenset(column.name for column in self.columns)
         self._width = len(header)
@@ -189,7 +187,7 @@ class CsvReader:
             yield block
             first = rows.stop
         if not self.line_numbers and not self.problems:
-            raise RejectedFileError([Problem(Code.NO_DATA_LINES)])
+            raise RejectedFileError([Problem("no_data_lines")])
 
     def _read_rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield each line's cells after the line in the file on which it begins."""
@@ -200,14 +198,14 @@ class CsvReader:
                 number = self._reader.line_num + 1
         except csv.Error as error:
             # What follows can't be told apart any more.
-            code = Code.CELL_TOO_LARGE if "field larger than field limit" in str(error) else Code.NOT_CSV
+            code = "cell_too_large" if "field larger than field limit" in str(error) else "not_csv"
             self._add(Problem(code, self._reader.line_num, value=str(error)))
 
     def _data_lines(self) -> Iterator[tuple[str, ...]]:
         """Yield the cells of each data line; the other lines are counted or become problems."""
         for number, row in self._rows:
             if self._reader.line_num > number and self._swallows_lines(row):
-                self._add(Problem(Code.CELL_TOO_LARGE, number))
+                self._add(Problem("cell_too_large", number))
             elif len(row) != self._width or row[self._date].strip() in _NO_DATE:
                 self._set_aside(row, number)
             else:
@@ -242,9 +240,9 @@ class CsvReader:
         elif not dated and any(cell in _TOTAL_WORDS for cell in cells):
             self.total_lines += 1
         elif len(row) != self._width:
-            self._add(Problem(Code.RAGGED_LINE, line, value=f"{len(row)} ≠ {self._width}"))
+            self._add(Problem("ragged_line", line, value=f"{len(row)} ≠ {self._width}"))
         else:
-            self._add(Problem(Code.MISSING_DATE, line, header=self.columns[0].header))
+            self._add(Problem("missing_date", line, header=self.columns[0].header))
 
     def _add(self, problem: Problem) -> None:
         self.problem_count += 1
@@ -262,13 +260,13 @@ def _match_header(header: list[str], kind: FileKind, line: int) -> tuple[list[Co
         if column is None:
             unknown.append(text)
         elif column.name in found:
-            problems.append(Problem(Code.DUPLICATED_HEADER, line, header=column.header))
+            problems.append(Problem("duplicated_header", line, header=column.header))
         else:
             found[column.name] = index
     if not found:
-        raise RejectedFileError([Problem(Code.NOT_CSV, line, value=",".join(header))])
+        raise RejectedFileError([Problem("not_csv", line, value=",".join(header))])
     problems += [
-        Problem(Code.MISSING_HEADER, line, header=column.header)
+        Problem("missing_header", line, header=column.header)
         for column in kind.columns
         if column.required and column.name not in found
     ]

@@ -7,7 +7,6 @@ import csv
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import yaml
@@ -17,29 +16,9 @@ VALUE_LIMIT = 200
 _FORMULA_STARTS = frozenset("=+-−@\t\r\n")
 
 
-class Code(StrEnum):
-    """Why a file is rejected; the value is what the error report shows."""
-
-    NOT_CSV = "not_csv"
-    UNDECODABLE = "undecodable"
-    EMPTY = "empty"
-    NO_DATA_LINES = "no_data_lines"
-    MISSING_HEADER = "missing_header"
-    DUPLICATED_HEADER = "duplicated_header"
-    RAGGED_LINE = "ragged_line"
-    CELL_TOO_LARGE = "cell_too_large"
-    BAD_NUMBER = "bad_number"
-    BAD_INTEGER = "bad_integer"
-    BAD_DATE = "bad_date"
-    BAD_TIME = "bad_time"
-    MISSING_DATE = "missing_date"
-    DATE_OUT_OF_RANGE = "date_out_of_range"
-    TOO_LARGE = "too_large"
-
-
 _TEXTS = yaml.safe_load(Path(__file__).with_name("rejection.yaml").read_text(encoding="utf-8"))
-# What is said about each problem, in Japanese and in English.
-MESSAGES: dict[Code, tuple[str, str]] = {code: (_TEXTS[code]["ja"], _TEXTS[code]["en"]) for code in Code}
+# Why a file can be rejected: each code, as the error report shows it, and what is said in Japanese and in English.
+MESSAGES: dict[str, tuple[str, str]] = {code: (texts["ja"], texts["en"]) for code, texts in _TEXTS.items()}
 
 
 @dataclass(frozen=True)
@@ -47,13 +26,13 @@ class Problem:
     """One thing that is wrong.
 
     Args:
-        code: what kind of problem.
+        code: what kind of problem, as in `MESSAGES`.
         line: the line in the file, the header being line 1; 0 if it concerns the whole file.
         header: the column's header, if it concerns one.
         value: the offending text, shortened.
     """
 
-    code: Code
+    code: str
     line: int = 0
     header: str = ""
     value: str = ""

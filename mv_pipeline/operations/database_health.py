@@ -13,7 +13,7 @@ from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.checks.check import first_of
 from mv_pipeline.checks.rules import LAST_UPLOAD, find_check, missing_files_remedy
 from mv_pipeline.database.connection import APPLICATION
-from mv_pipeline.intake.rejection import MESSAGES, Code
+from mv_pipeline.intake.rejection import MESSAGES
 from mv_pipeline.intake.upload_log import UPLOADS, due_at, missing_days
 from mv_pipeline.migrate.state import describe_drift, describe_unsupported, read_drift
 from mv_pipeline.operations.installation import Installation
@@ -63,7 +63,7 @@ def rejected_files(of: Installation) -> Iterator[HealthProblem]:
         kind = kinds.get(row["kind"])
         if kind is None:
             continue
-        codes = {Code(code): count for code, count in row["codes"].items() if code in set(Code)}
+        codes = {code: count for code, count in row["codes"].items() if code in MESSAGES}
         yield HealthProblem.of(
             P.REJECTED_FILE,
             f"{kind.name}/{row['file_name']}",

@@ -29,7 +29,7 @@ from mv_pipeline.catalog.sql_folder import load_catalog
 from mv_pipeline.catalog.tables import SOURCES
 from mv_pipeline.database.connection import APPLICATION, Database
 from mv_pipeline.defs.checks import check_keys
-from mv_pipeline.intake.rejection import Code
+from mv_pipeline.intake.rejection import MESSAGES
 from mv_pipeline.intake.upload_log import UPLOADS, missing_days
 from mv_pipeline.operations.dagster_private import newest_check_results
 from mv_pipeline.operations.health import HEALTH_CHECKS
@@ -138,7 +138,7 @@ def _parameters(catalog: Catalog) -> dict[str, Any]:
         "lists": [source.csv_type for source in SOURCES],
         "sources": [source.source for source in SOURCES],
         "kinds": [kind.name for kind in KINDS],
-        "codes": list(Code),
+        "codes": list(MESSAGES),
         "problem_types": [found for found, check in HEALTH_CHECKS.items() if check.is_told],
     }
 

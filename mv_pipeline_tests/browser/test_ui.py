@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from mv_pipeline.defs.jobs import OVERVIEW
-from mv_pipeline.intake.rejection import MESSAGES, Code
+from mv_pipeline.intake.rejection import MESSAGES
 from mv_pipeline_tests.browser.conftest import BROKEN_FILE, BROKEN_KIND
 from mv_pipeline_tests.processes import wait_for
 
@@ -127,7 +127,7 @@ def test_a_rejected_file_is_a_failed_check_that_says_what_to_do(page: Page, shoo
 
     message = page.get_by_text(BROKEN_FILE)
     expect(message).to_be_visible()
-    expect(message).to_contain_text(f"3行目 正味重量「12kg」：{MESSAGES[Code.BAD_NUMBER][0]}")
+    expect(message).to_contain_text(f"3行目 正味重量「12kg」：{MESSAGES['bad_number'][0]}")
     expect(message).to_contain_text(f"エラー一覧を見てファイルを直し、inbox/{BROKEN_KIND}/ に置き直してください。")
     shoot("ui-failed-check")
 

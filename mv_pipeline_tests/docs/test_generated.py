@@ -9,7 +9,7 @@ from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.cli.services import Service
 from mv_pipeline.definitions import defs
-from mv_pipeline.intake.rejection import MESSAGES, Code
+from mv_pipeline.intake.rejection import MESSAGES
 from mv_pipeline.migrate.roles import PIPELINE, wanted_privileges
 from mv_pipeline.operations.problem import ProblemType
 from mv_pipeline.settings import PROJECT_ROOT, Settings
@@ -68,7 +68,7 @@ def test_the_offices_page_has_every_folder_and_every_reason_for_a_rejection():
     text = read(DOCS / "office.ja.md")
 
     assert [kind.name for kind in KINDS if f"`inbox/{kind.name}/`" not in text] == []
-    assert [code for code in Code if f"| `{code}` | {MESSAGES[code][0]} |" not in text] == []
+    assert [code for code in MESSAGES if f"| `{code}` | {MESSAGES[code][0]} |" not in text] == []
 
 
 def test_the_page_on_reliability_names_tests_that_are_there():

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from mv_pipeline.intake.rejection import MESSAGES, Code, Problem, RejectedFileError, summary, write_report
+from mv_pipeline.intake.rejection import MESSAGES, Problem, RejectedFileError, summary, write_report
 from mv_pipeline_tests.factory import read_report
 
 
-@pytest.mark.parametrize("code", Code)
-def test_every_code_has_a_japanese_and_an_english_message(code: Code):
+@pytest.mark.parametrize("code", MESSAGES)
+def test_every_code_has_a_japanese_and_an_english_message(code: str):
     japanese, english = MESSAGES[code]
 
     assert re.search("[ぁ-ん]", japanese)
@@ -23,12 +23,12 @@ def test_every_code_has_a_japanese_and_an_english_message(code: Code):
     ("problems", "text"),
     [
         (
-            [Problem(Code.BAD_NUMBER, 3, "正味重量", "12kg")],
+            [Problem("bad_number", 3, "正味重量", "12kg")],
             "3行目 正味重量「12kg」：数値として読めません（整数部は12桁まで）。 [bad_number]",
         ),
-        ([Problem(Code.EMPTY)], "ファイルが空です。 [empty]"),
+        ([Problem("empty")], "ファイルが空です。 [empty]"),
         (
-            [Problem(Code.BAD_NUMBER, 3, "金額", "?"), Problem(Code.EMPTY), Problem(Code.EMPTY)],
+            [Problem("bad_number", 3, "金額", "?"), Problem("empty"), Problem("empty")],
             "3行目 金額「?」：数値として読めません（整数部は12桁まで）。（ほか2件） [bad_number]",
         ),
     ],
@@ -40,10 +40,10 @@ def test_the_summary_names_the_first_problem_and_how_many_more_there_are(problem
 def test_a_rejection_has_its_problems_in_the_order_of_lines():
     error = RejectedFileError(
         [
-            Problem(Code.BAD_NUMBER, 9, "金額"),
-            Problem(Code.RAGGED_LINE, 2),
-            Problem(Code.BAD_DATE, 4, "売上日付"),
-            Problem(Code.BAD_DATE, 4, "伝票日付"),
+            Problem("bad_number", 9, "金額"),
+            Problem("ragged_line", 2),
+            Problem("bad_date", 4, "売上日付"),
+            Problem("bad_date", 4, "伝票日付"),
         ]
     )
 
@@ -57,7 +57,7 @@ def test_a_rejection_has_its_problems_in_the_order_of_lines():
 
 
 def test_a_rejection_keeps_ten_thousand_problems_and_counts_all():
-    error = RejectedFileError([Problem(Code.RAGGED_LINE, line) for line in range(2, 10_004)])
+    error = RejectedFileError([Problem("ragged_line", line) for line in range(2, 10_004)])
 
     assert (len(error.problems), error.count) == (10_000, 10_002)
 
@@ -65,7 +65,7 @@ def test_a_rejection_keeps_ten_thousand_problems_and_counts_all():
 def test_the_report_is_utf8_with_bom_and_has_both_languages(tmp_path: Path):
     path = tmp_path / "report.csv"
 
-    write_report(path, RejectedFileError([Problem(Code.BAD_TIME, 7, "計量時間（総重量）", "25:00")]))
+    write_report(path, RejectedFileError([Problem("bad_time", 7, "計量時間（総重量）", "25:00")]))
 
     assert path.read_bytes().startswith(b"\xef\xbb\xbf")
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -83,7 +83,7 @@ def test_the_report_is_utf8_with_bom_and_has_both_languages(tmp_path: Path):
 
 
 def test_a_problem_of_the_whole_file_has_no_line(tmp_path: Path):
-    write_report(tmp_path / "report.csv", RejectedFileError([Problem(Code.EMPTY)]))
+    write_report(tmp_path / "report.csv", RejectedFileError([Problem("empty")]))
 
     assert read_report(tmp_path / "report.csv")[0][:4] == ["", "", "", "empty"]
 
@@ -97,26 +97,26 @@ def test_a_problem_of_the_whole_file_has_no_line(tmp_path: Path):
     ],
 )
 def test_the_report_never_shows_a_cell_that_a_spreadsheet_takes_for_a_formula(tmp_path: Path, value: str):
-    write_report(tmp_path / "report.csv", RejectedFileError([Problem(Code.BAD_NUMBER, 2, "金額", value)]))
+    write_report(tmp_path / "report.csv", RejectedFileError([Problem("bad_number", 2, "金額", value)]))
 
     assert read_report(tmp_path / "report.csv")[0][2] == "'" + value
 
 
 @pytest.mark.parametrize("value", ["1=1", "12kg", "a@b", "2025/02/30", "架空", "'=1", "", "\u200b"])
 def test_the_report_shows_any_other_cell_as_it_is(tmp_path: Path, value: str):
-    write_report(tmp_path / "report.csv", RejectedFileError([Problem(Code.BAD_NUMBER, 2, "金額", value)]))
+    write_report(tmp_path / "report.csv", RejectedFileError([Problem("bad_number", 2, "金額", value)]))
 
     assert read_report(tmp_path / "report.csv")[0][2] == value
 
 
 def test_the_summary_is_one_printable_line_whatever_the_cell_holds():
-    error = RejectedFileError([Problem(Code.BAD_NUMBER, 2, "金額", "1\n2\x1b[2J\u202e　3")])
+    error = RejectedFileError([Problem("bad_number", 2, "金額", "1\n2\x1b[2J\u202e　3")])
 
     assert "「1�2�[2J�　3」" in str(error)
 
 
 def test_a_long_value_is_shortened_in_report_and_summary(tmp_path: Path):
-    error = RejectedFileError([Problem(Code.BAD_NUMBER, 2, "金額", "x" * 201)])
+    error = RejectedFileError([Problem("bad_number", 2, "金額", "x" * 201)])
 
     write_report(tmp_path / "report.csv", error)
 
@@ -125,7 +125,7 @@ def test_a_long_value_is_shortened_in_report_and_summary(tmp_path: Path):
 
 
 def test_the_report_says_how_many_problems_it_leaves_out(tmp_path: Path):
-    write_report(tmp_path / "report.csv", RejectedFileError([Problem(Code.RAGGED_LINE, 2)], count=8))
+    write_report(tmp_path / "report.csv", RejectedFileError([Problem("ragged_line", 2)], count=8))
 
     assert read_report(tmp_path / "report.csv")[-1] == [
         "",
