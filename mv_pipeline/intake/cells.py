@@ -1,4 +1,4 @@
-"""How a text cell becomes a value: one SQL expression per cell type (spec: CSV files as they really come).
+"""How a text cell becomes a value: one SQL expression per cell type, as cells.yaml has them.
 
 `trimmed` is NULL where a cell holds nothing, `value` also where it can't be read. Nothing is ever turned into NULL
 unseen: the loader rejects a cell that holds something and becomes no value. Plain cells, as nearly all are, need only a
@@ -8,8 +8,9 @@ cast.
 import re
 from collections.abc import Callable, Container, Iterable
 from datetime import date
-from typing import LiteralString
+from pathlib import Path
 
+import yaml
 from psycopg import sql
 
 from mv_pipeline.catalog.csv_kinds import CellType, Column
@@ -19,44 +20,9 @@ _HALF_WIDTH = "0123456789,.--+/:()"
 BLANKS = " \t\r\n\u3000\u00a0"
 NOTHING = ("", "NULL", "NAN", "N/A")
 
-# {x} is a trimmed cell, {half} the same in half width. [0-9] on purpose: \d would match other scripts' digits, which no
-# cast reads. Lengths are bounded outside of the patterns, because counted repetitions are slow.
-_READINGS: dict[CellType, LiteralString] = {
-    "text": "{x}",
-    # Letters may follow, so nothing tells that a cell in full width isn't read yet.
-    "code": "coalesce(nullif(ltrim({half}, '0'), ''), left({half}, 1))",
-    # A number of more than twelve digits before the point is a slip, and would overflow the views' columns: one bad
-    # cell would stop them all. The length spares most cells the comparison.
-    "numeric": "CASE WHEN octet_length({x}) > 40 THEN NULL "
-    r"WHEN {x} ~ '^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)$' "
-    "THEN CASE WHEN octet_length({x}) < 13 OR abs({x}::numeric) < 1e12 THEN {x}::numeric END "
-    r"WHEN {x} ~ '^[-+]?[0-9][0-9]?[0-9]?(,[0-9][0-9][0-9])+(\.[0-9]*)?$' "
-    "THEN CASE WHEN abs(replace({x}, ',', '')::numeric) < 1e12 THEN replace({x}, ',', '')::numeric END END",
-    "integer": "CASE WHEN octet_length({x}) > 20 THEN NULL "
-    "WHEN octet_length({x}) < 10 AND {x} ~ '^[0-9]+$' THEN {x}::integer "
-    "WHEN {x} ~ '^[-+]?[0-9]+$' AND pg_input_is_valid({x}, 'integer') THEN {x}::integer "
-    "WHEN {x} ~ '^[-+]?[0-9][0-9]?[0-9]?(,[0-9][0-9][0-9])+$' AND pg_input_is_valid(replace({x}, ',', ''), 'integer') "
-    "THEN replace({x}, ',', '')::integer END",
-    "date": "CASE WHEN {x} ~ '^[0-9][0-9][0-9][0-9][-/][0-9][0-9]?[-/][0-9][0-9]?(\\([月火水木金土日](曜日?)?\\))?$' "
-    "AND pg_input_is_valid(split_part({x}, '(', 1), 'date') THEN split_part({x}, '(', 1)::date END",
-    "time": "CASE WHEN {x} ~ '^([01]?[0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?$' THEN {x}::time END",
-}
-
-_PLAIN_READINGS: dict[CellType, LiteralString] = {
-    "text": "{x}",
-    "code": "coalesce(nullif(ltrim({x}, '0'), ''), left({x}, 1))",
-    "numeric": "replace({x}, ',', '')::numeric",
-    "integer": "{x}::integer",
-    "date": "split_part({x}, '(', 1)::date",
-    "time": "{x}::time",
-}
-
-BAD_VALUE: dict[CellType, str] = {
-    "numeric": "bad_number",
-    "integer": "bad_integer",
-    "date": "bad_date",
-    "time": "bad_time",
-}
+_TYPES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+# The code of the problem if a cell of a type holds something and can't be read.
+BAD_VALUE: dict[CellType, str] = {cell_type: entry["bad"] for cell_type, entry in _TYPES.items() if "bad" in entry}
 
 
 def _is_tidy(cell: str) -> bool:
@@ -114,8 +80,8 @@ def value(cell: sql.Composable, cell_type: CellType, *, plain: bool = False) -> 
         plain: as given to `trimmed`.
     """
     if plain:
-        return sql.SQL(_PLAIN_READINGS[cell_type]).format(x=cell)
-    reading = sql.SQL(_READINGS[cell_type])
+        return sql.SQL(_TYPES[cell_type]["plain"]).format(x=cell)
+    reading = sql.SQL(_TYPES[cell_type]["value"])
     half_width = sql.SQL("translate({}, {}, {})").format(cell, _FULL_WIDTH, _HALF_WIDTH)
     # Full-width text is rare: it is only tried where the cell as it is can't be read.
     return sql.SQL("coalesce({}, {})").format(
