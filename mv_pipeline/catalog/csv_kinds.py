@@ -6,7 +6,6 @@ edited.
 How a cell of a type is read is in `intake.cells`; what a table looks like, in `migrate.table_shapes`.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -84,8 +83,7 @@ class CsvList(Entry):
     raw_unused_after: tuple[str, tuple[str, ...]] = ("", ())
 
 
-@dataclass(frozen=True)
-class FileKind:
+class FileKind(Entry):
     """One kind of CSV file: a list in one version, with a folder, a raw table and a stg table of its own.
 
     Args:
@@ -136,7 +134,7 @@ class FileKind:
 
 _ENTRIES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 LISTS = tuple(CsvList(csv_type=csv_type, **entry) for csv_type, entry in _ENTRIES.items())
-KINDS = tuple(FileKind(version, csv_list) for csv_list in LISTS for version in csv_list.versions)
+KINDS = tuple(FileKind(version=version, list=csv_list) for csv_list in LISTS for version in csv_list.versions)
 
 
 class UnknownKindError(OperatorError):

@@ -55,11 +55,9 @@ class Database:
             options="-c TimeZone=Asia/Tokyo",
         )
 
-    @contextlib.contextmanager
-    def connect(self, what: str = "") -> Iterator[Connection]:
-        """Lend a connection in autocommit mode; whoever needs a transaction opens it by `.transaction()`."""
-        with self.open(what, autocommit=True) as connection:
-            yield connection
+    def connect(self, what: str = "") -> Connection:
+        """Open a connection in autocommit mode; whoever needs a transaction opens it by `.transaction()`."""
+        return self.open(what, autocommit=True)
 
     @contextlib.contextmanager
     def transaction(self, what: str = "") -> Iterator[Connection]:

@@ -112,7 +112,7 @@ def build_inbox_sensor(catalog: Catalog) -> dg.SensorDefinition:
             now = time.time()
             before = {key: tried.stamp for key, tried in files.items() if tried.since <= now - _REST_S}
             resting = found.at_rest(before, settings.settle_seconds)
-            files = {key: _seen(files.get(key), stamp, now) for key, stamp in found.stamps().items()}
+            files = {file.key: _seen(files.get(file.key), file.stamp, now) for file in found.files}
             # Files that come together are taken together, so a burst is watched to its end.
             if (resting and len(resting) == len(found.files)) or time.monotonic() >= deadline:
                 break
@@ -213,8 +213,7 @@ def build_sensors(catalog: Catalog, report: Report) -> list[dg.SensorDefinition]
 
 def _run_under_way(context: dg.SensorEvaluationContext, *job_names: str) -> str | None:
     """The id of a run of one of the jobs that hasn't ended, if there is one; runs whose process is gone are ended."""
-    records = context.instance.get_run_records(dg.RunsFilter(statuses=_UNDER_WAY))
-    for record in records:
+    for record in context.instance.get_run_records(dg.RunsFilter(statuses=_UNDER_WAY)):
         if record.dagster_run.job_name in job_names and not _end_if_dead(context.instance, record):
             return record.dagster_run.run_id
     return None

@@ -65,10 +65,6 @@ class InboxScan:
     files: list[InboxFile]
     left_alone: dict[str, str]
 
-    def stamps(self) -> dict[str, str]:
-        """Each file's stamp by its key, to compare with at the next scan."""
-        return {file.key: file.stamp for file in self.files}
-
     def at_rest(self, before: Mapping[str, str], settle_seconds: float) -> list[InboxFile]:
         """The files that haven't changed since the scan before, or for a while; the oldest first.
 

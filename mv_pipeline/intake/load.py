@@ -143,8 +143,7 @@ def log_upload(
     statement = sql.SQL("INSERT INTO log.upload_file ({}) VALUES ({}) RETURNING id").format(
         sql.SQL(", ").join(map(sql.Identifier, row)), sql.SQL(", ").join(map(sql.Placeholder, row))
     )
-    upload_id: int = scalar(connection, statement, row)
-    return upload_id
+    return int(scalar(connection, statement, row))
 
 
 def find_logged(connection: Connection, file: IncomingFile, status: str) -> int | None:

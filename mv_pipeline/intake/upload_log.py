@@ -100,8 +100,7 @@ def read_uploads(
 def count_lines(connection: Connection, kind: FileKind) -> int:
     """The lines of all uploads of a kind, from the log: counting a table of years would cost more at every upload."""
     query = sql.SQL("SELECT coalesce(sum(row_count), 0) FROM {} WHERE kind = %s AND processing_status = 'success'")
-    lines: int = scalar(connection, query.format(UPLOADS), [kind.name])
-    return lines
+    return int(scalar(connection, query.format(UPLOADS), [kind.name]))
 
 
 def read_calendar(connection: Connection, first: date, last: date) -> list[UploadDay]:

@@ -52,6 +52,10 @@ def names(found: InboxScan) -> list[str]:
     return [file.path.name for file in found.files]
 
 
+def stamps(found: InboxScan) -> dict[str, str]:
+    return {file.key: file.stamp for file in found.files}
+
+
 def test_the_inbox_has_a_folder_for_each_kind(home: Settings):
     prepare_folders(home)
 
@@ -190,7 +194,7 @@ def test_the_oldest_file_comes_first(home: Settings, folder: Path):
 
 def test_a_file_seen_the_same_twice_has_come_to_rest(home: Settings, folder: Path):
     (folder / "a.csv").touch()
-    before = scan(home.inbox_dir).stamps()
+    before = stamps(scan(home.inbox_dir))
 
     found = scan(home.inbox_dir)
 
@@ -206,7 +210,7 @@ def test_a_file_seen_for_the_first_time_has_not_come_to_rest(home: Settings, fol
 def test_a_file_that_grew_has_not_come_to_rest(home: Settings, folder: Path):
     (folder / "a.csv").write_bytes(b"1")
     status = (folder / "a.csv").stat()
-    before = scan(home.inbox_dir).stamps()
+    before = stamps(scan(home.inbox_dir))
     (folder / "a.csv").write_bytes(b"12")
     os.utime(folder / "a.csv", ns=(status.st_atime_ns, status.st_mtime_ns))
 
@@ -216,7 +220,7 @@ def test_a_file_that_grew_has_not_come_to_rest(home: Settings, folder: Path):
 def test_a_file_written_anew_with_the_same_size_has_not_come_to_rest(home: Settings, folder: Path):
     (folder / "a.csv").write_bytes(b"1")
     status = (folder / "a.csv").stat()
-    before = scan(home.inbox_dir).stamps()
+    before = stamps(scan(home.inbox_dir))
     os.utime(folder / "a.csv", ns=(status.st_atime_ns, status.st_mtime_ns + 1))
 
     assert scan(home.inbox_dir).at_rest(before, settle_seconds=3600) == []
@@ -224,7 +228,7 @@ def test_a_file_written_anew_with_the_same_size_has_not_come_to_rest(home: Setti
 
 def test_the_same_name_in_another_folder_is_another_file(home: Settings, folder: Path):
     (folder / "a.csv").touch()
-    before = scan(home.inbox_dir).stamps()
+    before = stamps(scan(home.inbox_dir))
     (folder / "a.csv").rename(home.inbox_dir / "shogun_flash_receive" / "a.csv")
 
     assert scan(home.inbox_dir).at_rest(before, settle_seconds=3600) == []

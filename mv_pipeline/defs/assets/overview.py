@@ -39,14 +39,12 @@ def upload_calendar(database: dg.ResourceParam[Database]) -> dg.MaterializeResul
     with database.connect("upload calendar") as connection:
         today = scalar(connection, "SELECT ref.business_date()")
         days = read_calendar(connection, today - timedelta(days=_CALENDAR_DAYS - 1), today)
-    by_list = {csv_list.csv_type: [day for day in days if find_kind(day.kind).list == csv_list] for csv_list in LISTS}
-    missing = {name: {day.ddate for day in own if day.status == "missing"} for name, own in by_list.items()}
-    return dg.MaterializeResult(
-        metadata={
-            **{name: _calendar_table(own) for name, own in by_list.items()},
-            **{f"missing_days_{name}": len(ddates) for name, ddates in missing.items()},
-        }
-    )
+    metadata: dict[str, Any] = {}
+    for csv_list in LISTS:
+        own = [day for day in days if find_kind(day.kind).list == csv_list]
+        metadata[csv_list.csv_type] = _calendar_table(own)
+        metadata[f"missing_days_{csv_list.csv_type}"] = len({day.ddate for day in own if day.status == "missing"})
+    return dg.MaterializeResult(metadata=metadata)
 
 
 def _calendar_table(days: Sequence[UploadDay]) -> dg.TableMetadataValue:
