@@ -9,6 +9,7 @@ from mv_pipeline.checks.check import Check, CheckResult
 from mv_pipeline.checks.rules import DEFINITION, PROOF, all_checks
 from mv_pipeline.database.connection import Database
 from mv_pipeline.defs.assets.describe import LAST, PROOF_OF_VIEW, RETENTION, RETENTION_CHECK, asset_key
+from mv_pipeline.defs.assets.failures import RETRIES, failing_at_once
 
 Checks = dict[dg.AssetCheckKey, Check]
 
@@ -44,12 +45,13 @@ def _build_step(step: str, checks: Checks, op_tags: dict[str, str]) -> dg.AssetC
             for key, check in checks.items()
         ],
         can_subset=True,
+        retry_policy=RETRIES,
         op_tags=op_tags,
     )
     def run_checks(
         context: dg.AssetCheckExecutionContext, database: dg.ResourceParam[Database]
     ) -> Iterator[dg.AssetCheckResult]:
-        with database.connect(connection_name) as connection:
+        with failing_at_once(f"{step} could not be run"), database.connect(connection_name) as connection:
             for key, check in checks.items():
                 if key in context.selected_asset_check_keys:
                     yield asset_check_result(key.asset_key, check, check.evaluate(connection))
