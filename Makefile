@@ -37,7 +37,7 @@ test: install ## The whole test suite, on real PostgreSQL servers, one for each 
 
 test-long: install ## Over a thousand random histories, and hundreds of kills at random moments; takes long
 	MV_PIPELINE_TESTS_PROFILE=long $(RUN)/pytest -n auto --dist worksteal mv_pipeline_tests/test_histories.py \
-		mv_pipeline_tests/faults mv_pipeline_tests/migrate/test_swap.py mv_pipeline_tests/migrate/adopt/test_move_in.py
+		mv_pipeline_tests/test_concurrent.py mv_pipeline_tests/faults mv_pipeline_tests/migrate/test_swap.py mv_pipeline_tests/migrate/adopt/test_move_in.py
 
 docs: install ## Write what docs/ takes from the code: graph, settings, problems, alert rules, reasons for a rejection
 	$(RUN)/python -m mv_pipeline_tests.docs.generated
@@ -64,5 +64,5 @@ refresh-all-mv: install ## Refresh every materialized view now
 	$(RUN)/mv-pipeline refresh --all
 
 clean: ## Remove what make made; the data in .mv_pipeline stays
-	rm -rf $(VENV) bench/.venv-dbt .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

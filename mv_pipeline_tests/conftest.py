@@ -61,6 +61,7 @@ LONG_FILES = (
     "faults/test_kills.py",
     "migrate/test_swap.py",
     "test_histories.py",
+    "test_concurrent.py",
     "intake/test_corpus.py",
 )
 
@@ -158,6 +159,23 @@ def template(server: Settings, catalog: Catalog) -> str:
     """The name of a migrated database."""
     url = create_database(server)
     migrate(Database(url=url), catalog)
+    return database_name(url)
+
+
+@pytest.fixture(scope="session")
+def grains(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    """The catalog with rollups of other grains over the same tables, over each other, and views on them."""
+    folder = tmp_path_factory.mktemp("grains")
+    shutil.copytree(PROJECT_ROOT / "sql", folder, dirs_exist_ok=True)
+    shutil.copytree(Path(__file__).with_name("grains"), folder, dirs_exist_ok=True)
+    return load_catalog(folder)
+
+
+@pytest.fixture(scope="session")
+def grains_template(server: Settings, grains: Catalog) -> str:
+    """The name of a database that was migrated with them."""
+    url = create_database(server)
+    migrate(Database(url=url), grains)
     return database_name(url)
 
 

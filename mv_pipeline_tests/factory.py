@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mv_pipeline.catalog.csv_kinds import FileKind, find_kind
+from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import Connection
 from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.intake.load import Upload
+from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.settings import Settings
 
 _FILLERS = {
@@ -58,6 +60,13 @@ def take(
     text = content if isinstance(content, str | bytes) else csv_text(content)
     path = drop(settings.inbox_dir, kind, name, text, encoding)
     return take_file(connection, settings, find_kind(kind), path, "tester")
+
+
+def roll_up(connection: Connection, catalog: Catalog) -> None:
+    """Bring the stored rows of every rollup up to date, each in a transaction."""
+    for rollup in catalog.rollups:
+        with connection.transaction():
+            update_rollup(connection, rollup)
 
 
 def read_report(path: Path) -> list[list[str]]:

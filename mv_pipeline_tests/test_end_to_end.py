@@ -12,7 +12,7 @@ import psutil
 import psycopg
 import pytest
 
-from mv_pipeline.database.connection import Database, session_lock
+from mv_pipeline.database.connection import Database
 from mv_pipeline.defs.jobs import INGEST
 from mv_pipeline.settings import TIME_ZONE
 from mv_pipeline_tests.factory import csv_text, line
@@ -41,7 +41,8 @@ def test_files_show_and_the_office_is_told_though_everything_is_killed_in_the_mi
 
     with running_dev(settings, log, **variables) as dev:
         assert listening_addresses(dev.process.pid) == {("127.0.0.1", settings.port)}
-        with Database(url=url).connect() as connection, session_lock(connection, "rollup", "receive"):
+        with Database(url=url).connect() as connection, connection.transaction():
+            connection.execute("SELECT FROM log.rollup FOR UPDATE")
             drop(inbox / BROKEN_KIND / "bad.csv", net_weight="x")
             drop(inbox / KIND / "first.csv", slip_date=f"{YESTERDAY:%Y/%m/%d}", net_weight="12,345")
             wait_for("the run waits in the rollup", lambda: waits_for_a_lock(connection))
@@ -100,7 +101,7 @@ def tons(url, day):
 
 
 def waits_for_a_lock(connection):
-    return connection.execute("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchall()
+    return connection.execute("SELECT pid FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted").fetchall()
 
 
 def assert_json(log):

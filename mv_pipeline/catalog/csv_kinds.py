@@ -82,6 +82,11 @@ class CsvList(Entry):
     raw_last: tuple[str, ...] = ()
     raw_unused_after: tuple[str, tuple[str, ...]] = ("", ())
 
+    @property
+    def source_view(self) -> str:
+        """The view of the source that counts on each day."""
+        return f"mart.v_{self.csv_type}_source"
+
 
 class FileKind(Entry):
     """One kind of CSV file: a list in one version, with a folder, a raw table and a stg table of its own.

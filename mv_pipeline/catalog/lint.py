@@ -8,14 +8,25 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from mv_pipeline.catalog.relations import Catalog, Header, made_relations
+from mv_pipeline.catalog.csv_kinds import LISTS
+from mv_pipeline.catalog.day import DayError
+from mv_pipeline.catalog.realtime import CHANGED_AT
+from mv_pipeline.catalog.relations import Catalog, Header, RelationKind, Rollup, made_relations
 from mv_pipeline.catalog.sql_file import Rule, SqlFile, sql_reason
-from mv_pipeline.catalog.tables import ROLLUPS
+from mv_pipeline.catalog.tables import TRACKED
 
 VIEW_SCHEMAS = ("kpi", "mart", "ref", "stg")
-_NAME = re.compile(r"(mv|v)_[a-z0-9_]+")
-# A name has 63 bytes in PostgreSQL, and its key's index is named <name>_key.
+_NAME = re.compile(r"(mv|v|rollup)_[a-z0-9_]+")
+# A name has 63 bytes in PostgreSQL; a key's index is named <name>_key, a rollup's table ends in _ and eight digits.
 _LONGEST_NAME = 59
+_LONGEST_ROLLUP_NAME = 54
+_ACROSS_DAYS = (exp.Window, exp.Limit, exp.Offset, exp.Fetch, exp.Cube, exp.Rollup, exp.GroupingSets)
+# The header's fields that have an effect, other than those that every relation has.
+_EFFECTIVE: dict[RelationKind, set[str]] = {
+    "view": set(),
+    "rollup": {"key", "indexes", "day", "source_of"},
+    "materialized view": {*Header.model_fields} - {"day", "source_of"},
+}
 _CLOCKS = {
     *("now", "clock_timestamp", "statement_timestamp", "transaction_timestamp", "timeofday", "getdate"),
     *("current_timestamp", "current_date", "current_time", "localtimestamp", "localtime"),
@@ -44,6 +55,9 @@ def judge(
             rule(file)
         _references(file, known, pictures)
         _criticality(file, catalog)
+        relation = catalog.relations.get(file.relation.name)
+        if isinstance(relation, Rollup) and not file.violations:
+            _rollup(file, relation, catalog)
 
 
 def judge_style(files: Mapping[str, SqlFile], catalog: Catalog) -> None:
@@ -60,10 +74,11 @@ def name_violations(name: str) -> Iterator[tuple[str, str]]:
     if schema not in VIEW_SCHEMAS:
         yield f"“{schema}” is no schema that holds views.", f"Use one of {', '.join(VIEW_SCHEMAS)}."
     if not _NAME.fullmatch(table):
-        yield f"“{table}” is no name of a view.", "Name it mv_… or v_…, in small letters, digits and underscores."
-    elif len(table) > _LONGEST_NAME:
-        message = f"The name has {len(table)} letters, and PostgreSQL would cut the name of its index."
-        yield message, f"Use at most {_LONGEST_NAME}."
+        fix = "Name it mv_…, v_… or rollup_…, in small letters, digits and underscores."
+        yield f"“{table}” is no name of a view.", fix
+    elif len(table) > (longest := _LONGEST_ROLLUP_NAME if table.startswith("rollup_") else _LONGEST_NAME):
+        message = f"The name has {len(table)} letters, and PostgreSQL would cut what is made of it."
+        yield message, f"Use at most {longest}."
 
 
 def taken_name(name: str) -> Iterator[tuple[str, str]]:
@@ -97,12 +112,12 @@ def _repeated_fields(file: SqlFile) -> None:
 
 def _without_effect(file: SqlFile) -> None:
     header = file.relation.header
-    if not file.relation.materialized:
-        for name, line in file.field_lines:
-            if name in Header.model_fields and name not in ("description", "description_en", "owner"):
-                message = f"`{name}` has no effect on a plain view."
-                fix = "Leave it out, or name the file mv_… to make it a materialized view."
-                file.add(line, Rule.FIELD, message, fix)
+    kind = file.relation.kind
+    for name, line in file.field_lines:
+        if name in {*Header.model_fields} - {"description", "description_en", "owner"} - _EFFECTIVE[kind]:
+            kinds = [other for other, fields in _EFFECTIVE.items() if name in fields]
+            message = f"`{name}` has no effect on a {'plain view' if kind == 'view' else kind}."
+            file.add(line, Rule.FIELD, message, f"Leave it out; it is for a {' or a '.join(kinds)}.")
     for position, columns in enumerate(header.indexes):
         if columns in (header.key, *header.indexes[:position]):
             what = "the key, which has an index" if columns == header.key else "another one"
@@ -115,6 +130,7 @@ def _columns(file: SqlFile) -> None:
     header, output = file.relation.header, file.relation.output
     named = [(Rule.KEY, "key", "The key's column", header.key)]
     named += [(Rule.INDEX, "indexes", "The index's column", columns) for columns in header.indexes]
+    named += [(Rule.FIELD, "day", "The day", (header.day,))] if header.day else []
     named += [(Rule.FIELD, "balance", "`balance`'s column", (header.balance.tons,))] if header.balance else []
     for rule, field, what, columns in named:
         if len(set(columns)) < len(columns):
@@ -131,10 +147,11 @@ def _shown(columns: tuple[str, ...]) -> str:
 
 def _checks(file: SqlFile) -> None:
     balance = file.relation.header.balance
-    if balance and balance.csv_type not in ROLLUPS:
-        message = f"`balance` names the list “{balance.csv_type}”, which doesn't exist."
-        fix = f"The lists are {', '.join(ROLLUPS)}."
-        file.add(file.line_of("balance"), Rule.UNKNOWN_RELATION, message, fix)
+    lists = [csv_list.csv_type for csv_list in LISTS]
+    for field, named in (("balance", balance), ("source_of", file.relation.header.source_of)):
+        if named and named.csv_type not in lists:
+            message = f"`{field}` names the list “{named.csv_type}”, which doesn't exist."
+            file.add(file.line_of(field), Rule.UNKNOWN_RELATION, message, f"The lists are {', '.join(lists)}.")
     for name, check in file.relation.header.checks.items():
         try:
             sqlglot.parse_one(check.sql, dialect="postgres")
@@ -163,6 +180,48 @@ def _references(file: SqlFile, known: Collection[str], pictures: Collection[str]
         message = f"There is no picture “{header.picture}”."
         fix = f"Write one of {', '.join(pictures)}, or leave it out."
         file.add(file.line_of("picture"), Rule.PICTURE, message, fix)
+
+
+def _rollup(file: SqlFile, rollup: Rollup, catalog: Catalog) -> None:
+    """What would let stored rows differ from those that are computed, as far as it can be seen in the SQL."""
+    if not rollup.output:
+        file.add(rollup.line, Rule.STAR, "A star hides the rollup's columns.", "Name the columns.")
+    if CHANGED_AT in rollup.output:
+        message = f"The SELECT has a column {CHANGED_AT}, which every rollup gets by itself."
+        file.add(None, Rule.QUERY, message, "Give it another name.")
+    if any(select.find(exp.Group) is None and not select.args.get("distinct") for select in _branches(rollup.tree)):
+        fix = f"Write GROUP BY, with what “{rollup.day}” is and the rest of the key."
+        file.add(rollup.line, Rule.QUERY, "The SELECT doesn't group.", fix)
+    for name in (rollup.name, *sorted(catalog.upstream(rollup.name))):
+        relation = catalog.relations.get(name)
+        if relation is None:
+            continue
+        through = "" if name == rollup.name else f", through {name}"
+        if relation.materialized:
+            message = f"A rollup reads {name}, which may be older than the lines."
+            file.add(rollup.line, Rule.ROLLUP, message, "Read tables, views and other rollups.")
+        if relation.reads_business_date:
+            message = f"Stored rows would depend on when they were stored: ref.business_date() is read{through}."
+            file.add(rollup.line, Rule.CLOCK, message, "Leave it to the view that reads the rollup.")
+        distinct = [node for node in relation.tree.find_all(exp.Distinct) if node.args.get("on")]
+        for node in (*distinct, *relation.tree.find_all(*_ACROSS_DAYS)):
+            message = f"A row would depend on other days: {node.key.upper()} is used{through}."
+            file.add(rollup.line, Rule.ROLLUP, message, "Leave it to the view that reads the rollup.")
+    try:
+        days = rollup.changed_days
+    except DayError as error:
+        message = f"“{rollup.day}” can't be followed to the day of a table whose changes are logged: {error}"
+        file.add(file.line_of("day"), Rule.ROLLUP, message, "Take it from slip_date, or from another rollup's day.")
+        return
+    for table in sorted(days.keys() - TRACKED.keys()):
+        file.add(rollup.line, Rule.ROLLUP, f"Changes of {table} aren't logged.", "Read the staging table instead.")
+
+
+def _branches(query: exp.Expr) -> Iterator[exp.Expr]:
+    if isinstance(query, exp.SetOperation):
+        yield from (*_branches(query.left), *_branches(query.right))
+    else:
+        yield query.unnest()
 
 
 def _criticality(file: SqlFile, catalog: Catalog) -> None:
@@ -219,7 +278,7 @@ def _functions(file: SqlFile, node: exp.Expr) -> None:
 
 
 def _lines(files: Mapping[str, SqlFile], catalog: Catalog) -> None:
-    """A materialized view reads the rollup; what a rollup or another materialized view reads doesn't count."""
+    """A materialized view reads rollups; what a rollup or another materialized view reads doesn't count."""
     # The tables of lines that reading a relation reads live; of the tables only those hold lines.
     lines: dict[str, frozenset[str]] = {}
     for name, relation in catalog.relations.items():
@@ -230,6 +289,7 @@ def _lines(files: Mapping[str, SqlFile], catalog: Catalog) -> None:
         lines[name] = frozenset().union(*reads.values())
         if relation.materialized:
             _lines_of(files[name], {other: tables for other, tables in reads.items() if tables})
+        if relation.kind != "view":
             lines[name] = frozenset()
 
 
@@ -252,6 +312,6 @@ def _lines_of(file: SqlFile, lines: dict[str, frozenset[str]]) -> None:
             file.query_line(table),
             Rule.LINES,
             f"Each refresh reads every line of {', '.join(sorted(tables))}{through}, and takes longer every year.",
-            "Read another mv_… or mart.v_<list>_source, which have a row per day; if single lines are needed, "
+            "Read a rollup_…, another mv_… or mart.v_<list>_source, which have few rows; if single lines are needed, "
             "say why in the header: `reads_lines: …`.",
         )

@@ -27,6 +27,7 @@ class Rule(StrEnum):
     FIELD = "field"
     KEY = "key"
     CRITICALITY = "criticality"
+    ROLLUP = "rollup"
     INDEX = "index"
     PICTURE = "picture"
     QUERY = "query"
@@ -163,6 +164,10 @@ class SqlFile:
             if getattr(header, field) and len(header.key) != 1:
                 message = f"`{field}` needs a key of one column, the day."
                 self.add(self.line_of(field), Rule.FIELD, message, f"Write `key: [ddate]`, or leave out `{field}`.")
+        if self.relation.kind == "rollup" and not (header.day in header.key or invalid & {"day", "key"}):
+            message = "A rollup needs the column that is the day, in a key that identifies a row."
+            fix = "Write `day: ddate` and `key: [ddate, …]`: what the SELECT groups by, never NULL."
+            self.add(self.line_of("day"), Rule.ROLLUP, message, fix)
         if materialized and not header.key and "key" not in invalid:
             message = "A materialized view needs a key, or it can't be refreshed while people read it."
             fix = "Write `key: [column, …]`: the columns that identify a row and are never NULL."

@@ -42,7 +42,8 @@ class SqlFolder:
         self.sql_dir = sql_dir
         files = [SqlFile(path) for path in sorted(sql_dir.glob("*/*.sql"))]
         self.files = {file.relation.name: file for file in files}
-        relations = [*made_relations(), *(file.relation for file in files)]
+        written = [file.relation for file in files]
+        relations = [*made_relations(written), *written]
         tables = (*(f"{layer}.{kind.name}" for layer in ("raw", "stg") for kind in KINDS), *(t.name for t in TABLES))
         self.known = {*tables, *(relation.name for relation in relations)}
         dashboards, self.others = read_dashboards(sql_dir)

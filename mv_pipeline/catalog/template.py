@@ -7,8 +7,9 @@ from typing import Literal
 from mv_pipeline.catalog.lint import name_violations, taken_name
 from mv_pipeline.settings import OperatorError
 
-NewKind = Literal["mv", "view"]
+NewKind = Literal["mv", "view", "rollup"]
 
+_PREFIXES = {"mv": "mv_", "view": "v_", "rollup": "rollup_"}
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -21,7 +22,7 @@ def write_template(sql_dir: Path, kind: NewKind, name: str) -> Path:
 
     Args:
         sql_dir: the folder with one folder for each schema.
-        kind: `mv` for a materialized view, `view` for a plain one.
+        kind: `mv` for a materialized view, `view` for a plain one, `rollup` for rows stored by day.
         name: schema and name, as in mart.mv_receive_by_item.
 
     Raises:
@@ -29,8 +30,9 @@ def write_template(sql_dir: Path, kind: NewKind, name: str) -> Path:
     """
     for message, fix in (*name_violations(name), *taken_name(name)):
         raise TemplateError(f"{message} {fix}")
-    if name.partition(".mv_")[1] != (".mv_" if kind == "mv" else ""):
-        raise TemplateError(f"“{name}” is no name for it: mv_… is a materialized view, v_… is a plain view.")
+    if not name.partition(".")[2].startswith(_PREFIXES[kind]):
+        what = "mv_… is a materialized view, v_… is a plain view, rollup_… is a rollup"
+        raise TemplateError(f"“{name}” is no name for it: {what}.")
     path = sql_dir / f"{name.replace('.', '/')}.sql"
     if path.exists():
         raise TemplateError(f"{path} exists already. Choose another name, or edit it.")

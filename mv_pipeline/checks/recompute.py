@@ -11,12 +11,11 @@ from functools import partial
 
 from psycopg import sql
 
-from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.catalog.tables import ROLLUPS, sources_of
+from mv_pipeline.catalog.relations import Catalog, Relation, Rollup
 from mv_pipeline.checks.check import CheckResult, Metadata, first_of
 from mv_pipeline.database.connection import Connection, Database, identifier, one_row, scalar
 from mv_pipeline.migrate.state import DRIFT_REMEDY, describe_drift, read_drift
-from mv_pipeline.refresh.rollup import fresh_rows, log_days, update_rollup
+from mv_pipeline.refresh.rollup import fresh_rows, owe_days, update_rollup
 from mv_pipeline.refresh.views import read_view_status, refresh_view
 
 _SHOWN = 10
@@ -66,21 +65,12 @@ class Proof:
         return CheckResult(False, f"{message}{days}; {after}.", metadata, repair + self.cause)
 
 
-def fresh_rollup(csv_type: str) -> sql.Composed:
-    """The query that computes a list's whole rollup from its staging lines."""
-    return sql.SQL(" UNION ALL ").join(
-        sql.SQL("SELECT {}::text AS source, {} AS priority, fresh.* FROM ({}) AS fresh").format(
-            source.source, source.priority, fresh_rows(source, every_day=True)
-        )
-        for source in sources_of(csv_type)
+def compare_rollup(connection: Connection, rollup: Rollup) -> Difference:
+    """Compare what readers of a rollup see with what its SELECT gives now, on all days, by symmetric EXCEPT ALL."""
+    seen = sql.SQL("SELECT {} FROM {}").format(
+        sql.SQL(", ").join(map(sql.Identifier, rollup.output)), identifier(rollup.name)
     )
-
-
-def compare_rollup(connection: Connection, csv_type: str) -> Difference:
-    """Compare a list's rollup with its staging lines, on all days, by symmetric EXCEPT ALL."""
-    columns = sql.SQL("SELECT source, ddate, line_count, slip_count, net_weight_kg, amount_yen FROM {}")
-    expected = columns.format(sql.SQL("({}) AS fresh").format(fresh_rollup(csv_type)))
-    return _differ(connection, expected, columns.format(identifier(ROLLUPS[csv_type].name)), "ddate")
+    return _differ(connection, fresh_rows(rollup), seen, rollup.day)
 
 
 def compare_view(connection: Connection, view: Relation) -> Difference:
@@ -93,18 +83,17 @@ def compare_view(connection: Connection, view: Relation) -> Difference:
     return _differ(connection, sql.SQL(definition), sql.SQL("TABLE {}").format(identifier(view.name)), day)
 
 
-def prove_rollup(connection: Connection, csv_type: str) -> Proof:
-    """Read the change log, compare, recompute the days that differ and compare again, in one transaction."""
+def prove_rollup(connection: Connection, rollup: Rollup) -> Proof:
+    """Bring a rollup up to date, compare, compute the days that differ anew and compare again, in one transaction."""
     with connection.transaction():
-        update_rollup(connection, csv_type)
-        before = compare_rollup(connection, csv_type)
+        update_rollup(connection, rollup)
+        before = compare_rollup(connection, rollup)
         if not before.rows:
             return Proof(before, before)
-        log_days(connection, csv_type, before.days)
-        update_rollup(connection, csv_type)
-        after = compare_rollup(connection, csv_type)
-        tables = [source.table for source in sources_of(csv_type)]
-        return Proof(before, after, _cause(connection, ROLLUPS[csv_type].name, tables, after))
+        owe_days(connection, rollup, before.days)
+        update_rollup(connection, rollup)
+        after = compare_rollup(connection, rollup)
+        return Proof(before, after, _cause(connection, rollup.stored, list(rollup.changed_days), after))
 
 
 def prove_view(connection: Connection, catalog: Catalog, view: Relation) -> Proof:
@@ -145,7 +134,7 @@ def _cause(connection: Connection, name: str, tables: list[str], after: Differen
 def proofs(catalog: Catalog) -> dict[str, Callable[[Connection], Proof]]:
     """How every rollup, then every materialized view is proved, by name; each in transactions of its own."""
     return {
-        **{table.name: partial(prove_rollup, csv_type=csv_type) for csv_type, table in ROLLUPS.items()},
+        **{rollup.name: partial(prove_rollup, rollup=rollup) for rollup in catalog.rollups},
         **{view.name: partial(prove_view, catalog=catalog, view=view) for view in catalog.materialized_views},
     }
 

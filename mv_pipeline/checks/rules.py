@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from psycopg import sql
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CsvList, FileKind
-from mv_pipeline.catalog.relations import Anomaly, Catalog, Relation
-from mv_pipeline.catalog.tables import ROLLUPS, sources_of
+from mv_pipeline.catalog.relations import Anomaly, Catalog, Relation, Rollup
 from mv_pipeline.checks.check import Check, CheckResult, places, sql_check
-from mv_pipeline.checks.recompute import Proof, fresh_rollup, proofs
+from mv_pipeline.checks.recompute import Proof, proofs
 from mv_pipeline.database.connection import Connection, identifier
 from mv_pipeline.intake import cells
 from mv_pipeline.intake.upload_log import MISSING_SINCE_DAYS, UPLOADS, missing_days
 from mv_pipeline.migrate.state import DRIFT_REMEDY, describe_drift, find_drift, read_existing
+from mv_pipeline.refresh.rollup import fresh_rows
 from mv_pipeline.refresh.views import has_concurrent_index, read_view_status
 
 DEFINITION = "definition"
@@ -30,19 +30,25 @@ _UNUSUAL_Z = 3.0
 _LEAST_DAYS = 3
 
 
+def quick_checks(catalog: Catalog, name: str) -> list[Check]:
+    """The checks of a table or view that run after each upload."""
+    return [check for check in all_checks(catalog)[name] if not check.nightly]
+
+
 @functools.cache
 def all_checks(catalog: Catalog) -> dict[str, list[Check]]:
     """Every check by the name of the table or view that it is of; made once for a catalogue."""
     checks: dict[str, list[Check]] = {
         **{f"raw.{kind.name}": [sql_check(LAST_UPLOAD, {"uploads": UPLOADS}, kind=kind.name)] for kind in KINDS},
         **{f"stg.{kind.name}": _uploads(kind) for kind in KINDS},
-        **{table.name: [_change_log_read(csv_type)] for csv_type, table in ROLLUPS.items()},
         UPLOAD_CALENDAR: [_missing_files(csv_list) for csv_list in LISTS if csv_list.daily],
     }
     for name, relation in catalog.relations.items():
         checks[name] = [definition_check(relation)]
         if relation.materialized:
-            checks[name] += view_checks(relation)
+            checks[name] += _view_checks(catalog, relation)
+        if isinstance(relation, Rollup):
+            checks[name].append(_change_log_read(relation))
     for name, prove in proofs(catalog).items():
         checks[name].append(_proof(prove))
     return checks
@@ -54,10 +60,10 @@ def find_check(catalog: Catalog, of: str, name: str) -> Check:
     return found
 
 
-def view_checks(view: Relation) -> list[Check]:
+def _view_checks(catalog: Catalog, view: Relation) -> list[Check]:
     """The quick checks of a materialized view: those that hold for all, and those that its header asks for."""
     header = view.header
-    parts = _parts(view)
+    parts = _parts(catalog, view)
     check = functools.partial(
         sql_check, view=view.name, key=", ".join(header.key), equals=header.equals, refresh=_refresh(view)
     )
@@ -78,7 +84,7 @@ def view_checks(view: Relation) -> list[Check]:
     ]
 
 
-def _parts(view: Relation) -> dict[str, sql.Composable]:
+def _parts(catalog: Catalog, view: Relation) -> dict[str, sql.Composable]:
     """What the queries on a view are composed of; the day of a view that has one is its key."""
     header = view.header
     key = sql.SQL(", ").join(map(sql.Identifier, header.key))
@@ -92,9 +98,17 @@ def _parts(view: Relation) -> dict[str, sql.Composable]:
     if header.equals:
         parts["equals"] = identifier(header.equals)
     if header.balance:
-        csv_type = header.balance.csv_type
-        parts["rollup"] = identifier(ROLLUPS[csv_type].name)
-        parts["fresh"] = fresh_rollup(csv_type)
+        sources = catalog.sources(header.balance.csv_type)
+        parts["changed"] = sql.SQL(" UNION ALL ").join(
+            sql.SQL("SELECT ddate, changed_at FROM {}").format(identifier(rollup.name)) for rollup in sources
+        )
+        parts["fresh"] = sql.SQL(" UNION ALL ").join(
+            sql.SQL("SELECT {}::integer AS priority, ddate, net_weight_kg FROM ({}) AS fresh").format(
+                rollup.header.source_of.priority, fresh_rows(rollup)
+            )
+            for rollup in sources
+            if rollup.header.source_of
+        )
         parts["tons"] = sql.Identifier(header.balance.tons)
     return parts
 
@@ -266,9 +280,8 @@ def _uploads(kind: FileKind) -> list[Check]:
     ]
 
 
-def _change_log_read(csv_type: str) -> Check:
-    tables = [source.table for source in sources_of(csv_type)]
-    return sql_check("notes_read", {}, csv_type=csv_type, tables=tables)
+def _change_log_read(rollup: Rollup) -> Check:
+    return sql_check("notes_read", {}, stored=rollup.stored)
 
 
 def _missing_files(csv_list: CsvList) -> Check:

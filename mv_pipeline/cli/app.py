@@ -202,7 +202,7 @@ def backfill_command(
 
 @app.command("status")
 def status_command(as_json: Json = False) -> None:
-    """Show each materialized view and run its checks. Exit code 1 if one fails."""
+    """Show each rollup and materialized view and run its checks. Exit code 1 if one fails."""
     with migrated_session() as catalog, Database().connect("status") as connection:
         statuses = read_status(connection, catalog)
     problems = [f"{s.name}, {check}: {message}" for s in statuses for check, message in s.checks_failed.items()]
@@ -231,7 +231,7 @@ def lint_command(
 
 @app.command("new")
 def new_command(
-    kind: Annotated[NewKind, typer.Argument(help="mv: a materialized view; view: a plain one.")],
+    kind: Annotated[NewKind, typer.Argument(help="A materialized view, a plain one, or a rollup: rows stored by day.")],
     name: Annotated[str, typer.Argument(help="Schema and name, as in mart.mv_receive_by_item.")],
 ) -> None:
     """Write a template SQL file for a new view; it is valid as it is."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from mv_pipeline.checks.rules import view_checks
+from mv_pipeline.checks.rules import quick_checks
 from mv_pipeline.operations.database_health import asset_page
 from mv_pipeline.operations.health import inspect
 from mv_pipeline.operations.installation import Installation
@@ -43,7 +43,7 @@ def _run_view_checks(of: Installation) -> dict[str, HealthProblem | None]:
     """The problem of each quick check of the materialized views, None if it passes, by its subject."""
     found = {}
     for view in of.catalog.materialized_views:
-        for check in view_checks(view):
+        for check in quick_checks(of.catalog, view.name):
             result = check.evaluate(of.connection)
             problem = failed_check(
                 of,

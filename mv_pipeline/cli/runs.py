@@ -12,9 +12,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from mv_pipeline.catalog.csv_kinds import CsvList, FileKind, find_kind
+from mv_pipeline.catalog.csv_kinds import KINDS, CsvList, FileKind, find_kind
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.checks.recompute import Proof, prove_all
 from mv_pipeline.checks.rules import PROOF, find_check
 from mv_pipeline.cli.session import CommandError, errors
@@ -91,16 +90,16 @@ def refresh_views(
         The run's number and the views that it refreshed.
 
     Raises:
-        CommandError: a name is no materialized view, or the run failed.
+        CommandError: a name is no materialized view or rollup, or the run failed.
     """
-    views = [view.name for view in catalog.materialized_views]
-    unknown = [name for name in names if name not in views]
+    stored = [relation.name for relation in (*catalog.materialized_views, *catalog.rollups)]
+    unknown = [name for name in names if name not in stored]
     if unknown:
-        raise CommandError(f"No materialized view: {', '.join(unknown)}. There are: {', '.join(views)}.")
+        raise CommandError(f"No materialized view or rollup: {', '.join(unknown)}. There are: {', '.join(stored)}.")
     wanted = list(names)
     if csv_list:
-        rollup = ROLLUPS[csv_list.csv_type].name
-        wanted = [rollup, *catalog.downstream(rollup)]
+        tables = {f"stg.{kind.name}" for kind in KINDS if kind.list == csv_list}
+        wanted = [name for name in catalog.relations if catalog.upstream(name) & tables]
     # A job's own configuration names all of its steps, so a part of them runs as the job that has none.
     job, keys = (REFRESH_CHANGED, changed_request(catalog, wanted).asset_selection) if wanted else (REFRESH_ALL, None)
     config = refresh_config(catalog, keys, always=wanted or None, full=full)

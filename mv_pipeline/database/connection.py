@@ -48,11 +48,12 @@ class Database:
             what: what it is for; pg_stat_activity shows it as `mv_pipeline <what>`.
             autocommit: without it, the first statement begins a transaction.
         """
+        # The plan of a real-time view has branches that are seldom run: compiling them costs more than all the rest.
         return psycopg.connect(
             self.url or load_settings().resolved_database_url(),
             autocommit=autocommit,
             application_name=f"{APPLICATION} {what}".rstrip(),
-            options="-c TimeZone=Asia/Tokyo",
+            options="-c TimeZone=Asia/Tokyo -c jit=off",
         )
 
     def connect(self, what: str = "") -> Connection:

@@ -6,7 +6,7 @@ import dagster as dg
 
 from mv_pipeline.catalog.csv_kinds import KINDS, FileKind
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.catalog.tables import ROLLUPS, TABLES
+from mv_pipeline.catalog.tables import TABLES
 from mv_pipeline.defs.assets.describe import RETENTION, asset_key
 from mv_pipeline.defs.assets.intake import intake_keys
 from mv_pipeline.defs.checks import quick_check_keys
@@ -20,7 +20,7 @@ OVERVIEW = "overview"
 
 def derived_names(catalog: Catalog) -> list[str]:
     """What is made from the staging tables: the rollups and every view."""
-    return [*(table.name for table in ROLLUPS.values()), *catalog.relations]
+    return [*catalog.relations]
 
 
 def downstream_keys(catalog: Catalog, tables: set[str]) -> list[dg.AssetKey]:
@@ -50,7 +50,7 @@ def refresh_config(
         full: recompute the rollups from the staging lines first.
     """
     views = {view.name: {"always": always is None or view.name in always} for view in catalog.materialized_views}
-    rollups = {table.name: {"full": full} for table in ROLLUPS.values()}
+    rollups = {rollup.name: {"full": full} for rollup in catalog.rollups}
     return {
         "ops": {
             asset_key(name).to_python_identifier(): {"config": config}

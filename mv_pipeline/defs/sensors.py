@@ -24,6 +24,7 @@ from mv_pipeline.defs.checks import quick_check_keys
 from mv_pipeline.defs.resources import is_alive
 from mv_pipeline.intake.inbox import InboxScan, scan
 from mv_pipeline.refresh.restored import detect_restore
+from mv_pipeline.refresh.rollup import rollups_with_news
 from mv_pipeline.refresh.views import prune_change_log, read_change_log, read_view_status
 from mv_pipeline.settings import load_settings
 
@@ -157,7 +158,11 @@ def build_changes_sensor(catalog: Catalog) -> dg.SensorDefinition:
                     context.log.warning("The database was restored on another server: everything is computed anew.")
                 log = read_change_log(connection)
                 statuses = read_view_status(connection, catalog.materialized_views)
-                stale = [status.relation for status in statuses if status.stale]
+                # Plain views may be all that reads a rollup: they are right without a run, but get slower.
+                stale = [
+                    *rollups_with_news(connection, catalog.rollups),
+                    *(status.relation for status in statuses if status.stale),
+                ]
                 if not stale and log.newest:
                     prune_change_log(connection)
         except psycopg.OperationalError as error:
@@ -170,15 +175,15 @@ def build_changes_sensor(catalog: Catalog) -> dg.SensorDefinition:
         known = _Tried(*json.loads(context.cursor)) if context.cursor else None
         state = _seen(known, f"{log.newest} {' '.join(stale)}", time.time())
         if state.due > time.time():
-            return dg.SensorResult(skip_reason=f"{len(stale)} views stay stale after a run; they wait for a retry.")
+            return dg.SensorResult(skip_reason=f"{len(stale)} relations stay stale after a run; they wait for a retry.")
         return dg.SensorResult(run_requests=[changed_request(catalog, stale)], cursor=json.dumps(state.again()))
 
     return changes
 
 
-def changed_request(catalog: Catalog, views: list[str]) -> dg.RunRequest:
-    """The run that makes the given views fresh: they, and what lies between them and the staging tables."""
-    wanted = {other for name in views for other in (name, *catalog.upstream(name))}
+def changed_request(catalog: Catalog, stale: list[str]) -> dg.RunRequest:
+    """The run that makes the given rollups and views fresh: they, and what lies between them and the staging tables."""
+    wanted = {other for name in stale for other in (name, *catalog.upstream(name))}
     keys = [asset_key(name) for name in jobs.derived_names(catalog) if name in wanted]
     return dg.RunRequest(asset_selection=keys, asset_check_keys=quick_check_keys(catalog, keys))
 

@@ -9,7 +9,6 @@ from typing import LiteralString
 from psycopg import sql
 
 from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.catalog.tables import SOURCES
 from mv_pipeline.database.connection import Connection, identifier
 from mv_pipeline.migrate.build import reading_shadows, shadow_name
 from mv_pipeline.migrate.indexes import header_indexes, read_indexes
@@ -100,7 +99,7 @@ def _copy_indexes(connection: Connection, relation: Relation) -> None:
 def describe(connection: Connection, relation: Relation, name: str) -> None:
     """Give a relation the description of its file as its comment."""
     statement = sql.SQL("COMMENT ON {} {} IS {}")
-    kind = sql.SQL(relation.kind.upper())
+    kind = sql.SQL(relation.made_as.upper())
     connection.execute(statement.format(kind, identifier(name), sql.Literal(relation.header.comment)))
 
 
@@ -122,15 +121,10 @@ def record(connection: Connection, relation: Relation) -> None:
 
 def record_lineage(connection: Connection, catalog: Catalog) -> None:
     """Remember what each relation reads, for log.v_view_status."""
-    sources = {source.table for source in SOURCES}
-    lineage = {name: catalog.upstream(name) for name in catalog.relations}
     with connection.cursor() as cursor:
         cursor.executemany(
-            "UPDATE log.relation SET upstream = %s, sources = %s, reads_business_date = %s WHERE name = %s",
-            [
-                (sorted(upstream), sorted(upstream & sources), catalog.reads_business_date(name), name)
-                for name, upstream in lineage.items()
-            ],
+            "UPDATE log.relation SET upstream = %s, reads_business_date = %s WHERE name = %s",
+            [(sorted(catalog.upstream(name)), catalog.reads_business_date(name), name) for name in catalog.relations],
         )
 
 

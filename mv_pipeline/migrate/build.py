@@ -15,11 +15,13 @@ import psycopg
 from psycopg import sql
 from sqlglot import Token, TokenType, tokenize
 
-from mv_pipeline.catalog.relations import Catalog, Relation, RelationKind
+from mv_pipeline.catalog.relations import Catalog, Relation, RelationKind, Rollup
 from mv_pipeline.database.connection import Connection, identifier, limit_waits, one_row, scalar
 from mv_pipeline.migrate import roles
 from mv_pipeline.migrate.dependents import UnmanagedDependent
 from mv_pipeline.migrate.indexes import find_key_violations, header_indexes
+from mv_pipeline.migrate.state import kind_of
+from mv_pipeline.migrate.stored import create_stored
 from mv_pipeline.migrate.table_shapes import column_types
 from mv_pipeline.settings import OperatorError
 
@@ -133,7 +135,7 @@ def build(connection: Connection, relations: Iterable[Relation]) -> list[Built]:
 
 def fill(connection: Connection, built: Built) -> Built:
     """Fill a materialized view that was built, and keep what its rows could see."""
-    snapshot, today = one_row(connection, "SELECT pg_current_snapshot()::text, ref.business_date()")
+    snapshot, today = one_row(connection, "SELECT log.seen()::text, ref.business_date()")
     started = time.perf_counter()
     # What REFRESH fills in can be seen even by a transaction that began before, once it is in its place.
     connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {}").format(identifier(built.name)))
@@ -155,7 +157,7 @@ def acting(connection: Connection, relation: Relation) -> AbstractContextManager
 
 
 def _build(connection: Connection, relation: Relation, made: Collection[str]) -> Built:
-    _create(connection, relation, made, relation.kind)
+    _create(connection, relation, made, relation.made_as)
     built = Built(relation)
     if not relation.materialized or (isinstance(relation, UnmanagedDependent) and not relation.filled):
         return built
@@ -179,8 +181,19 @@ def _build(connection: Connection, relation: Relation, made: Collection[str]) ->
 def _create(connection: Connection, relation: Relation, made: Collection[str], kind: RelationKind) -> None:
     name = shadow_name(relation.name)
     connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(name.split(".")[0])))
+    if isinstance(relation, Rollup) and kind_of(connection, relation.stored) is None:
+        # Its view reads the table; from the SELECT alone it can be told what is wrong, and where.
+        query = reading_shadows(relation.query, made)
+        _create_named(connection, relation, name, query, "view")
+        if (found := column_types(connection, name)[relation.day]) != "date":
+            raise BuildError(f"{relation.name}: the day, {relation.day}, is {found}. Write {relation.day}::date.")
+        connection.execute(sql.SQL("DROP VIEW {}").format(identifier(name)))
+        create_stored(connection, relation, query)
+    _create_named(connection, relation, name, reading_shadows(relation.definition, made), kind)
+
+
+def _create_named(connection: Connection, relation: Relation, name: str, query: str, kind: RelationKind) -> None:
     head = sql.SQL("CREATE {} {} AS ").format(sql.SQL(kind.upper()), identifier(name)).as_string(connection)
-    query = reading_shadows(relation.query, made)
     # On a line of its own, as the file may end in a comment.
     tail = "\nWITH NO DATA" if kind == "materialized view" else ""
     try:

@@ -71,7 +71,7 @@ def read_unmanaged_dependents(
 
 
 def read_needs(connection: Connection, names: Collection[str]) -> Sequence[tuple[str, str, bool]]:
-    """What needs relations, or their row types, so that they can't be dropped.
+    """What needs relations, their partitions, or their row types, so that they can't be dropped.
 
     Returns:
         For each need the relation, what needs it, and whether that is a view or materialized view, named as
@@ -87,7 +87,9 @@ def read_needs(connection: Connection, names: Collection[str]) -> Sequence[tuple
         "LEFT JOIN pg_rewrite AS r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid "
         "LEFT JOIN pg_class AS reader ON reader.oid = r.ev_class "
         "LEFT JOIN pg_namespace AS rn ON rn.oid = reader.relnamespace "
-        "WHERE n.nspname || '.' || c.relname = ANY (%s) AND d.deptype = 'n' "
+        "WHERE (n.nspname || '.' || c.relname = ANY (%(names)s) OR c.oid IN ("
+        "SELECT relid FROM unnest(%(names)s::text[]) AS name, pg_partition_tree(to_regclass(name)))) "
+        "AND d.deptype = 'n' "
         "AND reader.oid IS DISTINCT FROM c.oid ORDER BY 1, 2",
-        [list(names)],
+        {"names": list(names)},
     ).fetchall()

@@ -9,7 +9,8 @@ from typing import Any
 
 from psycopg import sql
 
-from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.catalog.realtime import CHANGED_AT
+from mv_pipeline.catalog.relations import Catalog, Relation, Rollup
 from mv_pipeline.database.connection import Connection, Database, identifier, limit_waits, scalar
 from mv_pipeline.migrate import build
 from mv_pipeline.migrate.state import decide, read_existing
@@ -93,7 +94,9 @@ def _compare_relations(connection: Connection, relation: Relation, reason: str, 
         if before.get(column) != after.get(column)
     }
     key = [column for column in relation.header.key if column in before.keys() & after.keys()]
-    rows, sample = _rows(connection, old, new, key, at_most)
+    # When a row changed is kept where the row is the same.
+    ignored = [CHANGED_AT] if isinstance(relation, Rollup) else []
+    rows, sample = _rows(connection, old, new, key, ignored, at_most)
     return RelationDiff(_definitions(connection, old, new), changed, key, rows, sample, swapped=True, reason=reason)
 
 
@@ -103,11 +106,14 @@ def _definitions(connection: Connection, old: str, new: str) -> list[str]:
     return list(difflib.unified_diff(before, after, "in the database", "as its file says", lineterm=""))
 
 
-def _rows(connection: Connection, old: str, new: str, key: list[str], at_most: int) -> tuple[int, list[RowChange]]:
+def _rows(
+    connection: Connection, old: str, new: str, key: list[str], ignored: list[str], at_most: int
+) -> tuple[int, list[RowChange]]:
     """Match rows by key where there is one; rows of a view without a key come and go whole."""
     columns = sql.SQL(", ").join(sql.SQL("v.{}").format(sql.Identifier(column)) for column in key)
     side = sql.SQL(
-        "(SELECT to_jsonb(v) AS line, key, row_number() OVER (PARTITION BY key) AS copy FROM {view} AS v "
+        "(SELECT to_jsonb(v) - {ignored}::text[] AS line, key, row_number() OVER (PARTITION BY key) AS copy "
+        "FROM {view} AS v "
         "CROSS JOIN LATERAL (SELECT {key} AS key) AS keys)"
     )
     match = sql.SQL("jsonb_build_array({})").format(columns) if key else sql.SQL("to_jsonb(v)")
@@ -116,8 +122,8 @@ def _rows(connection: Connection, old: str, new: str, key: list[str], at_most: i
             "SELECT o.line, n.line, count(*) OVER () FROM {old} AS o FULL JOIN {new} AS n USING (key, copy) "
             "WHERE o.line IS DISTINCT FROM n.line ORDER BY key, copy LIMIT {limit}"
         ).format(
-            old=side.format(view=identifier(old), key=match),
-            new=side.format(view=identifier(new), key=match),
+            old=side.format(view=identifier(old), key=match, ignored=sql.Literal(ignored)),
+            new=side.format(view=identifier(new), key=match, ignored=sql.Literal(ignored)),
             limit=sql.Literal(at_most),
         )
     ).fetchall()

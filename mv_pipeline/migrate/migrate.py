@@ -1,9 +1,9 @@
 """`migrate`: brings a database to the state that the revisions, the catalogue and the SQL files describe.
 
 First everything is planned and rehearsed (see `migrate.plan`). Then the tables are changed in one transaction; what
-the rollup reads is swapped in; the rollup is filled in parts; and all other views are built in shadow schemas and
-swapped in, in one transaction. Each part is done whole or not at all, and a migration that was interrupted goes on
-where it stopped.
+rollups read is swapped in; the rollups are filled in parts and swapped in; and all other views are built in shadow
+schemas and swapped in, in one transaction. Each part is done whole or not at all, and a migration that was interrupted
+goes on where it stopped.
 """
 
 from collections.abc import Callable, Collection
@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.catalog.tables import ROLLUPS, SOURCES
+from mv_pipeline.catalog.relations import Catalog, Rollup
 from mv_pipeline.database.connection import (
     Connection,
     Database,
@@ -24,13 +23,11 @@ from mv_pipeline.migrate.attributes import describe, outdated_comments, record, 
 from mv_pipeline.migrate.dependents import read_unmanaged_dependents
 from mv_pipeline.migrate.plan import MigrateError, Plan, feeders, plan
 from mv_pipeline.migrate.state import Action, changes, kind_of
+from mv_pipeline.migrate.stored import create_stored, fill_stored
 from mv_pipeline.migrate.swap import drop_functions, retry, swap, sweep
 from mv_pipeline.refresh import reference
-from mv_pipeline.refresh.rollup import expand_days, log_days, update_rollup
+from mv_pipeline.refresh.rollup import owe_days
 from mv_pipeline.refresh.views import read_view_status, refresh_view
-
-# A quarter of days a transaction: two million lines over five years take twenty of them.
-_DAYS_AT_ONCE = 92
 
 Say = Callable[[str], None]
 
@@ -102,13 +99,12 @@ def _carry_out(
         say(f"index {index.name}")
         index.create(connection, concurrently=True)
     first = feeders(catalog)
-    say("views that the rollup reads")
-    compared = _migrate_views(connection, catalog, [name for name in found.rebuilt() if name in first], [])
+    say("rollups and what they read")
+    compared = _migrate_rollups(connection, catalog, [name for name in found.rebuilt() if name in first], say)
     filled = {}
     if found.calendar_empty:
         with connection.transaction():
             filled = reference.update_reference_tables(connection)
-    _fill_rollups(connection, say)
     say("views")
     remaining = [name for name in found.rebuilt() if name not in first]
     compared |= _migrate_views(connection, catalog, remaining, found.obsolete)
@@ -164,24 +160,44 @@ def _finish(
             record(connection, relation)
         record_lineage(connection, catalog)
         functions = drop_functions(connection, found.functions)
-        parked = sweep(connection)
+        parked = sweep(connection, catalog)
         if not roles.in_use(connection):
             return functions, parked, access
         owners = access.owners | roles.hand_over(connection, catalog)
         return functions, parked, roles.Changes(access.created, owners, *roles.grant(connection, catalog))
 
 
+def _migrate_rollups(connection: Connection, catalog: Catalog, names: list[str], say: Say) -> dict[str, str]:
+    """Fill rollups and swap them in with what they read; each is filled once what it reads is in its place."""
+    compared: dict[str, str] = {}
+    waiting: list[str] = []
+    for name in names:
+        relation = catalog.relations[name]
+        if isinstance(relation, Rollup):
+            compared |= _migrate_views(connection, catalog, waiting, [])
+            waiting = []
+            if kind_of(connection, relation.stored) is None:
+                with connection.transaction():
+                    create_stored(connection, relation, relation.query)
+            fill_stored(connection, relation, say)
+        waiting.append(name)
+    return compared | _migrate_views(connection, catalog, waiting, [])
+
+
 def _migrate_views(connection: Connection, catalog: Catalog, names: list[str], obsolete: list[str]) -> dict[str, str]:
-    """Build relations in shadow schemas and swap them in; what the rollup reads counts as changed with its view."""
+    """Build relations in shadow schemas and swap them in; what a rollup reads counts as changed with its view."""
     unmanaged = read_unmanaged_dependents(connection, names, [*catalog.relations, *obsolete])
     others = [dependent for dependent in unmanaged if dependent.materialized]
+    # A rollup's own rows are those of its file; of any other view somebody may have changed them.
+    replaced = {name for name in names if catalog.relations[name].kind == "view"}
 
     def attempt(wait: str) -> dict[str, str]:
         with connection.transaction():
             limit_waits(connection)
             compared = swap(connection, catalog, built, obsolete, wait)
-            for csv_type in {source.csv_type for source in SOURCES if source.active in names}:
-                log_days(connection, csv_type)
+            for rollup in catalog.rollups:
+                if catalog.upstream(rollup.name) & replaced and kind_of(connection, rollup.stored):
+                    owe_days(connection, rollup)
         return compared
 
     try:
@@ -189,18 +205,6 @@ def _migrate_views(connection: Connection, catalog: Catalog, names: list[str], o
         return retry(connection, [*names, *obsolete], attempt)
     finally:
         build.tear_down(connection)
-
-
-def _fill_rollups(connection: Connection, say: Say) -> None:
-    """Roll up what waits, in parts that each are kept; what uploads add meanwhile isn't waited for."""
-    for csv_type, table in ROLLUPS.items():
-        with connection.transaction():
-            waiting = expand_days(connection, csv_type)
-        for done in range(0, waiting, _DAYS_AT_ONCE):
-            say(f"{table.name}: {waiting - done} days to go")
-            with connection.transaction():
-                limit_waits(connection)
-                update_rollup(connection, csv_type, _DAYS_AT_ONCE)
 
 
 def _refresh_stale(connection: Connection, catalog: Catalog, changed: Collection[str]) -> None:

@@ -12,7 +12,6 @@ import sqlalchemy.exc
 from psycopg import sql
 
 from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.catalog.tables import ROLLUPS, SOURCES, sources_of
 from mv_pipeline.database.connection import (
     Connection,
     Database,
@@ -34,6 +33,7 @@ from mv_pipeline.migrate.state import (
     kind_of,
     read_existing,
 )
+from mv_pipeline.migrate.stored import obsolete_stored
 from mv_pipeline.refresh.reference import CLOSURE_DAYS
 from mv_pipeline.settings import OperatorError
 
@@ -97,8 +97,8 @@ class Plan:
 
 
 def feeders(catalog: Catalog) -> set[str]:
-    """The relations that the rollup and the reference tables are computed from; they come first."""
-    names = {CLOSURE_DAYS, *(source.active for source in SOURCES)}
+    """The rollups, and what they and the reference tables are computed from; they come first."""
+    names = {CLOSURE_DAYS, *(rollup.name for rollup in catalog.rollups)}
     return {name for start in names for name in (start, *catalog.upstream(start)) if name in catalog.relations}
 
 
@@ -128,7 +128,7 @@ def _read_plan(connection: Connection, upgrade: Callable[[], None], catalog: Cat
         roles.act_as_owner(connection)
     with connection.transaction(force_rollback=True):
         report = compatibility.read_report(connection)
-    occupied = [describe_occupied(connection, view.name, view.kind) for view in catalog.relations.values()]
+    occupied = [describe_occupied(connection, view.name, view.made_as) for view in catalog.relations.values()]
     problems = [*report.incompatibilities, *filter(None, occupied)]
     steps = [*_role_steps(connection, catalog, with_roles)]
     steps += [Step(f"revision {due.revision}: {due.doc}", "not applied yet") for due in revise.due(connection)]
@@ -199,10 +199,6 @@ def _view_steps(connection: Connection, catalog: Catalog, plan: Plan) -> Iterato
     first = feeders(catalog)
     due = changes(plan.decisions)
     yield from (_view_step(catalog.relations[name], due[name]) for name in due if name in first)
-    for csv_type, table in ROLLUPS.items():
-        untracked = [source.table for source in sources_of(csv_type) if source.table in plan.untracked]
-        if untracked:
-            yield Step(f"fill {table.name}", f"the rows of {', '.join(untracked)} aren't rolled up")
     yield from (_view_step(catalog.relations[name], due[name]) for name in due if name not in first)
     kept = [relation for relation in catalog.relations.values() if relation.name not in due]
     for relation in outdated_comments(connection, kept):
@@ -210,11 +206,17 @@ def _view_steps(connection: Connection, catalog: Catalog, plan: Plan) -> Iterato
         yield Step(what, "its file's description has changed")
     for name in plan.obsolete:
         yield Step(f"drop {name}", "no file describes it any more", "ACCESS EXCLUSIVE")
+    for stored, rollup in obsolete_stored(connection, catalog.rollups, tried=False).items():
+        if rollup not in [*due, *plan.obsolete]:
+            yield Step(f"drop {stored}", f"{rollup} stores its rows in another table", "ACCESS EXCLUSIVE")
     yield from (Step(f"drop the function {name}", "it is obsolete") for name in plan.functions)
 
 
 def _view_step(relation: Relation, decision: Decision) -> Step:
     view = f"the {relation.kind} {relation.name}"
+    if relation.kind == "rollup" and decision.builds:
+        lock = "" if decision.action == "create" else "ACCESS EXCLUSIVE"
+        return Step(f"fill {view} in parts, then put it in its place", decision.reason, lock)
     if decision.action == "swap":
         return Step(f"build {view} in a shadow schema and swap it in", decision.reason, "ACCESS EXCLUSIVE")
     return Step(f"{decision.action} {view}", decision.reason)

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.catalog.tables import CALENDAR, ROLLUP, TABLES
+from mv_pipeline.catalog.tables import CALENDAR, TABLES
 from mv_pipeline.database.connection import Connection, identifier, scalar
 from mv_pipeline.migrate.adopt import obsolete
 from mv_pipeline.migrate.table_shapes import ID_SEQUENCES
@@ -26,13 +26,14 @@ PIPELINE = "mv_pipeline_pipeline"
 READER = "mv_pipeline_reader"
 ROLES = (OWNER, PIPELINE, READER)
 
-SCHEMAS = ("raw", "stg", "ref", "kpi", "mart", "log")
+SCHEMAS = ("raw", "stg", "ref", "kpi", "mart", "rollup", "log")
 _READ_SCHEMAS = ("mart", "ref")
 # Without arguments that need quoting, so that they can be put in a statement as they are.
 _FUNCTIONS = ("ref.business_date()", "ref.king_date(text)")
+_STORED_ROWS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _TRIGGER_FUNCTIONS = ("log.note_rows()", "log.note_truncate()")
 # They run with their owner's rights, so that the pipeline needn't have them: nobody else may call them.
-_PIPELINE_FUNCTIONS = ("log.take_over()", "log.forget(timestamp with time zone, integer)")
+_PIPELINE_FUNCTIONS = ("log.seen()", "log.take_over()", "log.forget(timestamp with time zone, integer)")
 # Every table of ours, with the rights that the pipeline has in addition to SELECT; it writes nothing that people keep.
 _TABLES: dict[str, tuple[str, ...]] = {
     **{f"raw.{kind.name}": ("INSERT",) for kind in KINDS},
@@ -40,7 +41,6 @@ _TABLES: dict[str, tuple[str, ...]] = {
     **{table.name: ("INSERT", "UPDATE", "DELETE") if table.maintained_by == "pipeline" else () for table in TABLES},
     CALENDAR.name: ("INSERT",),
     "ref.calendar_month": ("INSERT",),
-    ROLLUP: (),
     "log.upload_file": ("INSERT", "UPDATE"),
     "log.change_note": ("INSERT", "DELETE"),
     "log.view_refresh": ("INSERT",),
@@ -48,6 +48,9 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "log.counter": ("INSERT", "UPDATE"),
     "log.incident": ("INSERT", "UPDATE"),
     "log.relation": (),
+    "log.rollup": ("UPDATE",),
+    "log.rollup_day": ("INSERT", "DELETE"),
+    "log.v_rollup_news": (),
     "log.server": (),
     "log.v_view_status": (),
     "log.mv_pipeline_version": (),
@@ -184,6 +187,8 @@ def _pipeline_privileges(catalog: Catalog, maintain: bool) -> Iterator[Privilege
     yield from (Privilege("SEQUENCE", name, PIPELINE, "USAGE") for name in (*ID_SEQUENCES, "log.upload_file_id_seq"))
     for name, rights in _TABLES.items():
         yield from (Privilege("TABLE", name, PIPELINE, right) for right in ("SELECT", *rights))
+    for rollup in catalog.rollups:
+        yield from (Privilege("TABLE", rollup.stored, PIPELINE, right) for right in _STORED_ROWS)
     for relation in catalog.relations.values():
         if maintain or not relation.materialized:  # else it is the owner, and needs no grant
             yield Privilege("TABLE", relation.name, PIPELINE, "SELECT")
@@ -205,6 +210,7 @@ def misowned(connection: Connection, catalog: Catalog) -> dict[tuple[ObjectKind,
     functions = (*_FUNCTIONS, *_TRIGGER_FUNCTIONS, *_PIPELINE_FUNCTIONS, *obsolete.FUNCTIONS)
     wanted |= {("FUNCTION", name): OWNER for name in functions}
     wanted |= {("TABLE", name): OWNER for name in (*_TABLES, *obsolete.RELATIONS)}
+    wanted |= {("TABLE", rollup.stored): OWNER for rollup in catalog.rollups}
     wanted |= {("SEQUENCE", name): OWNER for name in ID_SEQUENCES}
     for relation in catalog.relations.values():
         pipelines = relation.materialized and not has_maintain(connection)

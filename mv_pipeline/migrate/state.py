@@ -159,14 +159,14 @@ def _is_as_file(connection: Connection, relation: Relation) -> bool:
         connection: what is made for the comparison is rolled back.
         relation: one that exists.
     """
-    if kind_of(connection, relation.name) != relation.kind:
+    if kind_of(connection, relation.name) != relation.made_as:
         return False
     if relation.materialized and not _is_indexed_and_filled(connection, relation):
         return False
     try:
         with connection.transaction(force_rollback=True):
             connection.execute("SET LOCAL search_path = pg_catalog")
-            connection.execute(sql.SQL("CREATE TEMP VIEW mv_pipeline_side AS {}").format(sql.SQL(relation.query)))
+            connection.execute(sql.SQL("CREATE TEMP VIEW mv_pipeline_side AS {}").format(sql.SQL(relation.definition)))
             return bool(
                 scalar(
                     connection,

@@ -21,6 +21,7 @@ from mv_pipeline.migrate.attributes import copy_attributes, describe, record, re
 from mv_pipeline.migrate.build import Built, acting, fill
 from mv_pipeline.migrate.dependents import UnmanagedDependent, read_needs, read_unmanaged_dependents
 from mv_pipeline.migrate.state import kind_of
+from mv_pipeline.migrate.stored import forget_stored, obsolete_stored
 from mv_pipeline.refresh.views import log_refresh
 from mv_pipeline.settings import OperatorError
 
@@ -242,11 +243,12 @@ def _who_holds(connection: Connection, names: Sequence[str]) -> str:
     )
 
 
-def sweep(connection: Connection) -> dict[str, str]:
-    """Try again to drop what earlier swaps have parked, and the schemas that are empty by now.
+def sweep(connection: Connection, catalog: Catalog) -> dict[str, str]:
+    """Try again to drop what earlier swaps have parked, rollups' tables of earlier definitions, and empty schemas.
 
     Args:
         connection: in one transaction.
+        catalog: the relations.
 
     Returns:
         What is still needed, and by what.
@@ -254,10 +256,12 @@ def sweep(connection: Connection) -> dict[str, str]:
     rows = connection.execute(
         "SELECT n.nspname || '.' || c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace "
         # Nothing can read what was made after it, so dependents come first.
-        "WHERE relkind IN ('v', 'm') AND n.nspname ^@ %s ORDER BY c.oid DESC",
+        "WHERE relkind IN ('v', 'm', 'r', 'p') AND n.nspname ^@ %s ORDER BY c.oid DESC",
         [_PARKED],
     )
-    kept = _drop(connection, [row[0] for row in rows])
+    obsolete = obsolete_stored(connection, catalog.rollups)
+    kept = _drop(connection, [*(row[0] for row in rows), *obsolete])
+    forget_stored(connection, obsolete)
     with roles.as_caller(connection):
         for (schema,) in connection.execute(
             "SELECT nspname FROM pg_namespace AS n WHERE nspname ^@ %s "

@@ -1,7 +1,7 @@
 """What the tables have to look like: the CSV kinds' tables with the triggers that log changes, and comparing a table.
 
-A kind's raw table holds a file's cells as text, its stg table the typed rows; each list has its partition of the
-rollup. Everything else that is a table is in the Alembic revisions.
+A kind's raw table holds a file's cells as text, its stg table the typed rows. Everything else that is a table is in
+the Alembic revisions, but for those that `migrate.stored` makes.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, FileKind
-from mv_pipeline.catalog.tables import ROLLUP, ROLLUPS, TABLES
+from mv_pipeline.catalog.tables import TRACKED
 from mv_pipeline.database.connection import Connection, identifier
 from mv_pipeline.migrate.indexes import Index, find_key_violations, read_indexes
 from mv_pipeline.migrate.state import describe_occupied, kind_of
@@ -20,7 +20,6 @@ from mv_pipeline.migrate.state import describe_occupied, kind_of
 _ID_SEQUENCE = {csv_list.csv_type: f"stg.shogun_flash_{csv_list.csv_type}_id_seq" for csv_list in LISTS}
 ID_SEQUENCES = tuple(_ID_SEQUENCE.values())
 
-_TRACKED: dict[str, str] = {f"stg.{kind.name}": "slip_date" for kind in KINDS} | {t.name: t.day for t in TABLES}
 _TRIGGERS = """
 CREATE OR REPLACE TRIGGER mv_pipeline_note_insert AFTER INSERT ON {table}
     REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION log.note_rows({day});
@@ -70,13 +69,7 @@ def create_sequences(connection: Connection) -> None:
 
 
 def create_tables(connection: Connection) -> None:
-    """Create the missing tables of every list and kind; one that exists is left as it is."""
-    for csv_type, rollup in ROLLUPS.items():
-        connection.execute(
-            sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF {} FOR VALUES IN ({})").format(
-                identifier(rollup.name), identifier(ROLLUP), sql.Literal(csv_type)
-            )
-        )
+    """Create the missing tables of every kind; one that exists is left as it is."""
     create_sequences(connection)
     for shape in shapes():
         if kind_of(connection, shape.name) is None:
@@ -88,7 +81,7 @@ def untracked(connection: Connection) -> list[str]:
     rows = connection.execute(
         "SELECT name FROM unnest(%s::text[]) AS name WHERE to_regclass(name) IS NOT NULL AND NOT EXISTS "
         "(SELECT FROM pg_trigger WHERE tgrelid = to_regclass(name) AND tgname = %s)",
-        [list(_TRACKED), "mv_pipeline_note_truncate"],
+        [list(TRACKED), "mv_pipeline_note_truncate"],
     )
     return [row[0] for row in rows]
 
@@ -96,7 +89,7 @@ def untracked(connection: Connection) -> list[str]:
 def create_triggers(connection: Connection, tables: Iterable[str]) -> None:
     """Log the changes of tables from now on; the rows that they hold already count as changed."""
     for table in tables:
-        day = sql.Literal(_TRACKED[table])
+        day = sql.Literal(TRACKED[table])
         triggers = sql.SQL(_TRIGGERS).format(table=identifier(table), day=day, name=sql.Literal(table))
         connection.execute(triggers)
 

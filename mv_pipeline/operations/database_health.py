@@ -9,7 +9,6 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS
-from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.checks.check import first_of
 from mv_pipeline.checks.rules import LAST_UPLOAD, find_check, missing_files_remedy
 from mv_pipeline.database.connection import APPLICATION
@@ -115,19 +114,18 @@ def days_without_lines(of: Installation) -> Iterator[HealthProblem]:
         days = missing.get(csv_list.csv_type)
         if not days:
             continue
-        rollup = ROLLUPS[csv_list.csv_type].name
         yield HealthProblem.of(
             P.DATA_MISSING,
             csv_list.csv_type,
             of.settings,
             due_at(days[0]),
-            level=level_of(of.catalog, rollup),
+            level=level_of(of.catalog, csv_list.source_view),
             title=csv_list.title,
             count=len(days),
             days=first_of(days, _SHOWN_DAYS),
             remedy=missing_files_remedy(csv_list),
-            dashboards=shown_in(of.catalog, rollup),
-            page=asset_page(rollup),
+            dashboards=shown_in(of.catalog, csv_list.source_view),
+            page=asset_page(csv_list.source_view),
         )
 
 

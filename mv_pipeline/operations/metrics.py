@@ -26,7 +26,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.sql_folder import load_catalog
-from mv_pipeline.catalog.tables import SOURCES
 from mv_pipeline.database.connection import APPLICATION, Database
 from mv_pipeline.defs.checks import check_keys
 from mv_pipeline.intake.rejection import MESSAGES
@@ -134,9 +133,8 @@ def _parameters(catalog: Catalog) -> dict[str, Any]:
         "bound_names": [str(bound).replace("inf", "+Inf") for bound in BUCKETS],
         "views": [view.name for view in catalog.materialized_views],
         "criticalities": [str(view.header.criticality) for view in catalog.materialized_views],
-        "tables": [source.table for source in SOURCES],
-        "lists": [source.csv_type for source in SOURCES],
-        "sources": [source.source for source in SOURCES],
+        "rollups": [rollup.name for rollup in catalog.rollups],
+        "stored": [rollup.stored for rollup in catalog.rollups],
         "kinds": [kind.name for kind in KINDS],
         "codes": list(MESSAGES),
         "problem_types": [found for found, check in HEALTH_CHECKS.items() if check.is_told],

@@ -1,12 +1,12 @@
-"""Each materialized view as it is now: its rows, size, newest day, last refresh and checks."""
+"""Each rollup and materialized view as it is now: its rows, size, newest day, last refresh and checks."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg import sql
 
-from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.checks.rules import view_checks
+from mv_pipeline.catalog.relations import Catalog, Relation, Rollup
+from mv_pipeline.checks.rules import quick_checks
 from mv_pipeline.database.connection import Connection, identifier, one_row
 from mv_pipeline.refresh.views import read_view_status
 from mv_pipeline.settings import TIME_ZONE
@@ -14,15 +14,15 @@ from mv_pipeline.settings import TIME_ZONE
 
 @dataclass(frozen=True)
 class ViewReport:
-    """One materialized view as it is now.
+    """One rollup or materialized view as it is now.
 
     Args:
         name: schema and name.
         rows: number of rows.
-        size_bytes: with indexes.
-        newest_day: ISO date, for views with one row per day.
-        last_refresh: ISO time in Asia/Tokyo; None: never.
-        seconds: duration of the last refresh.
+        size_bytes: of what is stored, with indexes.
+        newest_day: ISO date, for rollups and for views with one row per day.
+        last_refresh: ISO time in Asia/Tokyo; None: never. Of a rollup, when it last stored days that had changed.
+        seconds: duration of the last refresh; None for a rollup.
         checks_passed: names of the checks that pass.
         checks_failed: the message of each check that fails, by name.
     """
@@ -38,29 +38,35 @@ class ViewReport:
 
 
 def read_status(connection: Connection, catalog: Catalog) -> list[ViewReport]:
-    """Read every materialized view, running its checks."""
-    return [_read_view(connection, view) for view in catalog.materialized_views]
+    """Read every rollup and materialized view, running its checks."""
+    stored: list[Relation] = [*catalog.rollups, *catalog.materialized_views]
+    return [_read_view(connection, catalog, view) for view in stored]
 
 
-def _read_view(connection: Connection, view: Relation) -> ViewReport:
-    day = sql.Identifier(view.header.key[0]) if view.header.days else sql.SQL("NULL")
-    row = one_row(
+def _read_view(connection: Connection, catalog: Catalog, view: Relation) -> ViewReport:
+    stored, day = view.name, view.header.key[0] if view.header.days else None
+    if isinstance(view, Rollup):
+        stored, day = view.stored, view.day
+        query = "SELECT max(updated_at), NULL::float FROM log.rollup WHERE stored = %s"
+        refreshed_at, seconds = one_row(connection, query, [view.stored])
+    else:
+        (status,) = read_view_status(connection, [view])
+        refreshed_at, seconds = status.refreshed_at, status.seconds
+    rows, newest, size = one_row(
         connection,
-        sql.SQL("SELECT count(*), max({})::text, pg_total_relation_size(%s::regclass) FROM {}").format(
-            day, identifier(view.name)
+        sql.SQL("SELECT count(*), max({})::text, coalesce(pg_total_relation_size(to_regclass(%s)), 0) FROM {}").format(
+            sql.Identifier(day) if day else sql.SQL("NULL"), identifier(view.name)
         ),
-        [view.name],
+        [stored],
     )
-    rows, newest, size = row
-    (status,) = read_view_status(connection, [view])
-    results = {check.name: check.evaluate(connection) for check in view_checks(view)}
+    results = {check.name: check.evaluate(connection) for check in quick_checks(catalog, view.name)}
     return ViewReport(
         name=view.name,
         rows=rows,
         size_bytes=size,
         newest_day=newest,
-        last_refresh=_tokyo(status.refreshed_at) if status.refreshed_at else None,
-        seconds=status.seconds,
+        last_refresh=_tokyo(refreshed_at) if refreshed_at else None,
+        seconds=seconds,
         checks_passed=[name for name, result in results.items() if result.passed],
         checks_failed={name: result.text for name, result in results.items() if not result.passed},
     )

@@ -1,148 +1,193 @@
-"""The rollup: one row per list, source and day, recomputed only for the days that the change log names.
+"""Rollups: bringing the stored rows of the days that have changed up to date.
 
-Which source counts for a day is not decided here but in the views mart.v_<list>_source.
+What readers see doesn't depend on it: a day that isn't stored yet is computed while it is read (`catalog.realtime`).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
+import psycopg
 from psycopg import sql
 
-from mv_pipeline.catalog.csv_kinds import KINDS
-from mv_pipeline.catalog.tables import SOURCES, Source
-from mv_pipeline.database.connection import Connection, identifier, lock_for_transaction, scalar
+from mv_pipeline.catalog.realtime import CHANGED_AT
+from mv_pipeline.catalog.relations import Rollup
+from mv_pipeline.database.connection import Connection, identifier, scalar
+from mv_pipeline.settings import OperatorError
 
-_EXPANDED = {f"stg.{kind.name}" for kind in KINDS}
+
+class RollupKeyError(OperatorError):
+    """A rollup's key doesn't identify its rows."""
 
 
 @dataclass(frozen=True)
-class RollupResult:
-    """What one update of a list's rollup did.
+class RollupUpdate:
+    """What one update of a rollup did.
 
     Args:
-        notes: entries of the change log read and cleared.
-        days: changed days by source table; None: every day.
-        rows_changed: rollup rows written or removed.
+        days: the days computed anew; None: every day.
+        rows_changed: stored rows written or removed.
     """
 
-    notes: int
-    days: dict[str, int | None]
+    days: int | None
     rows_changed: int
 
 
-def update_rollup(connection: Connection, csv_type: str, at_most: int | None = None) -> RollupResult:
-    """Recompute the days of a list that the change log names, and clear exactly those entries.
+def update_rollup(connection: Connection, rollup: Rollup) -> RollupUpdate:
+    """Compute the days anew that the stored rows haven't seen.
 
-    Runs in the caller's transaction, under an advisory lock, so that two updates never overlap. An entry that is
-    added meanwhile survives: its row isn't among those that were deleted here.
+    Two updates of a rollup never overlap. What is committed while this one computes is news to the next.
 
     Args:
         connection: in a transaction.
-        csv_type: the list.
-        at_most: how many days to do now, the oldest first; None: all.
+        rollup: the rollup.
+
+    Raises:
+        RollupKeyError: its key doesn't identify its rows.
     """
-    lock_for_transaction(connection, "rollup", csv_type)
-    notes = connection.execute(
-        "DELETE FROM log.change_note WHERE relation = ANY (%(tables)s) AND (day IS NULL OR day IN ("
-        "SELECT DISTINCT day FROM log.change_note WHERE relation = ANY (%(tables)s) AND day IS NOT NULL "
-        "ORDER BY day LIMIT %(at_most)s)) RETURNING relation, day",
-        {"tables": _tables(csv_type), "at_most": at_most},
+    _lock(connection, rollup)
+    # What a statement can see, and what is news, is told by that one statement.
+    rows = connection.execute(
+        sql.SQL("SELECT day, max(noted_at), log.seen()::text FROM ({}) AS news GROUP BY day").format(
+            sql.SQL(rollup.news)
+        )
     ).fetchall()
-    counts: dict[str, int | None] = {}
-    changed = 0
-    for source in _sources(csv_type):
-        days = {day for relation, day in notes if relation == source.table}
-        if days:
-            changed += _recompute(connection, source, days)
-            counts[source.table] = None if None in days else len(days)
-    return RollupResult(len(notes), counts, changed)
-
-
-def log_days(connection: Connection, csv_type: str, days: Sequence[date | None] = (None,)) -> None:
-    """Log days of all of a list's sources as changed, so that the next update recomputes them; None is every day."""
+    if not rows:
+        return RollupUpdate(0, 0)
+    news = {day: noted_at for day, noted_at, _ in rows}
+    changed = _recompute(connection, rollup, news)
+    connection.execute("DELETE FROM log.rollup_day WHERE stored = %s", [rollup.stored])
     connection.execute(
-        "INSERT INTO log.change_note (relation, day) SELECT r, d FROM unnest(%s::text[]) AS r, unnest(%s::date[]) AS d",
-        [_tables(csv_type), list(days)],
+        "UPDATE log.rollup SET seen = %s::pg_snapshot, updated_at = clock_timestamp() WHERE stored = %s",
+        [rows[0][2], rollup.stored],
+    )
+    return RollupUpdate(None if None in news else len(news), changed)
+
+
+def rollups_with_news(connection: Connection, rollups: Iterable[Rollup]) -> list[str]:
+    """The names of the rollups that have changes to store."""
+    stored = {row[0] for row in connection.execute("SELECT DISTINCT stored FROM log.v_rollup_news")}
+    return [rollup.name for rollup in rollups if rollup.stored in stored]
+
+
+def owe_days(connection: Connection, rollup: Rollup, days: Sequence[date | None] = (None,)) -> None:
+    """Have the next update compute days anew, whether anything has changed or not; None is every day."""
+    connection.execute(
+        "INSERT INTO log.rollup_day (stored, day) SELECT %s, day FROM unnest(%s::date[]) AS day ON CONFLICT DO NOTHING",
+        [rollup.stored, list(days)],
     )
 
 
-def expand_days(connection: Connection, csv_type: str) -> int:
-    """Replace the entries for every day by one for each day that has rows, so that they can be rolled up in parts.
+def fill_days(connection: Connection, rollup: Rollup, at_most: int) -> int:
+    """Compute some of the days that are owed, the oldest first.
 
-    A source whose day has to be computed from its rows has no index on it: its days stay together.
+    Args:
+        connection: in a transaction.
+        rollup: the rollup.
+        at_most: how many days to do.
 
     Returns:
-        The number of days that wait to be rolled up; days that stay together count as one.
+        How many days are still owed; every day counts as one.
+
+    Raises:
+        RollupKeyError: its key doesn't identify its rows.
     """
-    lock_for_transaction(connection, "rollup", csv_type)
-    for source in _sources(csv_type):
-        every_day = "DELETE FROM log.change_note WHERE relation = %s AND day IS NULL"
-        if source.table in _EXPANDED and connection.execute(every_day, [source.table]).rowcount:
-            connection.execute(
-                sql.SQL(
-                    "INSERT INTO log.change_note (relation, day) SELECT %s, day FROM ("
-                    "SELECT {day} AS day FROM {active} UNION SELECT ddate FROM {rollup} "
-                    "WHERE csv_type = %s AND source = %s) AS days WHERE day IS NOT NULL"
-                ).format(
-                    day=sql.Identifier(source.day),
-                    active=identifier(source.active),
-                    rollup=identifier(source.rollup),
-                ),
-                [source.table, csv_type, source.source],
-            )
-    days: int = scalar(
-        connection,
-        "SELECT count(DISTINCT coalesce(day::text, relation)) FROM log.change_note WHERE relation = ANY (%s)",
-        [_tables(csv_type)],
-    )
-    return days
+    _lock(connection, rollup)
+    owed = connection.execute(
+        "DELETE FROM log.rollup_day WHERE stored = %(stored)s AND (day IS NULL OR day IN ("
+        "SELECT day FROM log.rollup_day WHERE stored = %(stored)s ORDER BY day LIMIT %(at_most)s)) "
+        "RETURNING day, noted_at",
+        {"stored": rollup.stored, "at_most": at_most},
+    ).fetchall()
+    if owed:
+        _recompute(connection, rollup, dict(owed))
+    left: int = scalar(connection, "SELECT count(*) FROM log.rollup_day WHERE stored = %s", [rollup.stored])
+    return left
 
 
-def _sources(csv_type: str) -> list[Source]:
-    return [source for source in SOURCES if source.csv_type == csv_type]
+def fresh_rows(rollup: Rollup) -> sql.Composed:
+    """The query for all of a rollup's rows, computed from what it reads."""
+    # On a line of its own, as the file may end in a comment.
+    query = "SELECT * FROM ({}\n) AS live WHERE {} IS NOT NULL"
+    return sql.SQL(query).format(sql.SQL(rollup.query), sql.Identifier(rollup.day))
 
 
-def _tables(csv_type: str) -> list[str]:
-    return [source.table for source in _sources(csv_type)]
+def _lock(connection: Connection, rollup: Rollup) -> None:
+    connection.execute("SELECT FROM log.rollup WHERE stored = %s FOR UPDATE", [rollup.stored])
 
 
-def fresh_rows(source: Source, every_day: bool) -> sql.Composed:
-    """The query that computes a source's rollup rows from its active rows, on every day or on those of `%(days)s`."""
-    return sql.SQL(
-        "SELECT {day} AS ddate, count(*) AS line_count, count(DISTINCT {slip}) AS slip_count, "
-        "coalesce(sum({weight}), 0) AS net_weight_kg, coalesce(sum({amount}), 0) AS amount_yen "
-        "FROM {active} WHERE {day} IS NOT NULL {narrow} GROUP BY {day}"
-    ).format(
-        day=sql.Identifier(source.day),
-        slip=sql.Identifier(source.slip),
-        weight=sql.Identifier(source.weight_kg),
-        amount=sql.Identifier(source.amount_yen),
-        active=identifier(source.active),
-        narrow=sql.SQL("") if every_day else sql.SQL("AND {} = ANY (%(days)s)").format(sql.Identifier(source.day)),
-    )
+def _recompute(connection: Connection, rollup: Rollup, news: Mapping[date | None, datetime]) -> int:
+    """Make stored rows what is computed now; returns how many were written or removed.
+
+    Args:
+        connection: in a transaction.
+        rollup: the rollup.
+        news: when the newest change of each day was noted; with None, all rows are computed.
+    """
+    if None in news:
+        fresh = sql.SQL("SELECT live.*, %(noted_at)s::timestamptz AS {} FROM ({}) AS live").format(
+            sql.Identifier(CHANGED_AT), fresh_rows(rollup)
+        )
+        return _replace_rows(connection, rollup, fresh, sql.SQL("true"), {"noted_at": max(news.values())})
+    day = sql.Identifier(rollup.day)
+    fresh = sql.SQL(
+        "SELECT live.*, news.noted_at AS {changed_at} FROM ({rows}) AS live "
+        "JOIN unnest(%(days)s::date[], %(times)s::timestamptz[]) AS news (day, noted_at) ON news.day = live.{day} "
+        "WHERE live.{day} = ANY (%(days)s)"
+    ).format(changed_at=sql.Identifier(CHANGED_AT), rows=fresh_rows(rollup), day=day)
+    of_days = sql.SQL("stored.{} = ANY (%(days)s)").format(day)
+    return _replace_rows(connection, rollup, fresh, of_days, {"days": [*news], "times": [*news.values()]})
 
 
-def _recompute(connection: Connection, source: Source, days: Collection[date | None]) -> int:
-    """Make the rollup's rows of one source equal to its active rows on the given days; None is every day."""
-    every_day = None in days
+def _replace_rows(
+    connection: Connection, rollup: Rollup, fresh: sql.Composed, stored_ones: sql.Composable, params: dict[str, object]
+) -> int:
+    """Write rows that differ from those stored, and remove those that are no more.
+
+    Args:
+        connection: in a transaction.
+        rollup: the rollup.
+        fresh: the query for the rows to have, with when they changed.
+        stored_ones: which of the stored rows they replace.
+        params: of both.
+
+    Returns:
+        How many stored rows were written or removed.
+    """
+    values = [column for column in rollup.output if column not in rollup.key]
     query = sql.SQL(
-        "WITH fresh AS MATERIALIZED ({fresh}), written AS (INSERT INTO {rollup} AS old "
-        "(csv_type, source, priority, ddate, line_count, slip_count, net_weight_kg, amount_yen) "
-        "SELECT %(csv_type)s, %(source)s, %(priority)s, fresh.* FROM fresh "
-        "ON CONFLICT (csv_type, source, ddate) DO UPDATE SET priority = excluded.priority, "
-        "line_count = excluded.line_count, slip_count = excluded.slip_count, "
-        "net_weight_kg = excluded.net_weight_kg, amount_yen = excluded.amount_yen, changed_at = clock_timestamp() "
-        "WHERE (old.priority, old.line_count, old.slip_count, old.net_weight_kg, old.amount_yen) IS DISTINCT FROM "
-        "(excluded.priority, excluded.line_count, excluded.slip_count, excluded.net_weight_kg, excluded.amount_yen) "
-        "RETURNING ddate), "
-        "vanished AS (DELETE FROM {rollup} WHERE csv_type = %(csv_type)s AND source = %(source)s {of_days} "
-        "AND ddate NOT IN (SELECT ddate FROM fresh) RETURNING ddate) "
+        "WITH fresh AS MATERIALIZED ({fresh}), "
+        "written AS (INSERT INTO {stored} AS old ({columns}) SELECT {columns} FROM fresh ON CONFLICT ({key}) {update} "
+        "RETURNING 1), "
+        "vanished AS (DELETE FROM {stored} AS stored WHERE {stored_ones} "
+        "AND NOT EXISTS (SELECT FROM fresh WHERE {same_key}) RETURNING 1) "
         "TABLE written UNION ALL TABLE vanished"
     ).format(
-        rollup=identifier(source.rollup),
-        fresh=fresh_rows(source, every_day),
-        of_days=sql.SQL("" if every_day else "AND ddate = ANY (%(days)s)"),
+        fresh=fresh,
+        stored=identifier(rollup.stored),
+        columns=_columns([*rollup.output, CHANGED_AT]),
+        key=_columns(rollup.key),
+        update=_update(values) if values else sql.SQL("DO NOTHING"),
+        stored_ones=stored_ones,
+        same_key=sql.SQL(" AND ").join(
+            sql.SQL("fresh.{0} = stored.{0}").format(sql.Identifier(column)) for column in rollup.key
+        ),
     )
-    params = {"csv_type": source.csv_type, "source": source.source, "priority": source.priority, "days": list(days)}
-    return connection.execute(query, params).rowcount
+    try:
+        return connection.execute(query, params).rowcount
+    except (psycopg.errors.CardinalityViolation, psycopg.errors.NotNullViolation) as error:
+        raise RollupKeyError(
+            f"{rollup.name}: the key ({', '.join(rollup.key)}) doesn't identify its rows: "
+            f"{error.diag.message_primary}. Name in `key` what the SELECT groups by, and let none of it be NULL."
+        ) from error
+
+
+def _update(values: Sequence[str]) -> sql.Composed:
+    assignments = (sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column)) for column in [*values, CHANGED_AT])
+    return sql.SQL("DO UPDATE SET {} WHERE ROW({}) IS DISTINCT FROM ROW({})").format(
+        sql.SQL(", ").join(assignments), _columns(values, "old"), _columns(values, "excluded")
+    )
+
+
+def _columns(names: Sequence[str], table: str = "") -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(*filter(None, (table, name))) for name in names)

@@ -12,7 +12,6 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from mv_pipeline.catalog.relations import Relation
-from mv_pipeline.catalog.tables import SOURCES
 from mv_pipeline.database.connection import Connection, identifier, is_locked, limit_waits, one_row, scalar
 from mv_pipeline.refresh.counters import REFRESH_FAILURES, REFRESH_SECONDS, count
 from mv_pipeline.settings import OperatorError
@@ -38,7 +37,6 @@ class Refresh:
     size_bytes: int
 
 
-_SOURCES = [source.table for source in SOURCES]
 _CONCURRENT_INDEX = (
     "EXISTS (SELECT FROM pg_index WHERE indrelid = %(name)s::regclass AND indisunique AND indisvalid "
     "AND indpred IS NULL AND indexprs IS NULL)"
@@ -57,7 +55,7 @@ def describe_unmigrated(connection: Connection) -> str:
     sentence: str = scalar(
         connection,
         "SELECT CASE WHEN to_regclass('log.relation') IS NULL THEN 'The database is empty' "
-        "WHEN to_regclass('log.v_view_status') IS NULL THEN 'The database is older than this version' ELSE '' END",
+        "WHEN to_regclass('log.rollup') IS NULL THEN 'The database is older than this version' ELSE '' END",
     )
     return sentence
 
@@ -96,7 +94,7 @@ def refresh_view(connection: Connection, relation: Relation, run_id: str | None 
         snapshot, concurrently, *before = one_row(
             connection,
             sql.SQL(
-                "SELECT pg_current_snapshot()::text, relispopulated AND "
+                "SELECT log.seen()::text, relispopulated AND "
                 + _CONCURRENT_INDEX
                 + ", "
                 + _ROWS_WRITTEN
@@ -126,7 +124,7 @@ def log_refresh(
     run_id: str | None,
     written: tuple[int, int] | None = None,
 ) -> Refresh:
-    """Measure a view that this transaction has just filled, log it, and note it as changed if rows differ.
+    """Measure a view that this transaction has just filled, and log it, as a refresh and as a change for what reads it.
 
     Args:
         connection: in the transaction that filled the view.
@@ -150,8 +148,8 @@ def log_refresh(
         [relation.name, mode, seconds, seconds, rows, inserted, deleted, size, snapshot, run_id],
     )
     count(connection, REFRESH_SECONDS, relation.name, seconds)
-    if inserted or deleted:
-        connection.execute("INSERT INTO log.change_note (relation) VALUES (%s)", [relation.name])
+    # Though no row was written: others may have refreshed it before, and what reads it hasn't seen those rows.
+    connection.execute("INSERT INTO log.change_note (relation) VALUES (%s)", [relation.name])
     return Refresh(mode, seconds, rows, inserted, deleted, size)
 
 
@@ -174,7 +172,7 @@ class ViewStatus:
         refreshed_at: when it was last refreshed; None: never.
         seconds, row_count, size_bytes: of that refresh; the size with indexes.
         business_date: the business date that it saw.
-        changed: the relations upstream that have changed since, or wait to be rolled up.
+        changed: the relations upstream that have changed since.
         date_moved: True if the view depends on the business date and that has moved on.
         restored: True if the database has come from another server since, whose transactions mean nothing here.
         stale: True if a refresh now could find something new.
@@ -218,9 +216,9 @@ class ChangeLog:
     """The state of log.change_note.
 
     Args:
-        newest: the highest note's number, to tell one state from another; 0 if there is none.
-        quiet_s: seconds since the newest note; None if there is none.
-        waiting_s: seconds since the oldest note that waits to be rolled up; None if there is none.
+        newest: the highest entry's number, to tell one state from another; 0 if there is none.
+        quiet_s: seconds since the newest entry; None if there is none.
+        waiting_s: seconds since the oldest entry that a rollup hasn't seen; None if there is none.
     """
 
     newest: int
@@ -233,30 +231,29 @@ def read_change_log(connection: Connection) -> ChangeLog:
     row = one_row(
         connection,
         "SELECT coalesce(max(id), 0), extract(epoch FROM clock_timestamp() - max(noted_at))::float, "
-        "extract(epoch FROM clock_timestamp() - min(noted_at) FILTER (WHERE relation = ANY (%s)))::float "
+        "(SELECT extract(epoch FROM clock_timestamp() - min(noted_at))::float "
+        "FROM log.v_rollup_news JOIN log.rollup USING (stored) WHERE inputs <> '{}') "
         "FROM log.change_note",
-        [_SOURCES],
     )
     return ChangeLog(*row)
 
 
 def prune_change_log(connection: Connection) -> int:
-    """Delete the notes that every view downstream has seen; those that wait for a rollup are the rollup's to clear.
+    """Delete the entries that every rollup and materialized view downstream has seen.
 
     Args:
         connection: in autocommit mode.
 
     Returns:
-        The number of notes deleted; none while a migration builds views, which haven't seen them all.
+        The number of entries deleted; none while a migration builds views, which haven't seen them all.
     """
     if is_locked(connection, "migrate"):
         return 0
     return connection.execute(
         "WITH seen AS MATERIALIZED (SELECT unnest(upstream) AS relation, newest.snapshot FROM log.relation "
         "LEFT JOIN LATERAL (SELECT snapshot FROM log.view_refresh WHERE relation = name ORDER BY id DESC LIMIT 1) "
-        "AS newest ON true WHERE kind = 'materialized view') "
-        "DELETE FROM log.change_note AS n WHERE relation <> ALL (%s) "
-        "AND NOT EXISTS (SELECT FROM log.relation WHERE upstream IS NULL) AND NOT EXISTS ("
-        "SELECT FROM seen WHERE seen.relation = n.relation AND pg_visible_in_snapshot(n.xid, snapshot) IS NOT TRUE)",
-        [_SOURCES],
+        "AS newest ON true WHERE kind = 'materialized view' UNION ALL SELECT unnest(inputs), seen FROM log.rollup) "
+        "DELETE FROM log.change_note AS n WHERE NOT EXISTS (SELECT FROM log.relation WHERE upstream IS NULL) "
+        "AND NOT EXISTS (SELECT FROM seen WHERE seen.relation = n.relation "
+        "AND pg_visible_in_snapshot(n.xid, snapshot) IS NOT TRUE)"
     ).rowcount

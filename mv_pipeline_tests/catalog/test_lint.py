@@ -19,6 +19,8 @@ criticality: optional
 */
 """
 PLAIN = HEADER.replace("key: [ddate]\ncriticality: optional\n", "")
+ROLLUP = HEADER.replace("criticality: optional", "day: ddate")
+PER_DAY = "SELECT slip_date AS ddate, count(*) AS n\nFROM stg.v_active_shogun_final_receive\nGROUP BY slip_date\n"
 QUERY = "SELECT ddate, y\nFROM ref.calendar_day\n"
 SOUND = HEADER + QUERY
 PICTURES = picture_names()
@@ -309,14 +311,79 @@ def test_relations_that_read_each_other_are_one_violation(folder):
         "mart/mv_a": SOUND.replace("ref.calendar_day", "mart.mv_b"),
         "mart/mv_b": SOUND.replace("ref.calendar_day", "mart.mv_a"),
     }
-    files["stg/v_king_receive_clean"] = PLAIN + "SELECT ddate FROM mart.v_receive_source"
+    files["mart/rollup_king_receive"] = ROLLUP.replace(
+        "day: ddate", "day: ddate\nsource_of: {csv_type: receive, source: king, priority: 3}"
+    ) + PER_DAY.replace("stg.v_active_shogun_final_receive", "mart.v_receive_source").replace("slip_date", "ddate")
 
     (violation,) = read(folder({name: files[name] for name in ("mart/mv_a", "mart/mv_b")}))
-    (through_the_rollup,) = read(folder({"mart/mv_a": SOUND, "mart/mv_b": SOUND, **dict([files.popitem()])}))
+    (through_a_rollup,) = read(folder({"mart/mv_a": SOUND, "mart/mv_b": SOUND, **dict([files.popitem()])}))
 
-    assert (violation.rule, through_the_rollup.rule) == (Rule.CIRCLE, Rule.CIRCLE)
+    assert (violation.rule, through_a_rollup.rule) == (Rule.CIRCLE, Rule.CIRCLE)
     assert "mart.mv_a" in violation.message
-    assert "mart.rollup_daily_receive" in through_the_rollup.message
+    assert "mart.rollup_king_receive" in through_a_rollup.message
+
+
+# The SELECT of mart/rollup_x.sql, the rule of its one violation, and a part of its message.
+NOT_STORED = [
+    ("SELECT slip_date AS ddate FROM stg.v_active_shogun_final_receive", Rule.QUERY, "doesn't group"),
+    ("SELECT * FROM (SELECT slip_date AS ddate FROM stg.shogun_final_yard) AS y GROUP BY 1", Rule.STAR, "A star hides"),
+    (PER_DAY.replace("AS n", "AS changed_at"), Rule.QUERY, "which every rollup gets by itself"),
+    (PER_DAY.replace("slip_date", "created_at::date"), Rule.ROLLUP, "isn't made of slip_date, the day"),
+    (PER_DAY.replace("slip_date", "max(slip_date)", 1), Rule.ROLLUP, "isn't made of one row's day"),
+    (PER_DAY.replace("slip_date", "ref.business_date()", 1), Rule.CLOCK, "when they were stored"),
+    (PER_DAY.replace("count(*)", "sum(count(*)) OVER ()"), Rule.ROLLUP, "depend on other days: WINDOW"),
+    (PER_DAY + "LIMIT 3", Rule.ROLLUP, "depend on other days: LIMIT"),
+    (PER_DAY.replace("SELECT", "SELECT DISTINCT ON (n)"), Rule.ROLLUP, "depend on other days: DISTINCT"),
+    (PER_DAY.replace("GROUP BY slip_date", "GROUP BY ROLLUP (slip_date)"), Rule.ROLLUP, "depend on other days: ROLLUP"),
+    (
+        PER_DAY.replace("stg.v_active_", "raw.").replace("slip_date AS", "slip_date::date AS"),
+        Rule.ROLLUP,
+        "no day of the rows of raw.shogun_final_receive is logged",
+    ),
+    (
+        "SELECT ddate, count(*) AS n FROM ref.calendar_day GROUP BY ddate",
+        Rule.ROLLUP,
+        "no day of the rows of ref.calendar_day is logged",
+    ),
+    ("SELECT ddate, count(*) AS n FROM mart.mv_y GROUP BY ddate", Rule.ROLLUP, "may be older than the lines"),
+    ("SELECT ddate, count(*) AS n FROM mart.v_today GROUP BY ddate", Rule.CLOCK, ", through mart.v_today"),
+    ("SELECT ddate, count(*) AS n FROM mart.v_window GROUP BY ddate", Rule.ROLLUP, ", through mart.v_window"),
+]
+
+
+@pytest.mark.parametrize(("query", "rule", "message"), NOT_STORED)
+def test_a_rollup_whose_stored_rows_could_differ_is_refused(folder, query, rule, message):
+    files = {
+        "mart/mv_y": ROLLUP.replace("day: ddate", "criticality: optional\nreads_lines: why not") + PER_DAY,
+        "mart/v_today": PLAIN + "SELECT slip_date AS ddate FROM stg.v_active_shogun_final_receive "
+        "WHERE slip_date < ref.business_date()",
+        "mart/v_window": PLAIN + "SELECT slip_date AS ddate, row_number() OVER (ORDER BY slip_date) AS n "
+        "FROM stg.v_active_shogun_final_receive",
+        "mart/rollup_x": ROLLUP + query,
+    }
+    found = [violation for violation in read(folder(files)) if violation.path.stem == "rollup_x"]
+
+    assert [(violation.rule, message in violation.message) for violation in found if message in violation.message] == [
+        (rule, True)
+    ]
+    with pytest.raises(CatalogError, match="rollup_x"):
+        load(folder(files))
+
+
+@pytest.mark.parametrize("header", [HEADER, ROLLUP.replace("day: ddate", "day: n"), ROLLUP.replace("day: ddate\n", "")])
+def test_a_rollup_needs_its_day_in_its_key(folder, header):
+    found = read(folder({"mart/rollup_x": header + PER_DAY}))
+
+    assert "A rollup needs the column that is the day, in a key that identifies a row." in [
+        one.message for one in found
+    ]
+
+
+def test_fields_that_have_no_effect_on_a_rollup_are_said(folder):
+    found = read(folder({"mart/rollup_x": ROLLUP.replace("day: ddate", "day: ddate\ncriticality: critical") + PER_DAY}))
+
+    (violation,) = found
+    assert (violation.rule, violation.message) == (Rule.FIELD, "`criticality` has no effect on a rollup.")
 
 
 def test_a_critical_view_that_reads_an_optional_one_is_a_violation(folder):

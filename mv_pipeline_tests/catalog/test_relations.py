@@ -92,12 +92,13 @@ def test_every_relation_comes_after_what_it_reads(catalog):
         seen.add(name)
 
 
-def test_the_lineage_reaches_through_the_rollup_to_the_staging_tables(catalog):
+def test_the_lineage_reaches_through_rollups_to_the_staging_tables(catalog):
     upstream = catalog.upstream("mart.mv_target_card_per_day")
 
     assert {
         "mart.mv_receive_daily",
-        "mart.rollup_daily_receive",
+        "mart.rollup_shogun_final_receive",
+        "mart.rollup_king_receive",
         "stg.shogun_final_receive",
         "stg.receive_king_final",
         "mart.daily_target_plan",

@@ -3,7 +3,7 @@
 import pytest
 import sqlglot
 
-from mv_pipeline.catalog.relations import made_relations, parse_query
+from mv_pipeline.catalog.relations import parse_query
 from mv_pipeline.catalog.sql_file import SqlFile, read_dashboards
 from mv_pipeline.catalog.sql_folder import load_catalog
 from mv_pipeline.settings import PROJECT_ROOT
@@ -29,7 +29,6 @@ def test_each_file_is_parsed_once_however_often_it_is_needed(monkeypatch):
         sqlglot, "parse", lambda text, parse=sqlglot.parse, **of: texts.append(text) or parse(text, **of)
     )
     parse_query.cache_clear()
-    made_relations.cache_clear()
     for _ in range(2):
         catalog = load_catalog(PROJECT_ROOT / "sql")
         for relation in catalog.relations.values():

@@ -8,15 +8,14 @@ import pytest
 import yaml
 
 from mv_pipeline.catalog.csv_kinds import find_kind
-from mv_pipeline.catalog.relations import HeaderCheck, Relation
+from mv_pipeline.catalog.relations import Catalog, HeaderCheck, Relation
 from mv_pipeline.checks.check import Check
-from mv_pipeline.checks.rules import definition_check, leave_one_out, view_checks
+from mv_pipeline.checks.rules import definition_check, leave_one_out, quick_checks
 from mv_pipeline.defs.checks import build_checks
 from mv_pipeline.intake.ingest import take_file
-from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import refresh_view
 from mv_pipeline.settings import PROJECT_ROOT
-from mv_pipeline_tests.factory import csv_text, drop, line
+from mv_pipeline_tests.factory import csv_text, drop, line, roll_up
 
 QUERIES = sorted((PROJECT_ROOT / "mv_pipeline" / "checks" / "queries").glob("*.sql"))
 TEXTS = ("message", "no_row")
@@ -31,7 +30,7 @@ def loaded(settings, connection, catalog):
         settings.inbox_dir, KIND, "a.csv", csv_text([line(net_weight=600), line(net_weight=400), line(net_weight=0)])
     )
     take_file(connection, settings, find_kind(KIND), path, "test")
-    update_rollup(connection, "receive")
+    roll_up(connection, catalog)
     for view in catalog.materialized_views:
         refresh_view(connection, view)
     return connection
@@ -147,8 +146,9 @@ def test_a_check_of_the_header_fails_with_the_offending_rows(connection, catalog
         sql="SELECT ddate FROM mart.mv_inbound_kpi_daily WHERE ddate::text LIKE '2025-%' AND ddate >= '2025-12-09'; ",
     )
     odd = Relation(view.name, view.header.model_copy(update={"checks": {"odd": header_check}}), view.query)
+    with_odd = Catalog({**catalog.relations, odd.name: odd}.values())
 
-    (check,) = [check for check in view_checks(odd) if check.name == "odd"]
+    (check,) = [check for check in quick_checks(with_odd, odd.name) if check.name == "odd"]
     result = check.evaluate(connection)
 
     assert (check.description, result.passed) == ("試験 {100 %}", False)
@@ -180,10 +180,10 @@ def test_file_raw_and_stg_hold_the_same_lines_kilograms_and_yen(loaded, evaluate
 def test_a_waiting_change_warns(loaded, evaluate):
     loaded.execute(f"UPDATE stg.{KIND} SET net_weight = 1")
 
-    evaluation = evaluate("mart.rollup_daily_receive")["notes_read"]
+    evaluation = evaluate("mart.rollup_shogun_final_receive")["notes_read"]
 
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert evaluation.description.startswith("1 change log rows found waiting (the oldest: ")
+    assert evaluation.description.startswith("1 changes found waiting (the oldest: ")
 
 
 def test_a_rejected_file_warns_until_a_good_one_comes(settings, loaded, evaluate):
@@ -209,7 +209,6 @@ def wednesdays(connection, catalog):
     def receive(*tons):
         for day, value in zip(WEDNESDAYS, tons, strict=False):
             connection.execute(f"INSERT INTO stg.{KIND} (slip_date, net_weight) VALUES (%s, %s)", [day, value * 1000])
-        update_rollup(connection, "receive")
         for view in catalog.materialized_views:
             refresh_view(connection, view)
 
@@ -280,7 +279,6 @@ def filed(connection):
             f"INSERT INTO stg.{KIND} (slip_date, net_weight) SELECT d, 1 "
             f"FROM generate_series(DATE '2025-11-01', DATE '2025-12-{last:02}', '1 day') AS d"
         )
-        update_rollup(connection, "receive")
 
     return receive
 

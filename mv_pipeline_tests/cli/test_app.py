@@ -9,12 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from mv_pipeline.cli.app import app
-from mv_pipeline.refresh.rollup import update_rollup
+from mv_pipeline.operations.status import read_status
 from mv_pipeline.refresh.views import refresh_view
 from mv_pipeline.settings import PROJECT_ROOT
 from mv_pipeline_tests.commands import call_command
 from mv_pipeline_tests.conftest import NEWEST_REVISION, create_database, drop_database
-from mv_pipeline_tests.factory import csv_text, line
+from mv_pipeline_tests.factory import csv_text, line, roll_up
+from mv_pipeline_tests.migrate.test_state import edited
 from mv_pipeline_tests.processes import run_command
 
 KIND = "shogun_final_receive"
@@ -114,7 +115,7 @@ def test_ingest_twice_is_a_duplicate(cli, csv_file):
         ),
         (("ingest", "--kind", KIND, "missing.csv"), "missing.csv is no .csv file."),
         (("refresh",), "Say what to refresh: names, --all, --csv-type, or --full"),
-        (("refresh", "mart.mv_nowhere"), "No materialized view: mart.mv_nowhere. There are: mart.mv_"),
+        (("refresh", "mart.mv_nowhere"), "No materialized view or rollup: mart.mv_nowhere. There are: mart.mv_"),
         (("refresh", "--csv-type", "king"), "There is no list “king”. The lists are: receive, shipment, yard."),
         (("calendar", "--csv-type", "king"), "There is no list “king”. The lists are: receive, shipment, yard."),
         (("uploads", "--kind", "king"), "There is no CSV kind “king”. The kinds are: shogun_flash_receive"),
@@ -160,13 +161,23 @@ def test_an_unreachable_server_is_one_line_without_the_password(cli):
     assert "Traceback" not in done.stderr
 
 
-def test_status_lists_every_view_and_exits_0(cli, catalog):
+def test_status_lists_every_rollup_and_view_and_exits_0(cli, catalog):
     records = json.loads(cli("status", "--json").stdout)
 
-    assert [record["name"] for record in records] == [view.name for view in catalog.materialized_views]
+    shown = [*catalog.rollups, *catalog.materialized_views]
+    assert [record["name"] for record in records] == [relation.name for relation in shown]
     receive = next(record for record in records if record["name"] == "mart.mv_receive_daily")
     assert (receive["rows"], receive["newest_day"], receive["checks_failed"]) == (1805, "2025-12-10", {})
     assert "mart.mv_inb5y_week_profile_min" in cli("status").stdout
+
+
+def test_status_shows_a_rollup_whose_new_definition_has_not_been_migrated(connection, catalog):
+    name = "mart.rollup_customer_sales"
+    changed = edited(catalog, name, catalog.relations[name].query.replace("sum(qty_kg)", "2 * sum(qty_kg)"))
+
+    (report,) = [report for report in read_status(connection, changed) if report.name == name]
+
+    assert (report.rows, report.size_bytes, report.last_refresh) == (0, 0, None)
 
 
 def test_status_exits_1_and_says_what_failed(cli, connection):
@@ -269,7 +280,7 @@ def test_whatever_has_an_answer_gives_it_as_json(cli, arguments, keys):
 def test_piped_a_table_is_plain_and_a_record_is_a_line(cli, catalog):
     lines = cli("status").stdout.splitlines()
 
-    assert len(lines) == 1 + len(catalog.materialized_views)
+    assert len(lines) == 1 + len(catalog.rollups) + len(catalog.materialized_views)
     assert lines[0].split()[0] == "view"
     assert all(line.isascii() for line in lines)
 
@@ -304,7 +315,7 @@ def test_url_prints_the_url_alone(cli, settings):
 def changed_unnoticed(connection, catalog):
     """A line that was changed while the triggers were switched off, as a restore of a dump does it."""
     connection.execute(f"INSERT INTO stg.{KIND} (slip_date, net_weight) VALUES ('2025-12-01', 5000)")
-    update_rollup(connection, "receive")
+    roll_up(connection, catalog)
     for view in catalog.materialized_views:
         refresh_view(connection, view)
     connection.execute(f"ALTER TABLE stg.{KIND} DISABLE TRIGGER USER")
@@ -313,26 +324,26 @@ def changed_unnoticed(connection, catalog):
 
 
 def rollup_kg(connection):
-    return connection.execute("SELECT net_weight_kg FROM mart.rollup_daily_receive").fetchall()
+    return connection.execute("SELECT net_weight_kg FROM mart.rollup_shogun_final_receive").fetchall()
 
 
 def test_proof_names_what_differs_and_changes_nothing(cli, connection, changed_unnoticed):
     done = cli("proof", code=1)
 
     assert done.stderr.startswith(
-        "mart.rollup_daily_receive: 2 rows found that differ from a full recompute, 0 expected (2025-12-01); "
+        "mart.rollup_shogun_final_receive: 2 rows found that differ from a full recompute, 0 expected (2025-12-01); "
         "0 would differ after a repair. "
         "Run `mv-pipeline proof --repair`"
     )
     assert rollup_kg(connection) == [(5000,)]
     again = {record["name"]: record for record in json.loads(cli("proof", "--json", code=1).stdout)}
-    assert again["mart.rollup_daily_receive"] == {
-        "name": "mart.rollup_daily_receive",
+    assert again["mart.rollup_shogun_final_receive"] == {
+        "name": "mart.rollup_shogun_final_receive",
         "rows": 2,
         "days": ["2025-12-01"],
         "rows_after": 0,
     }
-    assert {name for name, record in again.items() if record["rows"]} == {"mart.rollup_daily_receive"}
+    assert {name for name, record in again.items() if record["rows"]} == {"mart.rollup_shogun_final_receive"}
 
 
 def test_proof_repairs_when_asked_and_then_finds_nothing(cli, connection, catalog, changed_unnoticed):
@@ -343,15 +354,19 @@ def test_proof_repairs_when_asked_and_then_finds_nothing(cli, connection, catalo
         "SELECT receive_net_ton FROM mart.mv_receive_daily WHERE ddate = '2025-12-01'"
     ).fetchone() == (9,)
     records = json.loads(cli("proof", "--json").stdout)
-    assert [record["name"] for record in records[3:]] == [view.name for view in catalog.materialized_views]
+    assert [record["name"] for record in records[len(catalog.rollups) :]] == [
+        view.name for view in catalog.materialized_views
+    ]
     assert {record["rows"] for record in records} == {0}
 
 
 def test_proof_takes_no_waiting_change_for_a_difference(cli, connection):
     connection.execute(f"INSERT INTO stg.{KIND} (slip_date, net_weight) VALUES ('2025-12-01', 7000)")
+    waiting = connection.execute("SELECT stored, relation, day FROM log.v_rollup_news ORDER BY 1").fetchall()
+    assert waiting
 
     assert {record["rows"] for record in json.loads(cli("proof", "--json").stdout)} == {0}
-    assert connection.execute("SELECT count(*) FROM log.change_note WHERE relation LIKE 'stg.%'").fetchone() == (1,)
+    assert connection.execute("SELECT stored, relation, day FROM log.v_rollup_news ORDER BY 1").fetchall() == waiting
 
 
 def test_doctor_names_what_is_wrong(cli, settings, connection):

@@ -70,7 +70,7 @@ def test_every_connection_of_a_migration_and_an_upload_has_a_name(connections, s
         "mv_pipeline session",
         "mv_pipeline ingest",
         "mv_pipeline intake shogun_final_yard",
-        "mv_pipeline roll up mart.rollup_daily_yard",
+        "mv_pipeline roll up mart.rollup_shogun_final_yard",
         "mv_pipeline refresh mart.mv_yard_daily",
         "mv_pipeline check mart.mv_yard_daily",
         "mv_pipeline status",

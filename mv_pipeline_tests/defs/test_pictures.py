@@ -10,7 +10,6 @@ from PIL import Image
 
 from mv_pipeline.catalog.sql_folder import CatalogError, load_catalog
 from mv_pipeline.defs.pictures import draw_picture, picture_names, receive_tons, target_card, week_profile
-from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import refresh_view
 
 TODAY = date(2025, 12, 11)
@@ -27,7 +26,6 @@ def received(connection, catalog):
             )
         for day, value in dict(plan).items():
             connection.execute("INSERT INTO mart.daily_target_plan (ddate, target_ton) VALUES (%s, %s)", [day, value])
-        update_rollup(connection, "receive")
         for view in catalog.materialized_views:
             refresh_view(connection, view)
 

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 import dagster as dg
 import pytest
 
-from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import refresh_view
 from mv_pipeline.settings import TIME_ZONE
 from mv_pipeline_tests.conftest import TODAY
@@ -44,7 +43,6 @@ def receive(connection, catalog, tons):
     connection.execute(
         "INSERT INTO stg.shogun_final_receive (slip_date, net_weight) VALUES ('2025-12-10', %s)", [tons * 1000]
     )
-    update_rollup(connection, "receive")
     return refresh_view(connection, catalog.relations[RECEIVE])
 
 
@@ -65,7 +63,6 @@ def test_a_view_that_changed_is_a_new_state(state, connection, catalog):
 def test_a_line_that_no_view_shows_yet_is_no_new_state(state, connection):
     before = state()
     connection.execute("INSERT INTO stg.shogun_final_receive (slip_date, net_weight) VALUES ('2025-12-10', 7000)")
-    update_rollup(connection, "receive")
 
     assert state() == before
 

@@ -165,7 +165,8 @@ def test_the_run_holds_only_what_lies_downstream_of_its_kinds(ticks, put):
         "raw/shogun_final_yard",
         "stg/shogun_final_yard",
         "stg/v_active_shogun_final_yard",
-        "mart/rollup_daily_yard",
+        "mart/rollup_shogun_final_yard",
+        "mart/v_source_days",
         "mart/v_yard_source",
         "mart/mv_yard_daily",
     }
@@ -296,6 +297,18 @@ class TestChanges:
         changes.run(request, "refresh_changed")
         assert connection.execute("SELECT count(*) FROM log.change_note").fetchone() != (0,)
 
+        assert changes.tick().skip_message == "Every view is fresh."
+        assert connection.execute("SELECT count(*) FROM log.change_note").fetchone() == (0,)
+
+    def test_a_rollup_that_only_plain_views_read_is_brought_up_to_date_too(self, changes, later, connection, catalog):
+        sales = catalog.relations["mart.rollup_customer_sales"]
+        assert not {view.name for view in catalog.materialized_views} & {*catalog.downstream(sales.name)}
+        connection.execute("INSERT INTO stg.shogun_final_receive (slip_date, category_cd) VALUES ('2025-12-01', 1)")
+
+        changes.run(changes.tick().run_requests[0], "refresh_changed")
+
+        assert connection.execute("SELECT * FROM log.v_rollup_news").fetchall() == []
+        assert connection.execute(f"SELECT count(*) FROM {sales.stored}").fetchone() == (1,)
         assert changes.tick().skip_message == "Every view is fresh."
         assert connection.execute("SELECT count(*) FROM log.change_note").fetchone() == (0,)
 

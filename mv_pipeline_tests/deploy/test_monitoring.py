@@ -15,7 +15,6 @@ from mv_pipeline.operations.health import HEALTH_CHECKS
 from mv_pipeline.operations.metrics import MetricsCollector
 from mv_pipeline.operations.problem import DAEMON_SILENT_S, ProblemType
 from mv_pipeline.refresh.counters import BUCKETS
-from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 from mv_pipeline_tests.conftest import TODAY
 from mv_pipeline_tests.factory import line, take
@@ -54,7 +53,6 @@ def exported(database, connection, settings, catalog, instance):
     day = TODAY.replace("-", "/")
     take(connection, settings, [line(slip_date=day)])
     take(connection, settings, [line(net_weight="x")], name="bad.csv")
-    update_rollup(connection, "receive")
     found = collect(MetricsCollector(database, catalog, lambda: instance)).names()
     # An ephemeral instance has no daemon, and no check has run.
     return found | {"mv_daemon_heartbeat_age_seconds", "mv_check_passed", "mv_check_timestamp_seconds"}
@@ -109,7 +107,6 @@ def test_the_dashboards_panels_have_their_own_place_and_ask_the_chosen_prometheu
 
 def test_each_label_in_a_query_is_one_of_its_metric(database, connection, settings, catalog, instance, tmp_path):
     take(connection, settings, [line()])
-    update_rollup(connection, "receive")
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         samples = collect(MetricsCollector(database, catalog, lambda: instance)).samples
     labels = {}
@@ -120,6 +117,13 @@ def test_each_label_in_a_query_is_one_of_its_metric(database, connection, settin
     for query in queries():
         for name, matchers in re.findall(r"\b(mv_[a-z_]+)\{([^}]*)\}", query):
             assert {re.split("[=!]", matcher)[0].strip() for matcher in matchers.split(",")} <= labels[name], query
+
+    shown = [(rule["expr"], " ".join(rule["annotations"].values())) for rule in alerts()]
+    shown += [(target["expr"], target["legendFormat"]) for panel in panels() for target in panel["targets"]]
+    for query, text in shown:
+        known = set().union(*(labels[name] for name in named_in(query) & labels.keys()))
+        named = {label for pair in re.findall(r"\$labels\.(\w+)|\{\{(\w+)\}\}", text) for label in pair if label}
+        assert named <= known, text
 
 
 def promtool(*arguments):

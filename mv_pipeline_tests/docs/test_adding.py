@@ -13,16 +13,20 @@ import pytest
 from mv_pipeline.catalog.relations import Header
 from mv_pipeline.catalog.sql_file import Rule
 from mv_pipeline.catalog.sql_folder import lint, load_catalog
+from mv_pipeline.catalog.template import write_template
+from mv_pipeline.checks.recompute import prove_all
 from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.migrate.migrate import migrate
+from mv_pipeline.migrate.plan import plan
 from mv_pipeline.operations.status import read_status
-from mv_pipeline.settings import PROJECT_ROOT
+from mv_pipeline.settings import PROJECT_ROOT, OperatorError
 from mv_pipeline_tests.docs.generated import DOCS
 from mv_pipeline_tests.docs.reading import blocks, commands, read
 
 VIEW = DOCS / "adding-a-view.md"
 KIND = DOCS / "adding-a-kind.md"
 NAME = "mart.mv_receive_weekly_tons"
+ROLLUP, TOTAL = "mart.rollup_receive_by_item", "mart.mv_receive_item_total"
 NEW_KIND = "shogun_final_disposal"
 ID_SEQUENCE = "stg.shogun_flash_disposal_id_seq"
 
@@ -41,8 +45,12 @@ def project(tmp_path):
 @pytest.fixture
 def view(project):
     """The path of the view that the page writes, written."""
-    (text,) = blocks(VIEW, "sql")
-    path = project / "sql" / "mart" / "mv_receive_weekly_tons.sql"
+    return written(project, "mv_receive_weekly_tons", blocks(VIEW, "sql")[0])
+
+
+def written(project, name, text):
+    """The path of a file that the page names, with a block of it."""
+    path = project / "sql" / "mart" / f"{name}.sql"
     assert f"`{path.relative_to(project)}`" in read(VIEW)
     path.write_text(text, encoding="utf-8")
     return path
@@ -52,6 +60,17 @@ def migrated(database, view):
     """What `mv-pipeline migrate` does with the copy's views."""
     result = migrate(database, load_catalog(view.parents[1]))
     return result.changed, result.dropped
+
+
+@pytest.fixture
+def lines(connection):
+    """Final receive lines of three days in two months, one of them of no item and one of no day."""
+    connection.execute(
+        "INSERT INTO stg.shogun_final_receive (slip_date, item_cd, item_name, net_weight) VALUES "
+        "('2025-11-30', 1, 'paper', 4000), ('2025-12-01', 1, 'paper', 1000), ('2025-12-01', 2, 'wood', 2000), "
+        "('2025-12-01', 2, 'wood', 500), ('2025-12-02', NULL, NULL, 300), (NULL, 1, 'paper', 70)"
+    )
+    return connection
 
 
 def test_adding_a_view(view, database, connection):
@@ -65,6 +84,72 @@ def test_adding_a_view(view, database, connection):
         "SELECT count(DISTINCT (iso_year, iso_week)) FROM ref.calendar_day WHERE ddate < ref.business_date()"
     ).fetchone()
     assert (status.rows,) == weeks
+
+
+def test_adding_a_rollup_and_a_view_on_it(project, database, lines):
+    _, rollup, view, _, _ = blocks(VIEW, "sql")
+    path = write_template(
+        project / "sql", *next(call[1:] for call in commands(VIEW, "mv-pipeline") if "rollup" in call)
+    )
+    assert lint(path.parents[1], picture_names()) == []
+    assert written(project, "rollup_receive_by_item", rollup) == path
+    written(project, "mv_receive_item_total", view)
+
+    assert lint(path.parents[1], picture_names()) == []
+    catalog = load_catalog(path.parents[1])
+    assert f"`{plan(database, catalog).steps[0].what}`" in read(VIEW)
+    assert migrated(database, path) == ({ROLLUP: "create", TOTAL: "create"}, [])
+    assert migrated(database, path) == ({}, [])
+
+    assert lines.execute(
+        f"SELECT ddate::text, item, item_name, line_count, net_weight_kg FROM {ROLLUP} ORDER BY ddate, item"
+    ).fetchall() == [
+        ("2025-11-30", 1, "paper", 1, 4000),
+        ("2025-12-01", 1, "paper", 1, 1000),
+        ("2025-12-01", 2, "wood", 2, 2500),
+        ("2025-12-02", 0, None, 1, 300),
+    ]
+    assert lines.execute(f"SELECT item, last_day::text, net_ton::float FROM {TOTAL} ORDER BY item").fetchall() == [
+        (0, "2025-12-02", 0.3),
+        (1, "2025-12-01", 5.0),
+        (2, "2025-12-01", 2.5),
+    ]
+    proofs = dict(prove_all(database, catalog, repair=False))
+    assert {name: proofs[name].before.rows for name in (ROLLUP, TOTAL)} == {ROLLUP: 0, TOTAL: 0}
+    assert "`notes_read`" in read(VIEW)
+    assert [status.checks_passed for status in read_status(lines, catalog) if status.name == ROLLUP] == [["notes_read"]]
+
+
+def test_what_readers_see_of_a_rollup(project, database, lines):
+    _, rollup, view, attempt, month = blocks(VIEW, "sql")
+    written(project, "rollup_receive_by_item", rollup)
+    written(project, "mv_receive_item_total", view)
+    path = written(project, "rollup_receive_by_item_monthly", month)
+    assert lint(path.parents[1], picture_names()) == []
+    migrated(database, path)
+    months = f"SELECT month::text, item, line_count, net_weight_kg FROM {ROLLUP}_monthly ORDER BY month, item"
+    assert lines.execute(months).fetchall() == [
+        *[("2025-11-01", 1, 1, 4000), ("2025-12-01", 0, 1, 300)],
+        *[("2025-12-01", 1, 1, 1000), ("2025-12-01", 2, 2, 2500)],
+    ]
+
+    seen = []
+    for statement in attempt.split(";"):
+        if "ROLLBACK" in statement:
+            assert lines.execute(months).fetchall() == [("2025-11-01", 1, 1, 4000), ("2025-12-01", 0, 1, 300)]
+        cursor = lines.execute(re.sub("--.*", "", statement))
+        seen += cursor.fetchall() if cursor.description else []
+
+    assert [float(value) for (value,) in seen] == [0, 4.3]
+
+
+def test_a_rollup_whose_key_doesnt_identify_its_rows_changes_nothing(project, database, lines):
+    path = written(project, "rollup_receive_by_item", blocks(VIEW, "sql")[1].replace("coalesce(item_cd, 0)", "item_cd"))
+
+    with pytest.raises(OperatorError, match=rf"{ROLLUP}: the key \(ddate, item\) doesn't identify its rows"):
+        migrated(database, path)
+
+    assert lines.execute("SELECT to_regclass(%s)", [ROLLUP]).fetchone() == (None,)
 
 
 def test_the_readmes_view(project, database):
@@ -185,7 +270,13 @@ def test_adding_a_column_to_a_kind_that_has_data(kind, project, command, connect
     assert [statement.split()[2] for statement in statements] == [f"raw.{NEW_KIND}", f"stg.{NEW_KIND}"]
     for statement in statements:
         connection.execute(statement)
-    assert command("migrate").splitlines() == [f"stg.v_active_{NEW_KIND}: swap"]
+    assert command("migrate").splitlines() == [
+        f"stg.v_active_{NEW_KIND}: swap",
+        f"mart.rollup_{NEW_KIND}: swap",
+        "mart.v_disposal_source: swap",
+        "mart.v_source_days: swap",
+        "mart.mv_disposal_daily: swap (1805 rows → 1805; 0 keys gone, 0 new)",
+    ]
 
 
 SEEN = """
@@ -215,7 +306,7 @@ def test_a_kinds_assets_checks_jobs_and_privileges_follow_from_its_entry(kind, p
     seen = json.loads(python(SEEN))
 
     raw, stg, active = "raw/shogun_final_disposal", "stg/shogun_final_disposal", "stg/v_active_shogun_final_disposal"
-    rollup, source, view = "mart/rollup_daily_disposal", "mart/v_disposal_source", "mart/mv_disposal_daily"
+    rollup, source, view = "mart/rollup_shogun_final_disposal", "mart/v_disposal_source", "mart/mv_disposal_daily"
     assert seen["parents"][stg] == [raw]
     assert seen["parents"][active] == [stg]
     assert seen["parents"][rollup] == [active]
@@ -226,8 +317,10 @@ def test_a_kinds_assets_checks_jobs_and_privileges_follow_from_its_entry(kind, p
     assert seen["checks"][raw] + seen["checks"][stg]
     assert {raw, stg, rollup, view} <= set(seen["jobs"]["ingest"])
     assert {rollup, view} <= set(seen["jobs"]["nightly"])
+    (stored,) = [name for name in seen["privileges"] if name.startswith("rollup.")]
+    assert re.fullmatch(rf"rollup\.rollup_{NEW_KIND}_[0-9a-f]{{8}}", stored)
     assert seen["privileges"] == sorted(
-        [*(name.replace("/", ".") for name in (raw, stg, active, rollup, source, view)), ID_SEQUENCE]
+        [*(name.replace("/", ".") for name in (raw, stg, active, rollup, source, view)), stored, ID_SEQUENCE]
     )
 
 

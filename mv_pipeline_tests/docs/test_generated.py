@@ -6,7 +6,6 @@ Whether a part is out of date is said by `test_pages`.
 import re
 
 from mv_pipeline.catalog.csv_kinds import KINDS
-from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.cli.services import Service
 from mv_pipeline.definitions import defs
 from mv_pipeline.intake.rejection import MESSAGES
@@ -50,15 +49,16 @@ def test_the_page_of_the_architecture_has_every_process():
 
 def test_the_page_on_access_has_every_right_of_the_pipeline_on_a_table(catalog):
     """Views aren't counted: their one right is a matter of the server's version."""
-    lists = [table.name for table in ROLLUPS.values()]
+    stored = [rollup.stored for rollup in catalog.rollups]
     wanted: dict[str, set[str]] = {}
     for of in wanted_privileges(catalog, maintain=True):
         if (of.role, of.kind) == (PIPELINE, "TABLE") and of.right not in ("SELECT", "MAINTAIN"):
             layer, _, name = of.name.partition(".")
             of_kind = name in {kind.name for kind in KINDS}
-            shown = f"{layer}.<kind>" if of_kind else "mart.rollup_daily_<list>" if of.name in lists else of.name
+            shown = f"{layer}.<kind>" if of_kind else "rollup.*" if of.name in stored else of.name
             wanted.setdefault(shown, set()).add(of.right)
-    rows = re.findall(r"^\| (`(?:raw|stg|ref|log|mart)\..+?`) \| ([A-Z, ]+) \|", read(DOCS / "access.md"), re.MULTILINE)
+    row = r"^\| (`(?:raw|stg|ref|log|mart|rollup)\..+?`) \| ([A-Z, ]+) \|"
+    rows = re.findall(row, read(DOCS / "access.md"), re.MULTILINE)
     said = {name: set(rights.split(", ")) for names, rights in rows for name in re.findall("`(.+?)`", names)}
 
     assert {name: rights for name, rights in said.items() if rights != {"MAINTAIN"}} == wanted

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.checks.recompute import compare_rollup, compare_view
 from mv_pipeline.database.connection import Connection
 from mv_pipeline.settings import Settings
@@ -166,9 +165,9 @@ class FaultyPlant:
             yield f"{waiting[0]} uploads in the log are neither success nor failed"
 
     def _wrong_views(self) -> Iterator[str]:
-        for csv_type in ROLLUPS:
-            if compare_rollup(self.connection, csv_type).rows:
-                yield f"the rollup of {csv_type} isn't what a full recompute gives"
+        for rollup in self.catalog.rollups:
+            if compare_rollup(self.connection, rollup).rows:
+                yield f"{rollup.name} isn't what a full recompute gives"
         for view in self.catalog.materialized_views:
             if compare_view(self.connection, view).rows:
                 yield f"{view.name} isn't what a full recompute gives"

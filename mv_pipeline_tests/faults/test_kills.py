@@ -1,5 +1,6 @@
 """SIGKILL between any two steps and at random moments: the next tick heals everything, and nothing is doubled."""
 
+import importlib
 import random
 import signal
 import time
@@ -12,6 +13,11 @@ from mv_pipeline_tests.faults.worker import BOUNDARIES
 _RANDOM_KILLS = 400 if LONG else 6
 _CALLS = (1, 2, 3) if LONG else (1,)
 _TICK_S = 0.8
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES, ids=lambda boundary: boundary.name)
+def test_a_boundary_names_a_function(boundary):
+    assert callable(getattr(importlib.import_module(boundary.module), boundary.function))
 
 
 @pytest.mark.parametrize("call", _CALLS)

@@ -13,7 +13,6 @@ from typing import Any, Literal
 from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.sql_folder import load_catalog
-from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database.connection import Database
 from mv_pipeline.intake.inbox import scan
 from mv_pipeline.intake.ingest import take_file
@@ -57,7 +56,7 @@ INTAKE = (
     Boundary("rejection logged, file not moved", "mv_pipeline.intake.ingest", "log_upload", "after"),
 )
 ROLLUP = (
-    Boundary("rollup locked", "mv_pipeline.refresh.rollup", "lock_for_transaction", "after"),
+    Boundary("rollup locked", "mv_pipeline.refresh.rollup", "_lock", "after"),
     Boundary("days recomputed", "mv_pipeline.refresh.rollup", "_recompute", "after"),
     Boundary("rolled up, not committed", __name__, "update_rollup", "after"),
     Boundary("change log pruned", __name__, "prune_change_log", "after"),
@@ -77,9 +76,9 @@ def tick(settings: Settings, catalog: Catalog) -> None:
     with Database(url=settings.resolved_database_url()).connect("test") as connection:
         for file in scan(settings.inbox_dir).at_rest({}, 0):
             take_file(connection, settings, find_kind(file.kind), file.path, "test")
-        for csv_type in ROLLUPS:
+        for rollup in catalog.rollups:
             with connection.transaction():
-                update_rollup(connection, csv_type)
+                update_rollup(connection, rollup)
         for view in catalog.materialized_views:
             (status,) = read_view_status(connection, [view])
             if status.stale:

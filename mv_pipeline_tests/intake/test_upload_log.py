@@ -6,7 +6,6 @@ import pytest
 
 from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.intake.upload_log import missing_days, read_calendar, read_uploads
-from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.settings import TIME_ZONE
 from mv_pipeline_tests.factory import line, take
 
@@ -16,9 +15,7 @@ FIRST, LAST = date(2025, 12, 1), date(2025, 12, 31)
 
 @pytest.fixture(autouse=True)
 def emptied(connection):
-    """Start without what an earlier test has rolled up or excepted."""
-    for csv_type in ("receive", "shipment", "yard"):
-        connection.execute(f"DELETE FROM mart.rollup_daily_{csv_type}")
+    """Start without what an earlier test has excepted."""
     connection.execute("DELETE FROM ref.calendar_exception")
 
 
@@ -96,7 +93,6 @@ def test_rows_written_by_hand_count_without_an_upload(connection, cells):
 def test_a_business_day_that_is_due_is_missing_unless_another_source_has_it(dropped, connection, cells, monkeypatch):
     monkeypatch.setenv("MV_PIPELINE_FILES_DUE_HOUR", "0")
     dropped(1, kind=FLASH)
-    update_rollup(connection, "receive")
 
     statuses = {(kind, day): cell.status for (kind, day), cell in cells().items()}
 
@@ -114,7 +110,6 @@ def test_king_covers_a_day_too(connection, cells):
         "INSERT INTO stg.receive_king_final (invoice_no, invoice_date, vehicle_type_code, net_weight_detail) "
         "VALUES (1, '2025-12-01', 1, 10)"
     )
-    update_rollup(connection, "receive")
 
     assert cells()[FINAL, 1].status == "covered"
 
@@ -125,13 +120,12 @@ LATE, EARLY = datetime(2025, 12, 11, 10, tzinfo=TIME_ZONE), datetime(2025, 12, 1
 
 @pytest.fixture
 def received(connection):
-    """Write lines of a list by hand, and roll them up."""
+    """Write lines of a list by hand."""
 
     def receive(csv_type, *days):
         for day in days:
             insert = f"INSERT INTO stg.shogun_final_{csv_type} (slip_date) VALUES (%s)"
             connection.execute(insert, [date(2025, 12, day)])
-        update_rollup(connection, csv_type)
 
     return receive
 

@@ -24,7 +24,7 @@ def schemas(database):
 def test_an_empty_database_gets_everything(empty_database, catalog):
     result = migrate(empty_database, catalog)
 
-    assert schemas(empty_database) == {"raw", "stg", "ref", "kpi", "mart", "log"}
+    assert schemas(empty_database) == {"raw", "stg", "ref", "kpi", "mart", "rollup", "log"}
     assert Counter(result.changed.values()) == {"create": len(catalog.relations)}
     # 2021-01-01 to the end of the year after 2025.
     assert result.reference["ref.calendar_day"] == 2191
@@ -49,7 +49,9 @@ def test_the_plan_of_an_empty_database_creates_everything_and_leaves_nothing(emp
     found = plan(empty_database, catalog)
 
     whats = [step.what for step in found.steps]
-    assert {f"create the {relation.kind} {name}" for name, relation in catalog.relations.items()} <= {*whats}
+    filled = {f"fill the rollup {rollup.name} in parts, then put it in its place" for rollup in catalog.rollups}
+    views = [*catalog.views, *catalog.materialized_views]
+    assert {*filled, *(f"create the {view.kind} {view.name}" for view in views)} <= {*whats}
     assert {step.lock for step in found.steps} == {""}
     assert schemas(empty_database) == set()
 
@@ -101,5 +103,5 @@ def test_rows_that_were_there_before_the_triggers_are_rolled_up(database, connec
 
     migrate(database, catalog)
 
-    rows = connection.execute("SELECT source, ddate::text, net_weight_kg FROM mart.rollup_daily_yard").fetchall()
+    rows = connection.execute("SELECT source, ddate::text, net_weight_kg FROM mart.v_yard_source").fetchall()
     assert rows == [("shogun_final", "2025-12-01", 5)]

@@ -23,14 +23,14 @@ from mv_pipeline.migrate import roles
 from mv_pipeline.migrate.migrate import MigrateError, migrate
 from mv_pipeline.migrate.roles import OWNER, PIPELINE, READER, SCHEMAS, Changes, RolesError, wanted_privileges
 from mv_pipeline.refresh.restored import detect_restore
-from mv_pipeline.refresh.rollup import log_days, update_rollup
+from mv_pipeline.refresh.rollup import owe_days
 from mv_pipeline.refresh.views import refresh_view
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.commands import call_command
 from mv_pipeline_tests.conftest import create_database, database_name, drop_database, use
-from mv_pipeline_tests.factory import csv_text, drop, line, take
+from mv_pipeline_tests.factory import csv_text, drop, line, roll_up, take
 
-KIND = "shogun_final_receive"
+KIND, ROLLUP = "shogun_final_receive", "mart.rollup_shogun_final_receive"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 USERS = {"ms_owner": OWNER, "ms_pipeline": PIPELINE, "ms_reader": READER}
 D1 = date(2025, 12, 1)
@@ -298,13 +298,13 @@ def test_the_proof_repairs(pipeline, database, catalog):
         connection.execute(f"ALTER TABLE stg.{KIND} ENABLE TRIGGER USER")
 
     with pipeline.connect() as connection:
-        assert prove_rollup(connection, "receive").before.rows == 1
+        assert prove_rollup(connection, catalog.relations[ROLLUP]).before.rows == 1
         prove_view(connection, catalog, catalog.relations["mart.mv_receive_daily"])
 
     assert tons(pipeline, "2025-12-01") == 7
 
 
-def test_a_full_recompute_and_a_backfill(pipeline, settings, database):
+def test_a_full_recompute_and_a_backfill(pipeline, settings, database, catalog):
     with pipeline.connect() as connection:
         take(connection, settings, [line(KIND, net_weight=5000)])
         connection.execute(f"UPDATE stg.{KIND} SET net_weight = 1")
@@ -313,12 +313,12 @@ def test_a_full_recompute_and_a_backfill(pipeline, settings, database):
 
     with pipeline.transaction() as connection:
         done = derive_days(connection, find_kind(KIND), D1, D1)
-        log_days(connection, "receive")
-        update_rollup(connection, "receive")
+        owe_days(connection, catalog.relations[ROLLUP])
+        roll_up(connection, catalog)
 
     assert (done.inserted, done.updated) == (1, 0)
     with pipeline.connect() as connection:
-        kg = connection.execute("SELECT net_weight_kg FROM mart.rollup_daily_receive").fetchall()
+        kg = connection.execute(f"SELECT net_weight_kg FROM {catalog.relations[ROLLUP].stored}").fetchall()
     assert kg == [(5000,)]
 
 

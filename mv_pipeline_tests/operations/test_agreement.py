@@ -14,7 +14,6 @@ from mv_pipeline.defs.assets.describe import RETENTION, RETENTION_CHECK
 from mv_pipeline.operations.health import HEALTH_CHECKS, inspect
 from mv_pipeline.operations.metrics import MetricsCollector
 from mv_pipeline.operations.problem import TEXTS, ProblemType
-from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import log_failure, refresh_view
 from mv_pipeline.settings import TIME_ZONE
 from mv_pipeline_tests.factory import line, take
@@ -52,7 +51,6 @@ def view_failed(plant, monkeypatch, settings):
 
 def data_missing(plant, monkeypatch, settings):
     take(plant.connection, settings, [line(KIND, slip_date="2025/12/08")])
-    update_rollup(plant.connection, "receive")
     for view in plant.catalog.materialized_views:
         refresh_view(plant.connection, view)
 

@@ -13,7 +13,6 @@ from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.database.connection import session_lock
 from mv_pipeline.operations.database_health import rejected_files
 from mv_pipeline.operations.problem import COOLDOWN
-from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import log_failure, refresh_view
 from mv_pipeline.settings import TIME_ZONE
 from mv_pipeline_tests.factory import line, take
@@ -27,7 +26,6 @@ OPTIONAL = "mart.mv_yard_daily"
 def test_a_rejected_file(plant, receiver, connection, settings, catalog):
     def correct():
         take(connection, settings, [line(KIND)], name="bad.csv")
-        update_rollup(connection, "receive")
         no_day_is_missing(connection, "receive")
 
     message = tells_once(
@@ -88,10 +86,8 @@ def test_of_a_rejected_file_whose_report_nobody_noted_the_folder_is_named(plant,
 
 def no_day_is_missing(connection, csv_type):
     connection.execute(
-        f"INSERT INTO mart.rollup_daily_{csv_type} (csv_type, ddate, source, priority, line_count, slip_count, "
-        "net_weight_kg, amount_yen) SELECT %s, ref.business_date() - n, 'king', 3, 1, 1, 1, 1 "
-        "FROM generate_series(1, 14) AS n",
-        [csv_type],
+        f"INSERT INTO stg.shogun_flash_{csv_type} (slip_date, net_weight) "
+        "SELECT ref.business_date() - n, 1 FROM generate_series(1, 14) AS n"
     )
 
 
@@ -131,7 +127,7 @@ def evaluate(instance, name, check, passed, severity=dg.AssetCheckSeverity.ERROR
 
 @pytest.mark.parametrize(
     ("name", "check"),
-    [(CRITICAL, "row_count"), (CRITICAL, "definition"), ("mart.rollup_daily_receive", "full_recompute")],
+    [(CRITICAL, "row_count"), (CRITICAL, "definition"), ("mart.rollup_shogun_final_receive", "full_recompute")],
 )
 @pytest.mark.parametrize("remedy", ["Run `mv-pipeline diff x`, then `mv-pipeline migrate`.", "原因を調べてください。"])
 def test_a_failed_check_is_told_with_its_own_remedy_and_no_other(plant, receiver, name, check, remedy):
@@ -174,7 +170,6 @@ def test_a_missing_day(plant, receiver, connection, settings):
 
     def load(day):
         take(connection, settings, [line(KIND, slip_date=day)], name=f"{day[-2:]}.csv")
-        update_rollup(connection, "receive")
 
     message = tells_once(
         plant, receiver, lambda: load("2025/12/08"), lambda: [load(day) for day in ("2025/12/09", "2025/12/10")]
@@ -194,7 +189,6 @@ def test_a_day_is_missing_when_its_hour_has_come(plant, receiver, connection, se
     monkeypatch.setenv("MV_PIPELINE_FILES_DUE_HOUR", hour)
     plant.now = datetime(2025, 12, 11, 10, 0, tzinfo=TIME_ZONE)
     take(connection, settings, [line(KIND, slip_date="2025/12/09")])
-    update_rollup(connection, "receive")
 
     plant.inspect()
 
@@ -205,7 +199,6 @@ def test_a_closed_day_is_not_missed(plant, receiver, connection, settings):
     connection.execute("INSERT INTO ref.closure_periods VALUES ('2025-12-10', '2025-12-10', '臨時休業')")
     plant.now = datetime(2025, 12, 11, 10, 0, tzinfo=TIME_ZONE)
     take(connection, settings, [line(KIND, slip_date="2025/12/09")])
-    update_rollup(connection, "receive")
 
     plant.inspect()
 
@@ -520,7 +513,6 @@ def test_the_kinds_folder_in_a_message_is_one(plant, receiver, connection, setti
     """Whoever follows the message finds the folder."""
     plant.now = datetime(2025, 12, 11, 10, 0, tzinfo=TIME_ZONE)
     take(connection, settings, [line(KIND, slip_date="2025/12/08")])
-    update_rollup(connection, "receive")
 
     plant.inspect()
 

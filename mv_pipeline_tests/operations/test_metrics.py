@@ -1,10 +1,16 @@
 """Each metric against the same number from elsewhere, without a server in between."""
 
+import math
 import time
+from functools import partial
 
+import alembic.command
+import alembic.config
 import dagster as dg
 import pytest
 from dagster._daemon.types import DaemonHeartbeat
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 
 from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.database.connection import Database
@@ -12,11 +18,11 @@ from mv_pipeline.database.dagster_storage import prepare_dagster_home
 from mv_pipeline.defs.checks import check_keys, quick_check_keys
 from mv_pipeline.intake.rejection import MESSAGES
 from mv_pipeline.migrate.migrate import migrate
+from mv_pipeline.migrate.revise import REVISIONS
 from mv_pipeline.operations.metrics import MetricsCollector
 from mv_pipeline.refresh.counters import BUCKETS
-from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import log_failure, log_refresh, refresh_view
-from mv_pipeline_tests.factory import line, take
+from mv_pipeline_tests.factory import line, roll_up, take
 from mv_pipeline_tests.operations.scrape import collect
 
 KIND, FLASH = "shogun_final_receive", "shogun_flash_receive"
@@ -87,28 +93,40 @@ def test_totals_outlive_the_log(collector, connection, catalog):
     )
 
 
-def test_a_database_that_had_a_log_before_it_had_totals_gets_them(connection, database, catalog):
-    for seconds in (0.005, 0.0051, 700.0):
-        finish_refresh(connection, catalog, YARD, seconds)
-    log_failure(connection, catalog.relations[YARD], "boom")
-    totals = "SELECT name, relation, le, events, round(total::numeric, 6) FROM log.counter ORDER BY 1, 2, 3"
-    before = connection.execute(totals).fetchall()
-    # As it was at that revision; what came later goes too.
-    connection.execute("DROP VIEW log.v_view_status")
-    connection.execute("DROP TABLE log.counter, log.server")
-    connection.execute("DROP FUNCTION log.take_over, log.forget")
-    for column in ("comment", "upstream", "sources", "reads_business_date"):
-        connection.execute(f"ALTER TABLE log.relation DROP COLUMN {column}")
-    connection.execute("UPDATE log.mv_pipeline_version SET version_num = '0004'")
+def upgrade_to(database, revision):
+    """Run the revisions up to one, as the version that had no other did."""
+    engine = create_engine("postgresql+psycopg://", creator=partial(database.open, "test"), poolclass=NullPool)
+    with engine.begin() as bind:
+        config = alembic.config.Config(attributes={"connection": bind})
+        config.set_main_option("script_location", str(REVISIONS))
+        alembic.command.upgrade(config, revision)
 
-    migrate(database, catalog)
 
-    assert connection.execute(totals).fetchall() == before
+def test_a_database_that_had_a_log_before_it_had_totals_gets_them(empty_database, catalog):
+    upgrade_to(empty_database, "0004")
+    with empty_database.connect() as connection:
+        for seconds in (0.005, 0.0051, 700.0):
+            connection.execute(
+                "INSERT INTO log.view_refresh (relation, mode, started_at, seconds, row_count, rows_inserted, "
+                "rows_deleted, size_bytes, business_date, snapshot) "
+                "VALUES ('mart.mv_old', 'plain', now(), %s, 1, 1, 0, 1, '2025-12-11', '1:1:')",
+                [seconds],
+            )
+        connection.execute("INSERT INTO log.refresh_failure (relation, error) VALUES ('mart.mv_old', 'boom')")
+
+        migrate(empty_database, catalog)
+
+        totals = "SELECT name, le, events, total FROM log.counter WHERE relation = 'mart.mv_old' ORDER BY 1, 2"
+        assert connection.execute(totals).fetchall() == [
+            ("refresh_failures", BUCKETS[0], 1, 0),
+            ("refresh_seconds", 0.005, 1, 0.005),
+            ("refresh_seconds", 0.01, 1, 0.0051),
+            ("refresh_seconds", math.inf, 1, 700),
+        ]
 
 
 def test_rows_bytes_and_times_are_those_of_the_view(collector, connection, catalog):
     connection.execute(ADD_LINE, ["2025-12-01"])
-    update_rollup(connection, "receive")
     before = time.time()
     refresh_view(connection, catalog.relations[RECEIVE])
     after = time.time()
@@ -161,11 +179,17 @@ def test_a_line_makes_stale_what_lies_downstream_and_waits_in_the_change_log(col
 
     fresh = {view for view, stale in found.by("view", "mv_view_stale").items() if not stale}
     assert fresh == {"mart.mv_shipment_daily", "mart.mv_yard_daily"}
-    waiting = {table for table, count in found.by("table", "mv_change_notes_waiting").items() if count}
-    assert waiting == {f"stg.{KIND}"}
-    assert found.value("mv_change_notes_waiting", table=f"stg.{KIND}") == 1
-    assert found.value("mv_change_notes_oldest_age_seconds", table=f"stg.{KIND}") == pytest.approx(7200, abs=60)
-    assert found.value("mv_change_notes_oldest_age_seconds", table=f"stg.{FLASH}") == 0
+    waiting = found.by("rollup", "mv_change_notes_waiting")
+    rollups = {rollup.name for rollup in catalog.rollups if f"stg.{KIND}" in catalog.upstream(rollup.name)}
+    assert f"mart.rollup_{KIND}" in rollups
+    assert waiting == {rollup.name: int(rollup.name in rollups) for rollup in catalog.rollups}
+    ages = found.by("rollup", "mv_change_notes_oldest_age_seconds")
+    assert {name for name, age in ages.items() if age} == rollups
+    assert [ages[name] for name in rollups] == pytest.approx([7200] * len(rollups), abs=60)
+
+    roll_up(connection, catalog)
+
+    assert set(collect(collector).by("rollup", "mv_change_notes_waiting").values()) == {0}
 
 
 def test_a_moved_business_date_shows_as_a_lag(collector, connection):
@@ -187,7 +211,6 @@ def test_the_newest_day_is_told_by_source_and_days_to_come_do_not_count(collecto
     for day in ("2025-12-04", "2025-12-25"):
         connection.execute(ADD_LINE, [day])
     connection.execute("INSERT INTO stg.shogun_flash_receive (slip_date, receive_no) VALUES ('2025-12-08', 1)")
-    update_rollup(connection, "receive")
 
     found = collect(collector)
 
@@ -200,7 +223,6 @@ def test_the_newest_day_is_told_by_source_and_days_to_come_do_not_count(collecto
 def test_a_closed_day_is_none_that_is_missing(collector, connection, monkeypatch):
     monkeypatch.setenv("MV_PIPELINE_FILES_DUE_HOUR", "0")
     connection.execute(ADD_LINE, ["2025-12-09"])
-    update_rollup(connection, "receive")
     assert collect(collector).by("list", "mv_business_days_behind") == {"receive": 1}
 
     connection.execute("INSERT INTO ref.calendar_exception VALUES ('2025-12-10', 'FORCE_CLOSED')")
@@ -260,10 +282,10 @@ def test_the_speed_is_lines_by_the_seconds_that_the_log_names(collector, connect
 def test_checks_show_their_newest_result_also_while_a_run_is_about_to_make_another(
     collector, connection, catalog, definitions, instance
 ):
-    rollup = dg.AssetKey(["mart", "rollup_daily_yard"])
+    rollup = dg.AssetKey(["mart", "rollup_shogun_final_yard"])
     job = definitions.resolve_job_def("refresh_changed")
     job = job.get_subset(asset_selection={rollup}, asset_check_selection=set(quick_check_keys(catalog, [rollup])))
-    labels = {"asset": "mart.rollup_daily_yard", "check": "notes_read", "severity": "WARN"}
+    labels = {"asset": "mart.rollup_shogun_final_yard", "check": "notes_read", "severity": "WARN"}
     assert collect(collector).by("check", "mv_check_passed") == {}
     before = time.time()
     assert job.execute_in_process(instance=instance, run_config=QUIET).success

@@ -18,7 +18,7 @@ SHIPMENT_AND_YARD, SALES = "出荷・ヤード日報 (shipment_and_yard)", "売�
     [
         ("mart.mv_target_card_per_day", [CARD]),
         ("mart.mv_receive_daily", [CARD, INBOUND, FORECAST]),
-        ("mart.rollup_daily_yard", [SHIPMENT_AND_YARD]),
+        ("mart.rollup_shogun_final_yard", [SHIPMENT_AND_YARD]),
         ("stg.shogun_final_receive", [CARD, INBOUND, FORECAST, SALES]),
         ("raw.shogun_final_yard", [SHIPMENT_AND_YARD]),
         ("ref.v_customer", [SALES]),

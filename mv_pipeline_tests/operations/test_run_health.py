@@ -4,14 +4,13 @@ import dagster as dg
 import pytest
 
 from mv_pipeline.defs.checks import quick_check_keys
-from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import refresh_view
 from mv_pipeline_tests.factory import csv_text, drop, line
 from mv_pipeline_tests.operations.conftest import tells_once
 
 KIND = "shogun_final_receive"
 RECEIVE, CARD = "mart.mv_receive_daily", "mart.mv_target_card_per_day"
-ROLLUP, SOURCE = "mart.rollup_daily_receive", "mart.v_receive_source"
+ROLLUP, SOURCE = "mart.rollup_shogun_final_receive", "mart.v_receive_source"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -59,6 +58,12 @@ def left_alone(plant, definitions):
     return begin
 
 
+@pytest.fixture
+def stored(catalog):
+    """The table that stores the rollup's rows."""
+    return catalog.relations[ROLLUP].stored
+
+
 def change(connection):
     connection.execute(f"INSERT INTO stg.{KIND} (slip_date, net_weight) VALUES ('2025-12-10', 1000)")
 
@@ -71,17 +76,17 @@ def mend_table(connection, name):
     connection.execute(f"ALTER TABLE {name} DROP CONSTRAINT broken")
 
 
-def test_a_rollup_that_fails(plant, receiver, connection, run):
+def test_a_rollup_that_fails(plant, receiver, connection, run, stored):
     change(connection)
-    break_table(connection, ROLLUP)
+    break_table(connection, stored)
 
     def repair():
-        mend_table(connection, ROLLUP)
+        mend_table(connection, stored)
         run("ingest", ROLLUP, SOURCE, RECEIVE)
 
     message = tells_once(plant, receiver, lambda: run("refresh_changed", ROLLUP, SOURCE, RECEIVE), repair)
 
-    assert (message["type"], message["title"]) == ("failure", "The step mart__rollup_daily_receive failed")
+    assert (message["type"], message["title"]) == ("failure", "The step mart__rollup_shogun_final_receive failed")
     assert 'violates check constraint "broken"' in message["message"]
     assert "older rows may be shown in: 目標カード (target_card), 受入ダッシュボード (inbound)" in message["message"]
     assert "`mv-pipeline doctor`" in message["message"]
@@ -169,9 +174,9 @@ def test_a_part_of_its_work_does_not_make_it_good(plant, receiver, left_alone, r
     assert [incident.title for incident in update.open] == ["A run of the job ingest ended before its work was done"]
 
 
-def test_what_fails_in_run_after_run_is_told_once(plant, receiver, connection, run):
+def test_what_fails_in_run_after_run_is_told_once(plant, receiver, connection, run, stored):
     change(connection)
-    break_table(connection, ROLLUP)
+    break_table(connection, stored)
     for _ in range(3):
         run("refresh_changed", ROLLUP)
         run("ingest", ROLLUP)
@@ -180,15 +185,15 @@ def test_what_fails_in_run_after_run_is_told_once(plant, receiver, connection, r
 
     plant.inspect()
 
-    assert receiver.take() == [("failure", "The step mart__rollup_daily_receive failed")]
+    assert receiver.take() == [("failure", "The step mart__rollup_shogun_final_receive failed")]
 
 
-def test_a_failure_that_the_next_run_repairs_at_once_is_not_told(plant, receiver, connection, run):
+def test_a_failure_that_the_next_run_repairs_at_once_is_not_told(plant, receiver, connection, run, stored):
     change(connection)
-    break_table(connection, ROLLUP)
+    break_table(connection, stored)
     run("refresh_changed", ROLLUP)
     plant.inspect()
-    mend_table(connection, ROLLUP)
+    mend_table(connection, stored)
     run("refresh_changed", ROLLUP)
     for _ in range(5):
         plant.wait(seconds=30)
@@ -208,7 +213,6 @@ def test_a_view_that_cannot_be_refreshed_is_told_as_a_view_only(plant, receiver,
     def repair():
         connection.execute("DROP INDEX mart.breaks")
         # Not by a run: the step's last word stays that it failed.
-        update_rollup(connection, "receive")
         refresh_view(connection, catalog.relations[RECEIVE])
 
     message = tells_once(plant, receiver, lambda: run("refresh_changed", ROLLUP, RECEIVE), repair)

@@ -6,11 +6,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from mv_pipeline.checks.rules import view_checks
+from mv_pipeline.checks.rules import quick_checks
 from mv_pipeline.database.connection import Database
 from mv_pipeline.database.embedded import POSTGRES_BIN_PATH
 from mv_pipeline.refresh.restored import detect_restore
-from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import prune_change_log, read_view_status, refresh_view
 from mv_pipeline_tests.conftest import (
     PROGRAMS,
@@ -19,6 +18,7 @@ from mv_pipeline_tests.conftest import (
     drop_database,
     temporary_server,
 )
+from mv_pipeline_tests.factory import roll_up
 
 RECEIVE = "mart.mv_receive_daily"
 FAR_AHEAD = "9000000000:9000000000:"
@@ -27,7 +27,7 @@ PLAN = "INSERT INTO mart.daily_target_plan (ddate, target_ton) VALUES ('2025-12-
 
 
 @pytest.fixture(scope="module")
-def restored_template(server, template, tmp_path_factory):
+def restored_template(server, template, catalog, tmp_path_factory):
     """The settings of a new server and the name of a database on it: restored from one that is far ahead."""
     programs = Path(PROGRAMS or POSTGRES_BIN_PATH)
     if not (programs / "pg_dump").exists():
@@ -36,8 +36,9 @@ def restored_template(server, template, tmp_path_factory):
     with Database(url=ahead).connect() as connection:
         connection.execute(ADD_LINE)
         connection.execute(PLAN)
-        update_rollup(connection, "receive")
+        roll_up(connection, catalog)
         connection.execute("UPDATE log.change_note SET xid = '8999999999'")
+        connection.execute("UPDATE log.rollup SET seen = %s", [FAR_AHEAD])
         connection.execute("UPDATE log.view_refresh SET snapshot = %s", [FAR_AHEAD])
     dump = tmp_path_factory.mktemp("dump") / "warehouse.dump"
     subprocess.run([programs / "pg_dump", "--format=custom", f"--file={dump}", ahead], check=True)
@@ -66,8 +67,7 @@ def stale(connection, catalog):
 
 
 def bring_up_to_date(connection, catalog):
-    for csv_type in ("receive", "shipment", "yard"):
-        update_rollup(connection, csv_type)
+    roll_up(connection, catalog)
     for view in catalog.materialized_views:
         refresh_view(connection, view)
 
@@ -75,8 +75,7 @@ def bring_up_to_date(connection, catalog):
 def test_before_anybody_has_done_anything_no_view_counts_as_fresh(restored, catalog):
     with restored.connect() as connection:
         assert stale(connection, catalog) == names(catalog)
-        view = catalog.relations[RECEIVE]
-        (check,) = [check for check in view_checks(view) if check.name == "up_to_date"]
+        (check,) = [check for check in quick_checks(catalog, RECEIVE) if check.name == "up_to_date"]
         result = check.evaluate(connection)
 
     assert not result.passed

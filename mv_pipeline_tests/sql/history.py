@@ -20,13 +20,12 @@ from typing import cast
 import pandas as pd
 from psycopg import sql
 
-from mv_pipeline.catalog.csv_kinds import LISTS, find_kind
+from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import Connection, Database, identifier
 from mv_pipeline.intake.inbox import prepare_folders
 from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.intake.load import Upload
-from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import Refresh, refresh_view
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests import factory
@@ -96,9 +95,7 @@ class Plant:
 
     def bring_up_to_date(self, *views: str) -> dict[str, Refresh]:
         """Update every rollup; refresh these materialized views and those they read, or, without names, all."""
-        with self.connection.transaction():
-            for csv_list in LISTS:
-                update_rollup(self.connection, csv_list.csv_type)
+        factory.roll_up(self.connection, self.catalog)
         wanted = {*views, *(name for view in views for name in self.catalog.upstream(view))}
         return {
             view.name: refresh_view(self.connection, view)

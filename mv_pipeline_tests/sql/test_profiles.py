@@ -315,7 +315,8 @@ class History:
         days = days[days["ddate"] >= pd.Timestamp(today) - pd.DateOffset(years=5)]
         days["tons"] = days["receive_net_ton"].astype(float)
         rollup = self.plant.query(
-            "SELECT ddate, source AS source_system, changed_at FROM mart.rollup_daily_receive ORDER BY ddate"
+            "SELECT ddate, source AS source_system, changed_at FROM mart.v_source_days "
+            "WHERE csv_type = 'receive' ORDER BY ddate"
         )
         rollup["changed_at"] = pd.to_datetime(rollup["changed_at"])
         days = days.merge(rollup, how="left", on=["ddate", "source_system"])

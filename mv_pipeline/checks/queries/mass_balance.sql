@@ -4,9 +4,10 @@ message: "{found} tons found on the {days} days that changed lately, {expected} 
 remedy: Run `mv-pipeline refresh --full`; if the check still fails, run `mv-pipeline doctor`.
 */
 WITH recent AS MATERIALIZED (
-    SELECT DISTINCT ddate FROM {rollup} WHERE changed_at > now() - interval '2 days' AND ddate < ref.business_date()
+    SELECT DISTINCT ddate FROM ({changed}) AS changed
+    WHERE changed_at > now() - interval '2 days' AND ddate < ref.business_date()
 ),
--- Of the staging lines themselves, not of the rollup: that is what the check is for.
+-- Of the staging lines themselves, not of the rollups: that is what the check is for.
 counted AS (
     SELECT DISTINCT ON (ddate) ddate, net_weight_kg FROM ({fresh}) AS fresh
     WHERE ddate = ANY (ARRAY(SELECT ddate FROM recent)) ORDER BY ddate, priority

@@ -3,7 +3,6 @@
 import dagster as dg
 
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.defs.assets.dashboards import build_dashboard_assets
 from mv_pipeline.defs.assets.inputs import input_assets
 from mv_pipeline.defs.assets.intake import intake_assets
@@ -20,7 +19,7 @@ def build_assets(catalog: Catalog) -> list[dg.AssetsDefinition | dg.AssetSpec]:
         *input_assets,
         *reference_assets,
         *intake_assets,
-        *(build_rollup_asset(catalog, csv_type) for csv_type in ROLLUPS),
+        *(build_rollup_asset(rollup) for rollup in catalog.rollups),
         *(build_materialized_view_asset(view) for view in catalog.materialized_views),
         *build_view_assets(catalog),
         *build_dashboard_assets(catalog),

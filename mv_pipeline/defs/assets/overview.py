@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, find_kind
-from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.catalog.relations import SOURCE_DAYS, Catalog, Relation
 from mv_pipeline.checks.rules import UPLOAD_CALENDAR
 from mv_pipeline.database.connection import Connection, Database, identifier, scalar
 from mv_pipeline.defs.assets import describe
@@ -32,7 +32,7 @@ _PREVIEW_ROWS = 10
         "アップロード・カレンダー：日ごと・種類ごとに、どのファイルが有効か、行数、重量、足りない営業日。",
         "The upload calendar: per day and kind which upload counts, its lines and kg, and the missing business days.",
     ),
-    deps=describe.asset_keys(f"stg.{kind.name}" for kind in KINDS),
+    deps=describe.asset_keys([*(f"stg.{kind.name}" for kind in KINDS), SOURCE_DAYS]),
 )
 def upload_calendar(database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
     """Show the last five weeks, newest day first, a table for each list."""

@@ -9,7 +9,6 @@ import dagster as dg
 from psycopg import sql
 
 from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.catalog.tables import ROLLUPS
 from mv_pipeline.database.connection import Connection, Database, identifier, scalar
 from mv_pipeline.defs.assets import describe
 from mv_pipeline.migrate.state import DRIFT_REMEDY, describe_drift, read_drift
@@ -41,7 +40,7 @@ def _group(catalog: Catalog, relation: Relation) -> str:
     """The layer that a view belongs to, from its place in the lineage."""
     if relation.schema == "stg":
         return "staging"
-    if relation.dependencies <= {table.name for table in ROLLUPS.values()}:
+    if relation.dependencies <= {rollup.name for rollup in catalog.rollups}:
         return "rollup"
     if relation.schema == "ref" and not any(name.startswith("stg.") for name in catalog.upstream(relation.name)):
         return "reference"

@@ -1,14 +1,13 @@
-"""mart/rollup_daily_<list>: the thin table under the materialized views."""
+"""Rollups: a run stores the days that have changed."""
 
 import dagster as dg
 
-from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.catalog.tables import ROLLUPS
+from mv_pipeline.catalog.relations import Rollup
 from mv_pipeline.database.connection import Database, limit_waits
 from mv_pipeline.defs.assets import describe
 from mv_pipeline.defs.assets.failures import RETRIES, failing_at_once
 from mv_pipeline.refresh.restored import detect_restore
-from mv_pipeline.refresh.rollup import log_days, update_rollup
+from mv_pipeline.refresh.rollup import owe_days, update_rollup
 
 
 class RollupConfig(dg.Config):
@@ -21,34 +20,33 @@ class RollupConfig(dg.Config):
     full: bool = False
 
 
-def build_rollup_asset(catalog: Catalog, csv_type: str) -> dg.AssetsDefinition:
-    """Make the rollup asset of one list."""
-    table = ROLLUPS[csv_type]
+def build_rollup_asset(rollup: Rollup) -> dg.AssetsDefinition:
+    """Make the asset of one rollup."""
 
     @dg.asset(
-        **describe.table(table.name, "rollup", "table", table.description, table.description_en),
-        deps=describe.asset_keys(catalog.inputs(table.name)),
+        **describe.view(rollup, "rollup"),
+        deps=describe.asset_keys(rollup.dependencies),
+        code_version=rollup.definition_hash[:12],
         retry_policy=RETRIES,
         op_tags=describe.FIRST,
     )
-    def rollup(config: RollupConfig, database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
+    def stored_days(config: RollupConfig, database: dg.ResourceParam[Database]) -> dg.MaterializeResult[None]:
         with (
-            failing_at_once(f"{table.name} could not be brought up to date"),
-            database.transaction(f"roll up {table.name}") as connection,
+            failing_at_once(f"{rollup.name} could not be brought up to date"),
+            database.transaction(f"roll up {rollup.name}") as connection,
         ):
             # A crash that takes the commit back brings the change log back too, so it needn't wait for the disk.
             limit_waits(connection, synchronous_commit="off")
             detect_restore(connection)
             if config.full:
-                log_days(connection, csv_type)
-            result = update_rollup(connection, csv_type)
+                owe_days(connection, rollup)
+            update = update_rollup(connection, rollup)
             return dg.MaterializeResult(
                 metadata={
-                    **describe.measure(connection, table.name),
-                    "notes_read": result.notes,
-                    "rows_changed": result.rows_changed,
-                    "noted_days": {name: "all" if days is None else days for name, days in result.days.items()},
+                    **describe.measure(connection, rollup.name),
+                    "days_computed": "all" if update.days is None else update.days,
+                    "rows_changed": update.rows_changed,
                 }
             )
 
-    return rollup
+    return stored_days

@@ -12,11 +12,8 @@ WITH active AS (
 kinds AS (
     SELECT * FROM unnest(%(kinds)s::text[], %(csv_types)s::text[]) WITH ORDINALITY AS kinds (kind, csv_type, position)
 ),
--- What has only just been loaded may not be rolled up yet, and king exists in the rollup alone.
 covered AS (
-    SELECT csv_type, ddate FROM mart.rollup_daily WHERE line_count > 0
-    UNION
-    SELECT csv_type, ddate FROM active JOIN kinds USING (kind)
+    SELECT DISTINCT csv_type, ddate FROM mart.v_source_days
 )
 SELECT
     c.ddate,

@@ -1,4 +1,4 @@
-WITH lines AS (SELECT DISTINCT csv_type, ddate FROM mart.rollup_daily WHERE line_count > 0),
+WITH lines AS (SELECT DISTINCT csv_type, ddate FROM mart.v_source_days),
 used AS (
     SELECT csv_type, min(ddate) AS first, max(ddate) FILTER (WHERE ddate <= ref.business_date()) AS newest
     FROM lines GROUP BY csv_type

@@ -9,7 +9,7 @@ from typing import LiteralString
 
 from psycopg import sql
 
-from mv_pipeline.catalog.tables import KING, ROLLUPS, TABLES
+from mv_pipeline.catalog.tables import KING, TABLES
 from mv_pipeline.database.connection import Connection, one_row
 from mv_pipeline.migrate import revise, table_shapes
 from mv_pipeline.migrate.indexes import Index
@@ -64,8 +64,7 @@ def read_report(connection: Connection) -> CompatibilityReport:
     """
     first = revise.current(connection) is None
     shapes = [*(_base_shapes() if first else []), *table_shapes.shapes()]
-    names = [*(table.name for table in ROLLUPS.values()), *(shape.name for shape in shapes)]
-    report = CompatibilityReport(created=[name for name in names if kind_of(connection, name) is None])
+    report = CompatibilityReport(created=[one.name for one in shapes if kind_of(connection, one.name) is None])
     # A kind's table takes its ids from a sequence, which has to be there to compare the two.
     connection.execute("CREATE SCHEMA IF NOT EXISTS stg")
     table_shapes.create_sequences(connection)

@@ -8,6 +8,8 @@ from mv_pipeline.database.connection import Connection
 
 # The spec's section Views: v_customer_sales_daily reads the base directly, so these two can go.
 RELATIONS = ("mart.mv_sales_tree_daily", "mart.v_sales_tree_daily")
+# The one rollup that there was before each was a relation of its own; revision 0009 has parked it.
+PARKED_ROLLUP = "mv_pipeline_old_mart.rollup_daily"
 # It refers to relations that don't exist.
 FUNCTIONS = ("mart.refresh_inb5y()",)
 

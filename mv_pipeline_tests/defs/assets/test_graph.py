@@ -32,9 +32,9 @@ def test_every_table_and_view_is_an_asset(graph, catalog):
     assert {f"stg/shogun_{v}_{t}" for v in ("flash", "final") for t in ("receive", "shipment", "yard")} <= keys
     assert {name.replace(".", "/") for name in catalog.relations} <= keys
     assert {
-        "mart/rollup_daily_receive",
-        "mart/rollup_daily_shipment",
-        "mart/rollup_daily_yard",
+        "mart/rollup_shogun_final_receive",
+        "mart/rollup_shogun_flash_shipment",
+        "mart/rollup_king_receive",
         "ref/calendar_day",
         "ref/holiday_jp",
         "mart/daily_target_plan",
@@ -48,9 +48,11 @@ def test_every_table_and_view_is_an_asset(graph, catalog):
     [
         ("stg/shogun_final_receive", {"raw/shogun_final_receive"}),
         (
-            "mart/rollup_daily_receive",
-            {"stg/v_active_shogun_final_receive", "stg/v_active_shogun_flash_receive", "stg/v_king_receive_clean"},
+            "mart/v_receive_source",
+            {"mart/rollup_shogun_final_receive", "mart/rollup_shogun_flash_receive", "mart/rollup_king_receive"},
         ),
+        ("mart/rollup_shogun_final_receive", {"stg/v_active_shogun_final_receive"}),
+        ("mart/rollup_king_receive", {"stg/v_king_receive_clean"}),
         ("mart/mv_receive_daily", {"ref/v_calendar_classified", "mart/v_receive_source"}),
         ("mart/v_receive_daily", {"mart/mv_receive_daily"}),
         ("mart/mv_target_card_per_day", {"mart/v_target_card_per_day"}),

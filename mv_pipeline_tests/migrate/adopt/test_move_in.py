@@ -10,11 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from mv_pipeline.catalog.csv_kinds import KINDS, LISTS
+from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import Connection, Database, scalar
 from mv_pipeline.migrate.migrate import Migration, migrate, plan
-from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import read_view_status, refresh_view
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests import factory
@@ -256,7 +255,7 @@ def test_the_plan_is_in_the_order_in_which_it_is_done(database: Database, catalo
     def first(name: str, verb: str = "") -> int:
         return next(place for place, step in enumerate(steps) if name in step and verb in step.lower())
 
-    assert first("mart.rollup_daily") < first("mart.mv_receive_daily")
+    assert first("mart.rollup_shogun_final_receive") < first("mart.mv_receive_daily")
     assert first("mart.mv_receive_daily") < first("mart.mv_target_card_per_day")
     assert first("mart.v_customer_sales_daily") < first("mart.v_sales_tree_daily", "drop")
 
@@ -333,9 +332,7 @@ def test_a_move_that_breaks_off_at_any_step_does_no_harm_and_is_taken_up_again(
 
 
 def bring_up_to_date(connection: Connection, catalog: Catalog) -> None:
-    for csv_list in LISTS:
-        with connection.transaction():
-            update_rollup(connection, csv_list.csv_type)
+    factory.roll_up(connection, catalog)
     for view in catalog.materialized_views:
         refresh_view(connection, view)
 

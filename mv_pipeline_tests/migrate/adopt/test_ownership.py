@@ -9,7 +9,7 @@ from psycopg import sql
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import Connection, Database
 from mv_pipeline.migrate.migrate import MigrateError, migrate, plan
-from mv_pipeline.migrate.roles import OWNER, PIPELINE, has_maintain
+from mv_pipeline.migrate.roles import OWNER, PIPELINE, SCHEMAS, has_maintain
 from mv_pipeline_tests.migrate.adopt import observed, running_database
 from mv_pipeline_tests.migrate.adopt.running_database import ANALYST, DASHBOARD
 from mv_pipeline_tests.migrate.test_state import edited
@@ -41,7 +41,7 @@ def test_what_belongs_to_others_is_said_before_anything_is_touched(
         )
     )
     migrate(database, catalog)
-    for schema in ("raw", "stg", "ref", "kpi", "mart", "log"):
+    for schema in SCHEMAS:
         connection.execute(
             sql.SQL("GRANT ALL ON SCHEMA {} TO {}").format(sql.Identifier(schema), sql.Identifier(MOVER))
         )
