@@ -11,7 +11,7 @@ import psycopg
 import typer
 from rich.console import Console
 
-from bench import data, intake, live, old_way, plot, reads, refreshing, report, upkeep
+from bench import data, detail, intake, live, old_way, plot, reads, refreshing, report, upkeep
 from bench.rivals import BenchError
 from bench.stage import Options, Stage, open_stage
 from mv_pipeline.database.connection import Database
@@ -22,7 +22,14 @@ console = Console(width=None if sys.stdout.isatty() else 180)
 errors = Console(stderr=True)
 
 _QUICK = Options(
-    sizes=(100_000,), rounds=2, slow_rounds=1, drops=2, file_lines=2_000, memory_lines=10_000, read_seconds=0.5
+    sizes=(100_000,),
+    rounds=2,
+    slow_rounds=1,
+    drops=2,
+    file_lines=2_000,
+    old_lines=1_000,
+    memory_lines=10_000,
+    read_seconds=0.5,
 )
 
 
@@ -30,6 +37,7 @@ class Section(StrEnum):
     """What can be measured by itself."""
 
     REFRESH = "refresh"
+    DETAIL = "detail"
     READS = "reads"
     PROOF = "proof"
     BACKFILL = "backfill"
@@ -95,7 +103,7 @@ def _measure(stage: Stage, sections: list[Section]) -> None:
         "pandas": old_way.VERSION,
     }
     databases: dict[int, Database] = {}
-    if {Section.REFRESH, Section.READS, Section.PROOF, Section.BACKFILL} & set(sections):
+    if {Section.REFRESH, Section.DETAIL, Section.READS, Section.PROOF, Section.BACKFILL} & set(sections):
         for rows in stage.options.sizes:
             stage.say(f"a history of {rows:,} rows")
             databases[rows] = stage.create_database(f"history_{rows}")
@@ -104,6 +112,8 @@ def _measure(stage: Stage, sections: list[Section]) -> None:
     for section in sections:
         if section is Section.REFRESH:
             refreshing.run(stage, databases)
+        elif section is Section.DETAIL:
+            detail.run(stage, databases)
         elif section is Section.READS:
             largest = max(databases)
             reads.run(stage, largest, databases[largest])

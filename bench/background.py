@@ -1,4 +1,4 @@
-"""Refreshes without a pause, in a process of their own: `python -m bench.background WHO URL`.
+"""Refreshes without a pause, or one a second, in a process of their own: `python -m bench.background WHO URL`.
 
 It says when the first refresh is done, and SIGTERM ends it after the one that it is in. Ours have news each time, so
 that they write.
@@ -11,7 +11,7 @@ import threading
 from psycopg import sql
 
 from bench import data, ours, rivals
-from bench.report import FULL, OURS
+from bench.report import EVERY_SECOND, FULL, OURS
 from bench.stage import RECEIVE_KIND
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.sql_folder import load_catalog
@@ -28,13 +28,15 @@ def main() -> None:
     begun = False
     with Database(url=url).connect() as connection:
         while not stop.is_set():
-            if who == OURS:
+            if who in (OURS, EVERY_SECOND):
                 _change_and_refresh(catalog, connection)
             else:
-                rivals.refresh_full_view(connection, concurrently=who == FULL)
+                rivals.refresh(connection, concurrently=who == FULL)
             if not begun:
                 print("begun", flush=True)  # noqa: T201  # the parent waits for it
                 begun = True
+            if who == EVERY_SECOND:
+                stop.wait(1)
 
 
 def _change_and_refresh(catalog: Catalog, connection: Connection) -> None:

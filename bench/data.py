@@ -7,6 +7,7 @@ an upload weighs the same everywhere; the older days share the rest.
 import contextlib
 import itertools
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -14,10 +15,10 @@ from pathlib import Path
 
 from psycopg import sql
 
-from bench.stage import BUSINESS_DATE, RECEIVE_KIND
+from bench.stage import BUSINESS_DATE, RECEIVE_KIND, Stage
 from mv_pipeline.catalog.csv_kinds import CellType, Column, FileKind, find_kind
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.catalog.tables import KING, ROLLUPS
+from mv_pipeline.catalog.tables import KING
 from mv_pipeline.database.connection import Connection, identifier
 from mv_pipeline.demo import sample
 from mv_pipeline.refresh.reference import CALENDAR_START
@@ -137,9 +138,9 @@ def fill_history(connection: Connection, catalog: Catalog, rows: int) -> None:
     _fill_king(connection, _share_out(king_days, king, recent=0))
     with connection.transaction():
         sample.fill_inputs(connection, LAST_DAY)
-    for csv_type in ROLLUPS:
+    for rollup in catalog.rollups:
         with connection.transaction():
-            update_rollup(connection, csv_type)
+            update_rollup(connection, rollup)
     for view in catalog.materialized_views:
         refresh_view(connection, view)
     connection.execute("VACUUM (ANALYZE)")
@@ -308,6 +309,18 @@ def write_receive_file(
                 block.clear()
         file.write("".join(block))
     return path
+
+
+def write_days(stage: Stage, days: Sequence[date], seed: int) -> Path:
+    """Write a receive file of some of the newest days, outside of the inbox."""
+    folder = stage.settings.home / "files"
+    folder.mkdir(exist_ok=True)
+    return write_receive_file(folder / f"{days[0]}-{len(days)}-{seed}.csv", days, LINES_PER_DAY, seed)
+
+
+def put(stage: Stage, path: Path) -> Path:
+    """Put a copy of a receive file into the inbox, and return the copy's path."""
+    return Path(shutil.copy(path, stage.settings.inbox_dir / RECEIVE_KIND))
 
 
 def _receive_lines(columns: Sequence[Column], days: Sequence[date], lines_per_day: int, seed: int) -> Iterator[str]:

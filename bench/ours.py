@@ -5,15 +5,13 @@ from pathlib import Path
 from bench.rivals import OUR_VIEW, BenchError
 from bench.stage import RECEIVE_KIND, Stage
 from mv_pipeline.catalog.csv_kinds import find_kind
-from mv_pipeline.catalog.relations import Catalog, Relation
+from mv_pipeline.catalog.relations import Catalog, Relation, Rollup
 from mv_pipeline.database.connection import Connection, limit_waits
 from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.intake.load import Upload
 from mv_pipeline.refresh.restored import detect_restore
 from mv_pipeline.refresh.rollup import update_rollup
 from mv_pipeline.refresh.views import read_view_status, refresh_view
-
-CSV_TYPE = "receive"
 
 
 def take(stage: Stage, connection: Connection, path: Path) -> Upload:
@@ -28,12 +26,12 @@ def take(stage: Stage, connection: Connection, path: Path) -> Upload:
     return upload
 
 
-def roll_up(connection: Connection) -> None:
-    """What the rollup's step does."""
+def roll_up(connection: Connection, rollup: Rollup) -> None:
+    """What a rollup's step does."""
     with connection.transaction():
         limit_waits(connection, synchronous_commit="off")
         detect_restore(connection)
-        update_rollup(connection, CSV_TYPE)
+        update_rollup(connection, rollup)
 
 
 def refresh(connection: Connection, view: Relation) -> bool:
@@ -49,21 +47,36 @@ def refresh(connection: Connection, view: Relation) -> bool:
     return True
 
 
+def roll_up_receive_daily(catalog: Catalog, connection: Connection) -> None:
+    """Bring the rollup of the kind that came up to date; as in a run, nothing has changed in the list's others."""
+    for rollup in rollups(catalog):
+        if rollup.name in catalog.upstream(OUR_VIEW):
+            roll_up(connection, rollup)
+
+
 def refresh_receive_daily(catalog: Catalog, connection: Connection) -> bool:
     """Bring mv_receive_daily up to date: change log, rollup, refresh.
 
     Returns:
         True if there was anything to refresh.
     """
-    roll_up(connection)
+    roll_up_receive_daily(catalog, connection)
     return refresh(connection, catalog.relations[OUR_VIEW])
 
 
 def refresh_rest(catalog: Catalog, connection: Connection) -> None:
-    """Bring the other views downstream of the receive lists up to date, in order."""
+    """Bring the other rollups and views downstream of the receive lists up to date, in order."""
+    for rollup in rollups(catalog):
+        if rollup.name not in catalog.upstream(OUR_VIEW):
+            roll_up(connection, rollup)
     for view in downstream(catalog):
         if view.name != OUR_VIEW:
             refresh(connection, view)
+
+
+def rollups(catalog: Catalog) -> list[Rollup]:
+    """The rollups that read the receive lists, in order."""
+    return [rollup for rollup in catalog.rollups if f"stg.{RECEIVE_KIND}" in catalog.upstream(rollup.name)]
 
 
 def downstream(catalog: Catalog) -> list[Relation]:

@@ -1,6 +1,8 @@
-"""Section `reads`: what a dashboard's point query takes while refreshes run without a pause, against an idle database.
+"""Section `reads`: what a dashboard's queries take.
 
-The reader asks at a steady pace, as dashboards do. The refreshes run in a process of their own, see `background`.
+A point query at a steady pace, as dashboards ask: on an idle database, while a day is uploaded every second, and while
+refreshes run without a pause, in a process of their own (see `background`). And the daily sales by customer, from their
+rollup and as they were read before.
 """
 
 import contextlib
@@ -14,20 +16,22 @@ from pathlib import Path
 from psycopg import sql
 
 from bench import data, ours, rivals
-from bench.report import FULL, IDLE, OURS, PLAIN, READS, percentile
-from bench.stage import RECEIVE_KIND, Stage
+from bench.report import ALL_YEARS, EVERY_SECOND, FULL, IDLE, ONE_MONTH, OURS, PLAIN, READS, SALES_LINES, percentile
+from bench.stage import RECEIVE_KIND, Stage, stopwatch
 from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.database.connection import Connection, Database, identifier
 from mv_pipeline.intake.backfill import derive_days
 
 SECTION = "Reads"
 _PAUSE_S = 0.002
+_SALES = "mart.v_customer_sales_daily"
 
 
 def run(stage: Stage, rows: int, database: Database) -> None:
     """Measure on a database that holds a history of that many rows and the rivals' full view."""
     views = {
         IDLE: rivals.OUR_VIEW,
+        EVERY_SECOND: rivals.OUR_VIEW,
         OURS: rivals.OUR_VIEW,
         FULL: rivals.FULL_VIEW,
         PLAIN: rivals.FULL_VIEW,
@@ -45,8 +49,28 @@ def run(stage: Stage, rows: int, database: Database) -> None:
             derive_days(connection, find_kind(RECEIVE_KIND), *2 * data.recent_days(1))
         ours.refresh_receive_daily(stage.catalog, connection)
         ours.refresh_rest(stage.catalog, connection)
-    for who, values in found.items():
-        stage.results.add(SECTION, READS, who, values, size=rows)
+        for who, values in found.items():
+            stage.results.add(SECTION, READS, who, values, size=rows)
+        _read_sales(stage, rows, connection)
+
+
+def _read_sales(stage: Stage, rows: int, connection: Connection) -> None:
+    """Measure the daily sales by customer, and see that they are what they were before."""
+    rivals.create_sales_before(connection)
+    first, last = data.LAST_DAY.replace(day=1), data.LAST_DAY
+    for line, since in ((ONE_MONTH, first), (ALL_YEARS, data.FIRST_DAY)):
+        times: dict[str, list[float]] = {OURS: [], SALES_LINES: []}
+        for number in range(stage.options.slow_rounds):
+            stage.say(f"{line}, {rows:,} rows, round {number + 1}")
+            read = []
+            for who, view in ((OURS, _SALES), (SALES_LINES, rivals.SALES_BEFORE)):
+                query = sql.SQL("SELECT * FROM {} WHERE sales_date BETWEEN %s AND %s").format(identifier(view))
+                with stopwatch(times[who]):
+                    read.append(connection.execute(query, [since, last]).fetchall())
+            if sorted(read[0]) != sorted(read[1]):
+                raise rivals.BenchError(f"{_SALES} has other rows than before.")
+        for who, values in times.items():
+            stage.results.add(SECTION, line, who, values, size=rows)
 
 
 def _p99(connection: Connection, view: str, seconds: float) -> float:

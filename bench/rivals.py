@@ -1,16 +1,10 @@
-"""The rivals, each as its users would run it: a full refresh, a bare COPY, dbt.
+"""The rivals that are SQL alone: a full refresh, a view's earlier definition, a bare COPY.
 
-They live in schemas of their own, `bench` and `bench_dbt`, on the same data as ours.
+They live in the schema `bench`, on the same data as ours.
 """
 
-import json
-import os
-import shutil
-import subprocess
-import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from psycopg import sql
 
@@ -20,11 +14,11 @@ from mv_pipeline.database.connection import Connection, identifier, scalar
 FULL_VIEW = "bench.mv_receive_daily"
 DBT_VIEW = "bench_dbt.mv_receive_daily"
 OUR_VIEW = "mart.mv_receive_daily"
+SALES_BEFORE = "bench.v_customer_sales_daily"
 COPY_TABLE = "bench.cells"
+HERE = Path(__file__).parent
 
-_HERE = Path(__file__).parent
-_DBT_PROJECT = _HERE / "dbt"
-_DBT_VENV = _HERE / ".venv-dbt"
+_RECEIVE_DAILY = HERE / "dbt" / "models" / "mv_receive_daily.sql"
 _COPY_BYTES = 1 << 18
 
 
@@ -32,31 +26,40 @@ class BenchError(Exception):
     """The rivals can't be compared: they don't compute the same thing."""
 
 
-class NotInstalledError(Exception):
-    """A rival can't be installed here; the message says why."""
-
-
 # A full refresh
 
 
 def create_full_view(connection: Connection) -> None:
     """Create, if it is missing, a materialized view with the rows of mv_receive_daily, from staging tables and king."""
-    query = (_DBT_PROJECT / "models" / "mv_receive_daily.sql").read_text(encoding="utf-8").partition("}}")[2]
-    view = identifier(FULL_VIEW)
+    query = _RECEIVE_DAILY.read_text(encoding="utf-8").partition("}}")[2]
+    create_view(connection, FULL_VIEW, query, ["ddate"], ["iso_year", "iso_week"])
+
+
+def create_view(connection: Connection, view: str, query: str, key: Sequence[str], *indexes: Sequence[str]) -> None:
+    """Create, if it is missing, a materialized view with its key and other indexes."""
     connection.execute("CREATE SCHEMA IF NOT EXISTS bench")
-    connection.execute(sql.SQL("CREATE MATERIALIZED VIEW IF NOT EXISTS {} AS {}").format(view, sql.SQL(query)))
-    connection.execute(sql.SQL("CREATE UNIQUE INDEX IF NOT EXISTS full_day ON {} (ddate)").format(view))
-    connection.execute(sql.SQL("CREATE INDEX IF NOT EXISTS full_week ON {} (iso_year, iso_week)").format(view))
+    connection.execute(
+        sql.SQL("CREATE MATERIALIZED VIEW IF NOT EXISTS {} AS {}").format(identifier(view), sql.SQL(query))
+    )
+    for number, columns in enumerate((key, *indexes)):
+        connection.execute(
+            sql.SQL("CREATE {} INDEX IF NOT EXISTS {} ON {} ({})").format(
+                sql.SQL("" if number else "UNIQUE"),
+                sql.Identifier(f"{view.split('.')[1]}_{number}"),
+                identifier(view),
+                sql.SQL(", ").join(map(sql.Identifier, columns)),
+            )
+        )
 
 
-def refresh_full_view(connection: Connection, concurrently: bool = True) -> None:
-    """Refresh it, which computes all of it."""
+def refresh(connection: Connection, view: str = FULL_VIEW, concurrently: bool = True) -> None:
+    """Refresh a materialized view, as anybody would."""
     mode = sql.SQL("CONCURRENTLY" if concurrently else "")
-    connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {} {}").format(mode, identifier(FULL_VIEW)))
+    connection.execute(sql.SQL("REFRESH MATERIALIZED VIEW {} {}").format(mode, identifier(view)))
 
 
-def compare_with_ours(connection: Connection, view: str) -> None:
-    """Hold a rival's view against ours, row by row.
+def compare_with_ours(connection: Connection, view: str, ours: str = f"TABLE {OUR_VIEW}") -> None:
+    """Hold a rival's view against the rows of our query, row by row.
 
     Raises:
         BenchError: they differ, so no time of theirs would mean anything.
@@ -64,12 +67,29 @@ def compare_with_ours(connection: Connection, view: str) -> None:
     differing = scalar(
         connection,
         sql.SQL(
-            "SELECT count(*) FROM ((TABLE {a} EXCEPT ALL TABLE {b}) UNION ALL (TABLE {b} EXCEPT ALL TABLE {a})) AS x"
-        ).format(a=identifier(view), b=identifier(OUR_VIEW)),
+            "WITH b AS ({ours}) SELECT count(*) FROM "
+            "((TABLE {a} EXCEPT ALL TABLE b) UNION ALL (TABLE b EXCEPT ALL TABLE {a})) AS x"
+        ).format(a=identifier(view), ours=sql.SQL(ours)),
     )
     rows = scalar(connection, sql.SQL("SELECT count(*) FROM {}").format(identifier(view)))
     if differing or not rows:
-        raise BenchError(f"{view} has {rows} rows, of which {differing} differ from {OUR_VIEW} or are missing.")
+        raise BenchError(f"{view} has {rows} rows, of which {differing} differ from ours or are missing.")
+
+
+# A view's earlier definition
+
+
+def create_sales_before(connection: Connection) -> None:
+    """Create mart.v_customer_sales_daily as it was before it read a rollup."""
+    connection.execute("CREATE SCHEMA IF NOT EXISTS bench")
+    connection.execute(
+        sql.SQL(
+            "CREATE VIEW {} AS SELECT sales_date, customer_id, max(customer_name) AS customer_name, "
+            "max(rep_id) AS rep_id, max(rep_name) AS rep_name, count(DISTINCT slip_no) AS visit_count, "
+            "sum(amount_yen) AS total_amount_yen, sum(qty_kg) AS total_qty_kg, sum(qty_kg) AS total_net_weight_kg "
+            "FROM mart.v_sales_tree_detail_base GROUP BY sales_date, customer_id"
+        ).format(identifier(SALES_BEFORE))
+    )
 
 
 # A bare COPY
@@ -88,83 +108,3 @@ def copy_file(connection: Connection, path: Path) -> None:
     with path.open("rb") as file, connection.cursor().copy(statement) as copy:
         while block := file.read(_COPY_BYTES):
             copy.write(block)
-
-
-# dbt
-
-
-@dataclass(frozen=True)
-class Dbt:
-    """dbt in an environment of its own, made from `bench/dbt/requirements.txt` when it is first needed.
-
-    Args:
-        executable: the command.
-        versions: of dbt-core and its adapter.
-    """
-
-    executable: Path
-    versions: dict[str, str]
-
-    def run(self, connection: Connection) -> float:
-        """Let `dbt run` create or refresh its materialized view in the connection's database.
-
-        Returns:
-            The seconds of the model alone, as dbt itself measured them.
-
-        Raises:
-            BenchError: the run failed.
-        """
-        with TemporaryDirectory(prefix="mvb-dbt-") as folder:
-            done = subprocess.run(  # noqa: S603  # our own environment's command
-                [
-                    str(self.executable),
-                    "--no-version-check",
-                    "run",
-                    "--quiet",
-                    *("--project-dir", str(_DBT_PROJECT), "--profiles-dir", str(_DBT_PROJECT)),
-                    *("--target-path", f"{folder}/target", "--log-path", f"{folder}/logs"),
-                ],
-                env={
-                    **os.environ,
-                    "BENCH_PGHOST": connection.info.host,
-                    "BENCH_PGDATABASE": connection.info.dbname,
-                    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-                },
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise BenchError(f"dbt run failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-            results = json.loads((Path(folder) / "target" / "run_results.json").read_text(encoding="utf-8"))
-        return float(results["results"][0]["execution_time"])
-
-
-def install_dbt() -> Dbt:
-    """Make the environment if it is missing or its requirements have changed.
-
-    Raises:
-        NotInstalledError: there is no uv, or a package can't be had.
-    """
-    requirements = (_DBT_PROJECT / "requirements.txt").read_text(encoding="utf-8")
-    stamp = _DBT_VENV / "installed.txt"
-    if not stamp.exists() or stamp.read_text(encoding="utf-8") != requirements:
-        uv = _find_uv()
-        for command in (
-            ["venv", "--quiet", "--clear", "--python", sys.executable, str(_DBT_VENV)],
-            ["pip", "install", "--quiet", "--python", str(_DBT_VENV), "-r", str(_DBT_PROJECT / "requirements.txt")],
-        ):
-            done = subprocess.run([uv, *command], capture_output=True, text=True, check=False)  # noqa: S603
-            if done.returncode:
-                raise NotInstalledError(f"uv {command[0]} failed: {done.stderr.strip()[-300:]}")
-        stamp.write_text(requirements, encoding="utf-8")
-    pins = [line.partition("==") for line in requirements.splitlines() if not line.startswith("#")]
-    return Dbt(_DBT_VENV / "bin" / "dbt", {name: version for name, _, version in pins})
-
-
-def _find_uv() -> str:
-    own = Path(sys.prefix) / "uv" / "bin" / "uv"
-    uv = str(own) if own.exists() else shutil.which("uv")
-    if uv is None:
-        raise NotInstalledError("there is no uv to install it with")
-    return uv

@@ -39,6 +39,7 @@ class Options:
         slow_rounds: how often everything slow is measured.
         drops: files dropped, one after the other, into the inbox of a real daemon.
         file_lines: lines of the large intake file.
+        old_lines: lines of the file that the old way takes too, slow as it is.
         memory_lines: lines of the file whose intake's peak memory is measured.
         read_seconds: how long each round of reads lasts.
     """
@@ -46,8 +47,9 @@ class Options:
     sizes: tuple[int, ...] = (200_000, 2_000_000)
     rounds: int = 5
     slow_rounds: int = 3
-    drops: int = 20
+    drops: int = 10
     file_lines: int = 100_000
+    old_lines: int = 20_000
     memory_lines: int = 1_000_000
     read_seconds: float = 2.0
 
