@@ -25,7 +25,6 @@ def changed_days(
     """Say for each table that a query reads which of the query's days a change on `day` of it concerns.
 
     Args:
-        query: a SELECT.
         day: its output column that is the day.
         views: what it reads that has a SELECT itself, by name.
         tracked: for each table whose changes are logged the SQL expression of a row's day; empty: none.

@@ -297,7 +297,6 @@ def _lines_of(file: SqlFile, lines: dict[str, frozenset[str]]) -> None:
     """Judge one materialized view.
 
     Args:
-        file: the view.
         lines: the tables of lines that it reads live, by what it reads itself.
     """
     said = file.relation.header.reads_lines

@@ -22,7 +22,6 @@ def news_query(stored: str, inputs: Mapping[str, str | None]) -> str:
     """The query for what a stored table hasn't seen: `day` and `noted_at`; a day that is NULL is every day.
 
     Args:
-        stored: the stored table.
         inputs: as `changed_days` gives them.
     """
     # Days that are owed to this rollup alone come without a relation.
@@ -36,10 +35,7 @@ def realtime_query(query: str, columns: Sequence[str], key: Sequence[str], day: 
 
     Args:
         query: the rollup's own SELECT.
-        columns: its columns.
         key: those that identify a row; none of them is ever NULL.
-        day: the one that is the day.
-        stored: the stored table.
         news: as `news_query` makes it.
     """
     same_key = " AND ".join(f'stored."{name}" = live."{name}"' for name in key)

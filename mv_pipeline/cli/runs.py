@@ -39,7 +39,6 @@ def ingest_files(
 
     Args:
         files: kind and path of each, in the order in which they count; the paths stay where they are.
-        uploaded_by: for the log.
         every_asset: run the job of all assets and checks instead, also those that no file reaches.
 
     Raises:

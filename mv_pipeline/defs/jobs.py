@@ -44,7 +44,6 @@ def refresh_config(
     """Run configuration for a refresh.
 
     Args:
-        catalog: the relations.
         keys: the assets of the run; None: all.
         always: views to refresh even without news; None: all.
         full: recompute the rollups from the staging lines first.

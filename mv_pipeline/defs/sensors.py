@@ -66,9 +66,7 @@ def ingest_request(catalog: Catalog, files: list[tuple[str, str]], uploaded_by: 
     """The run that takes the given files and refreshes what lies downstream of their kinds.
 
     Args:
-        catalog: the relations.
         files: kind and file name of each.
-        uploaded_by: for the log.
     """
     kinds = [find_kind(name) for name in dict.fromkeys(kind for kind, _ in files)]
     keys = jobs.ingest_keys(catalog, kinds)
@@ -210,7 +208,6 @@ def build_sensors(catalog: Catalog, report: Report) -> list[dg.SensorDefinition]
     """Make all sensors.
 
     Args:
-        catalog: the relations.
         report: inspects everything, tells people what is new, and says what it found.
     """
     return [build_inbox_sensor(catalog), build_changes_sensor(catalog), build_alerts_sensor(catalog, report)]

@@ -228,7 +228,6 @@ def free_path(folder: Path, name: str, ending: str = "") -> Path:
 
     Args:
         folder: of the path.
-        name: of the file.
         ending: is put behind the name and never cut; without one, the name's own suffix isn't.
     """
     stem, dot, suffix = (name, "", ending) if ending else name.rpartition(".")

@@ -27,7 +27,6 @@ def take_file(
         settings: where archive and rejected files go, and the size limit.
         kind: the kind of the folder it lies in.
         path: the file.
-        uploaded_by: for the log.
 
     Returns:
         What became of it; None if it is gone, still being written to, or no regular file, and nothing was done.

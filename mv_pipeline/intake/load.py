@@ -58,7 +58,6 @@ class IncomingFile:
     Args:
         kind: of the folder in which it was dropped.
         name: its printable name.
-        uploaded_by: for the log.
         size: bytes.
         sha256: in hex; empty for a file that is too large to be read.
         identity: tells this very file from another with the same content, until somebody moves or changes it.

@@ -62,7 +62,6 @@ class UploadDay:
         ddate: the slip date.
         day_type: NORMAL, RESERVATION or CLOSED.
         is_business: whether slips are expected.
-        kind: the CSV kind.
         status: `loaded`; else `covered` (another source of the list has the day), `missing` (see
             `missing_days`), `closed`, `awaited` (not due yet), or `none` (no line, and none had to come).
         uploads: the numbers of the uploads whose rows are active; rows written by hand have none.
@@ -86,7 +85,6 @@ def read_uploads(
     """The newest files of the log, newest first.
 
     Args:
-        connection: to the warehouse database.
         limit: how many at most; None: all.
         kind: only this kind's; None: all.
         rejected: only those that were rejected.
@@ -133,7 +131,6 @@ def missing_days(
     day has lines (`CsvList.daily`), a later line says that a day had none: only days after the newest line are missing.
 
     Args:
-        connection: to the warehouse database.
         since: the first day to judge; None: the last MISSING_SINCE_DAYS that are due.
         now: aware; None: the clock's.
     """

@@ -37,7 +37,6 @@ class Built:
     """A relation that was built in a shadow schema.
 
     Args:
-        relation: the relation.
         snapshot: what its rows could see; empty: it wasn't filled.
         business_date: the business date that they are of.
         seconds: how long filling it took.
@@ -92,7 +91,6 @@ def rehearse(connection: Connection, catalog: Catalog, names: Iterable[str]) -> 
 
     Args:
         connection: in a transaction that the caller rolls back.
-        catalog: the relations.
         names: which to make, each after what it reads.
 
     Returns:

@@ -33,7 +33,6 @@ def read_unmanaged_dependents(
     """Find what of others reads relations directly, or reads a materialized view of others that does.
 
     Args:
-        names: the relations.
         ours: the relations that aren't others'.
     """
     with connection.transaction(force_rollback=True):

@@ -66,7 +66,6 @@ def migrate(
 
     Args:
         database: PostgreSQL 16 or later.
-        catalog: the views and materialized views to have.
         progress: called with the name of each step as it begins.
         with_roles: create the roles and hand everything over to them; a database that has been handed over stays so.
 

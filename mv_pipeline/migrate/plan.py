@@ -107,7 +107,6 @@ def plan(database: Database, catalog: Catalog, *, with_roles: bool = False) -> P
 
     Args:
         database: PostgreSQL 16 or later; nothing of what is rehearsed stays.
-        catalog: the views and materialized views to have.
         with_roles: the roles are to be created and used.
 
     Raises:

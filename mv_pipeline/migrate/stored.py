@@ -27,7 +27,6 @@ def create_stored(connection: Connection, rollup: Rollup, query: str) -> None:
 
     Args:
         connection: in a transaction.
-        rollup: the rollup.
         query: its SELECT, from which the columns' types are taken.
     """
     stored = identifier(rollup.stored)
@@ -52,7 +51,6 @@ def fill_stored(connection: Connection, rollup: Rollup, say: Callable[[str], Non
 
     Args:
         connection: in autocommit mode; what the rollup reads is in its place.
-        rollup: the rollup.
         say: called with what is to be done next.
     """
     if _finds_days(rollup):
@@ -71,8 +69,6 @@ def obsolete_stored(connection: Connection, rollups: Iterable[Rollup], *, tried:
     """The tables of definitions that are no more, with the rollup that each is of.
 
     Args:
-        connection: to the warehouse database.
-        rollups: those that there are.
         tried: with those that a migration couldn't drop.
     """
     current = [rollup.stored for rollup in rollups]

@@ -71,7 +71,6 @@ def swap(
 
     Args:
         connection: in one transaction; the caller retries it if locks can't be had.
-        catalog: the relations.
         built: what was built, each behind what it reads.
         obsolete: relations to drop, unless an unmanaged dependent needs them.
         wait: for how long readers may be kept waiting.
@@ -248,7 +247,6 @@ def sweep(connection: Connection, catalog: Catalog) -> dict[str, str]:
 
     Args:
         connection: in one transaction.
-        catalog: the relations.
 
     Returns:
         What is still needed, and by what.

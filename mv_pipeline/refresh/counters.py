@@ -17,7 +17,6 @@ def count(connection: Connection, name: str, relation: str, value: float = 0.0) 
     """Count one event, in the caller's transaction.
 
     Args:
-        connection: any.
         name: what is counted.
         relation: the view that it happened to.
         value: what is added up (s); it also says into which bucket the event falls.

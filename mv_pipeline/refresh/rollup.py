@@ -40,7 +40,6 @@ def update_rollup(connection: Connection, rollup: Rollup) -> RollupUpdate:
 
     Args:
         connection: in a transaction.
-        rollup: the rollup.
 
     Raises:
         RollupKeyError: its key doesn't identify its rows.
@@ -83,7 +82,6 @@ def fill_days(connection: Connection, rollup: Rollup, at_most: int) -> int:
 
     Args:
         connection: in a transaction.
-        rollup: the rollup.
         at_most: how many days to do.
 
     Returns:
@@ -121,7 +119,6 @@ def _recompute(connection: Connection, rollup: Rollup, news: Mapping[date | None
 
     Args:
         connection: in a transaction.
-        rollup: the rollup.
         news: when the newest change of each day was noted; with None, all rows are computed.
     """
     if None in news:
@@ -146,7 +143,6 @@ def _replace_rows(
 
     Args:
         connection: in a transaction.
-        rollup: the rollup.
         fresh: the query for the rows to have, with when they changed.
         stored_ones: which of the stored rows they replace.
         params: of both.

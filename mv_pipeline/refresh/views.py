@@ -82,8 +82,6 @@ def refresh_view(connection: Connection, relation: Relation, run_id: str | None 
 
     Args:
         connection: in autocommit mode.
-        relation: the view.
-        run_id: the Dagster run, for the log.
     """
     with connection.transaction():
         # CONCURRENTLY analyzes the new rows before it compares them; it needs their number, not their distribution.
@@ -128,11 +126,9 @@ def log_refresh(
 
     Args:
         connection: in the transaction that filled the view.
-        relation: the view.
         mode: as in `Refresh`.
         seconds: as in `Refresh`.
         snapshot: what the filling could see.
-        run_id: the Dagster run.
         written: rows inserted and deleted; None: all of its rows are new.
     """
     rows, size = one_row(
@@ -168,7 +164,6 @@ class ViewStatus:
     """One row of log.v_view_status, with its defaults that of a view that the database doesn't have yet.
 
     Args:
-        relation: the view.
         refreshed_at: when it was last refreshed; None: never.
         seconds, row_count, size_bytes: of that refresh; the size with indexes.
         business_date: the business date that it saw.

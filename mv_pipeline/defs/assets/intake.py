@@ -32,7 +32,6 @@ class IntakeConfig(dg.Config):
 
     Args:
         files: printable names in the kind's folder; empty: all that have come to rest.
-        uploaded_by: for the log.
         derive_from, derive_to: take no file, but derive the stg rows of these days (ISO, both included) from raw.
     """
 

@@ -38,7 +38,6 @@ def needed_by(connection: Connection, names: list[str], ours: list[str]) -> dict
     """Which of the obsolete relations have to stay, and what of others needs them.
 
     Args:
-        names: the obsolete relations.
         ours: relations that are about to be rebuilt, so that what they need now doesn't count.
     """
     rows = connection.execute(
