@@ -127,7 +127,8 @@ def _without_effect(file: SqlFile) -> None:
 
 def _columns(file: SqlFile) -> None:
     """Columns that the header names but the SELECT doesn't have, and those that are named twice."""
-    header, output = file.relation.header, file.relation.output
+    header = file.relation.header
+    output = file.relation.output
     named = [(Rule.KEY, "key", "The key's column", header.key)]
     named += [(Rule.INDEX, "indexes", "The index's column", columns) for columns in header.indexes]
     named += [(Rule.FIELD, "day", "The day", (header.day,))] if header.day else []
@@ -174,8 +175,8 @@ def _references(file: SqlFile, known: Collection[str], pictures: Collection[str]
     header = file.relation.header
     for field, named in (("equals", header.equals), ("anomaly", header.anomaly and header.anomaly.days)):
         if named and named not in known:
-            message, fix = f"`{field}` names {named}, which doesn't exist.", instead_of(named, known)
-            file.add(file.line_of(field), Rule.UNKNOWN_RELATION, message, fix)
+            message = f"`{field}` names {named}, which doesn't exist."
+            file.add(file.line_of(field), Rule.UNKNOWN_RELATION, message, instead_of(named, known))
     if pictures is not None and header.picture not in (None, *pictures):
         message = f"There is no picture “{header.picture}”."
         fix = f"Write one of {', '.join(pictures)}, or leave it out."

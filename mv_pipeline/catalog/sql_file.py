@@ -159,7 +159,8 @@ class SqlFile:
         self._check_header(invalid)
 
     def _check_header(self, invalid: set[str]) -> None:
-        header, materialized = self.relation.header, self.relation.materialized
+        header = self.relation.header
+        materialized = self.relation.materialized
         for field in ("days", "balance"):
             if getattr(header, field) and len(header.key) != 1:
                 message = f"`{field}` needs a key of one column, the day."

@@ -50,7 +50,8 @@ def report(installation: Installation) -> IncidentUpdate:
     Raises:
         NotMigratedError: the database hasn't been migrated, so that no incident can be kept.
     """
-    settings, now = installation.settings, installation.now
+    settings = installation.settings
+    now = installation.now
     file = IncidentFile(settings.home)
     try:
         inspection = inspect(installation)

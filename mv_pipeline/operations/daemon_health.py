@@ -68,7 +68,8 @@ def failing_ticks(of: Installation) -> Iterator[HealthProblem]:
         elif _is_late(definition, max(last.timestamp() if last else 0.0, begun or 0.0), of.now):
             problem_type = ProblemType.TICKS_STOPPED
         elif ended and ended.is_failure:
-            problem_type, since = ProblemType.TICK_FAILED, local_time(ended.timestamp)
+            problem_type = ProblemType.TICK_FAILED
+            since = local_time(ended.timestamp)
             happened = first_line(ended.error.message if ended.error else None)
         else:
             continue

@@ -7,7 +7,7 @@ from psycopg import sql
 
 from mv_pipeline.catalog.relations import Catalog, Relation, Rollup
 from mv_pipeline.checks.rules import quick_checks
-from mv_pipeline.database.connection import Connection, identifier, one_row
+from mv_pipeline.database.connection import Connection, identifier, one_row, scalar
 from mv_pipeline.refresh.views import read_view_status
 from mv_pipeline.settings import TIME_ZONE
 
@@ -44,14 +44,17 @@ def read_status(connection: Connection, catalog: Catalog) -> list[ViewReport]:
 
 
 def _read_view(connection: Connection, catalog: Catalog, view: Relation) -> ViewReport:
-    stored, day = view.name, view.header.key[0] if view.header.days else None
+    seconds = None
     if isinstance(view, Rollup):
-        stored, day = view.stored, view.day
-        query = "SELECT max(updated_at), NULL::float FROM log.rollup WHERE stored = %s"
-        refreshed_at, seconds = one_row(connection, query, [view.stored])
+        stored = view.stored
+        day = view.day
+        refreshed_at = scalar(connection, "SELECT max(updated_at) FROM log.rollup WHERE stored = %s", [stored])
     else:
         (status,) = read_view_status(connection, [view])
-        refreshed_at, seconds = status.refreshed_at, status.seconds
+        stored = view.name
+        day = view.header.key[0] if view.header.days else ""
+        refreshed_at = status.refreshed_at
+        seconds = status.seconds
     rows, newest, size = one_row(
         connection,
         sql.SQL("SELECT count(*), max({})::text, coalesce(pg_total_relation_size(to_regclass(%s)), 0) FROM {}").format(
