@@ -133,4 +133,4 @@ def differing_stored_rows(connection: Connection, rollup: Rollup) -> int:
     columns = sql.SQL(", ").join(map(sql.Identifier, rollup.output))
     stored = sql.SQL("SELECT {} FROM {}").format(columns, identifier(rollup.stored))
     differing = sql.SQL("SELECT count(*) FROM (({a} EXCEPT ALL {b}) UNION ALL ({b} EXCEPT ALL {a})) AS rows")
-    return int(scalar(connection, differing.format(a=stored, b=fresh_rows(rollup))))
+    return int(scalar(connection, differing.format(a=stored, b=fresh_rows(rollup)), []))

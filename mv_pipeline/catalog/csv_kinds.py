@@ -1,7 +1,7 @@
 """The catalogue of CSV kinds, as csv_kinds.yaml has it: lists, their versions, columns, types and line keys.
 
 An entry there is a list with a kind for each of its versions. A kind's raw and stg tables, its active view, its
-triggers, its place in the rollup, its assets and its inbox folder all follow from that entry; nothing else has to be
+triggers, its rollup, its assets and its inbox folder all follow from that entry; nothing else has to be
 edited.
 How a cell of a type is read is in `intake.cells`; what a table looks like, in `migrate.table_shapes`.
 """

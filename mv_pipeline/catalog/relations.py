@@ -86,7 +86,7 @@ class Header(Entry):
         days: the view has exactly one row for each of these days; its key is the day.
         equals: a relation with the same columns that must hold the same rows.
         picture: the picture on the view's page; a file of `pictures`.
-        reads_lines: why the view reads single lines instead of the rollup.
+        reads_lines: why the view reads single lines instead of rollups.
     """
 
     description: str

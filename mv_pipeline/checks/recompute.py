@@ -80,7 +80,9 @@ def compare_view(connection: Connection, view: Relation) -> Difference:
     """
     definition = scalar(connection, "SELECT rtrim(pg_get_viewdef(%s::regclass), ';')", [view.name])
     day = view.header.key[0] if view.header.days else None
-    return _differ(connection, sql.SQL(definition), sql.SQL("TABLE {}").format(identifier(view.name)), day)
+    return _differ(
+        connection, sql.SQL(definition.replace("%", "%%")), sql.SQL("TABLE {}").format(identifier(view.name)), day
+    )
 
 
 def prove_rollup(connection: Connection, rollup: Rollup) -> Proof:
@@ -169,5 +171,6 @@ def _differ(connection: Connection, expected: sql.Composable, found: sql.Composa
             found=found,
             day=sql.SQL("NULL::date") if day is None else sql.Identifier(day),
         ),
+        [],
     )
     return Difference(rows, days or [])

@@ -104,10 +104,10 @@ def fill_days(connection: Connection, rollup: Rollup, at_most: int) -> int:
 
 
 def fresh_rows(rollup: Rollup) -> sql.Composed:
-    """The query for all of a rollup's rows, computed from what it reads."""
+    """The query for all of a rollup's rows, computed from what it reads; to be executed with parameters, be it none."""
     # On a line of its own, as the file may end in a comment.
     query = "SELECT * FROM ({}\n) AS live WHERE {} IS NOT NULL"
-    return sql.SQL(query).format(sql.SQL(rollup.query), sql.Identifier(rollup.day))
+    return sql.SQL(query).format(sql.SQL(rollup.query.replace("%", "%%")), sql.Identifier(rollup.day))
 
 
 def _lock(connection: Connection, rollup: Rollup) -> None:

@@ -18,7 +18,8 @@ from mv_pipeline_tests.readers import query, reading
 
 NAME = "mart.rollup_item"
 QUERY = (
-    "SELECT slip_date AS ddate, item_cd AS item, count(*) AS line_count, sum(net_weight) AS kg\n"
+    "SELECT slip_date AS ddate, item_cd AS item, count(*) AS line_count, sum(net_weight) AS kg,\n"
+    "count(*) FILTER (WHERE item_cd % 2 = 0 AND item_name NOT LIKE '%{x}%') AS even_lines\n"
     "FROM stg.v_active_shogun_final_receive GROUP BY slip_date, item_cd"
 )
 HEAVIER = QUERY.replace("sum(net_weight)", "sum(net_weight) + CASE item_cd WHEN 1 THEN 0 ELSE 1000 END")

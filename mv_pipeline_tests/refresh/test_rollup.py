@@ -12,6 +12,7 @@ from mv_pipeline.database.connection import Database
 from mv_pipeline.refresh.rollup import RollupKeyError, owe_days, update_rollup
 from mv_pipeline.refresh.views import prune_change_log, read_view_status, refresh_view
 from mv_pipeline_tests.conftest import create_database, drop_database
+from mv_pipeline_tests.processes import wait_for
 
 D1, D2, D3 = date(2025, 12, 1), date(2025, 12, 2), date(2025, 12, 3)
 FINAL = "mart.rollup_shogun_final_receive"
@@ -217,8 +218,7 @@ def test_two_updates_of_a_rollup_come_one_after_the_other(database, lines, grain
             second = threading.Thread(target=lambda: days.append(update(other, grains).days))
             second.start()
             waits = "SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'"
-            while lines.execute(waits, [other.info.backend_pid]).fetchone() == (0,):
-                pass
+            wait_for("the second update waits", lambda: lines.execute(waits, [other.info.backend_pid]).fetchone()[0])
         second.join()
     assert days == [0]
 
