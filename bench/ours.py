@@ -11,7 +11,7 @@ from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.intake.load import Upload
 from mv_pipeline.refresh.restored import detect_restore
 from mv_pipeline.refresh.rollup import update_rollup
-from mv_pipeline.refresh.views import read_view_status, refresh_view
+from mv_pipeline.refresh.views import prune_change_log, read_view_status, refresh_view
 
 
 def take(stage: Stage, connection: Connection, path: Path) -> Upload:
@@ -65,13 +65,14 @@ def refresh_receive_daily(catalog: Catalog, connection: Connection) -> bool:
 
 
 def refresh_rest(catalog: Catalog, connection: Connection) -> None:
-    """Bring the other rollups and views downstream of the receive lists up to date, in order."""
+    """Bring the other rollups and views downstream of the receive lists up to date, in order, and prune the log."""
     for rollup in rollups(catalog):
         if rollup.name not in catalog.upstream(OUR_VIEW):
             roll_up(connection, rollup)
     for view in downstream(catalog):
         if view.name != OUR_VIEW:
             refresh(connection, view)
+    prune_change_log(connection)
 
 
 def rollups(catalog: Catalog) -> list[Rollup]:

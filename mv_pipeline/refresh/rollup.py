@@ -55,10 +55,10 @@ def update_rollup(connection: Connection, rollup: Rollup) -> RollupUpdate:
         return RollupUpdate(0, 0)
     news = {day: noted_at for day, noted_at, _ in rows}
     changed = _recompute(connection, rollup, news)
-    connection.execute("DELETE FROM log.rollup_day WHERE stored = %s", [rollup.stored])
     connection.execute(
-        "UPDATE log.rollup SET seen = %s::pg_snapshot, updated_at = clock_timestamp() WHERE stored = %s",
-        [rows[0][2], rollup.stored],
+        "WITH done AS (DELETE FROM log.rollup_day WHERE stored = %(stored)s) "
+        "UPDATE log.rollup SET seen = %(seen)s::pg_snapshot, updated_at = clock_timestamp() WHERE stored = %(stored)s",
+        {"stored": rollup.stored, "seen": rows[0][2]},
     )
     return RollupUpdate(None if None in news else len(news), changed)
 
