@@ -11,6 +11,7 @@ from mv_pipeline.database.connection import Connection
 from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.intake.load import Upload
 from mv_pipeline.refresh.rollup import update_rollup
+from mv_pipeline.refresh.views import prune_change_log, read_view_status, refresh_view
 from mv_pipeline.settings import Settings
 
 _FILLERS = {
@@ -67,6 +68,26 @@ def roll_up(connection: Connection, catalog: Catalog) -> None:
     for rollup in catalog.rollups:
         with connection.transaction():
             update_rollup(connection, rollup)
+
+
+def bring_up_to_date(connection: Connection, catalog: Catalog) -> list[str]:
+    """Do what a run does below the staging tables: roll up, refresh what is stale, prune the change log.
+
+    Args:
+        connection: in autocommit mode.
+
+    Returns:
+        The views that were refreshed.
+    """
+    roll_up(connection, catalog)
+    refreshed = []
+    for view in catalog.materialized_views:
+        (status,) = read_view_status(connection, [view])
+        if status.stale:
+            refresh_view(connection, view)
+            refreshed.append(view.name)
+    prune_change_log(connection)
+    return refreshed
 
 
 def read_report(path: Path) -> list[list[str]]:

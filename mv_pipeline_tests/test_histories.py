@@ -401,15 +401,9 @@ class Histories(RuleBasedStateMachine):
 
     def _run(self) -> None:
         """What a run does: roll up what is tracked, refresh what has news."""
-        for name in ROLLUPS:
-            self._roll_up(name)
-        for view in self.catalog.materialized_views:
-            (status,) = read_view_status(self.connection, [view])
-            if status.stale:
-                refresh_view(self.connection, view)
-                self.tally["views refreshed"] += 1
-            else:
-                self.tally["views skipped as fresh"] += 1
+        refreshed = factory.bring_up_to_date(self.connection, self.catalog)
+        self.tally["views refreshed"] += len(refreshed)
+        self.tally["views skipped as fresh"] += len(self.catalog.materialized_views) - len(refreshed)
 
     # What must hold
 

@@ -16,9 +16,8 @@ from mv_pipeline.catalog.sql_folder import load_catalog
 from mv_pipeline.database.connection import Database
 from mv_pipeline.intake.inbox import scan
 from mv_pipeline.intake.ingest import take_file
-from mv_pipeline.refresh.rollup import update_rollup
-from mv_pipeline.refresh.views import prune_change_log, read_view_status, refresh_view
 from mv_pipeline.settings import Settings, load_settings
+from mv_pipeline_tests.factory import bring_up_to_date
 
 
 @dataclass(frozen=True)
@@ -58,15 +57,15 @@ INTAKE = (
 ROLLUP = (
     Boundary("rollup locked", "mv_pipeline.refresh.rollup", "_lock", "after"),
     Boundary("days recomputed", "mv_pipeline.refresh.rollup", "_recompute", "after"),
-    Boundary("rolled up, not committed", __name__, "update_rollup", "after"),
-    Boundary("change log pruned", __name__, "prune_change_log", "after"),
+    Boundary("rolled up, not committed", "mv_pipeline_tests.factory", "update_rollup", "after"),
+    Boundary("change log pruned", "mv_pipeline_tests.factory", "prune_change_log", "after"),
 )
 REFRESH = (
-    Boundary("staleness known", __name__, "read_view_status", "after"),
+    Boundary("staleness known", "mv_pipeline_tests.factory", "read_view_status", "after"),
     Boundary("refresh about to begin", "mv_pipeline.refresh.views", "limit_waits", "after"),
     Boundary("view refreshed, not logged", "mv_pipeline.refresh.views", "log_refresh", "before"),
     Boundary("refresh logged, not committed", "mv_pipeline.refresh.views", "log_refresh", "after"),
-    Boundary("refresh committed", __name__, "refresh_view", "after"),
+    Boundary("refresh committed", "mv_pipeline_tests.factory", "refresh_view", "after"),
 )
 BOUNDARIES = (*INTAKE, *ROLLUP, *REFRESH)
 
@@ -76,14 +75,7 @@ def tick(settings: Settings, catalog: Catalog) -> None:
     with Database(url=settings.resolved_database_url()).connect("test") as connection:
         for file in scan(settings.inbox_dir).at_rest({}, 0):
             take_file(connection, settings, find_kind(file.kind), file.path, "test")
-        for rollup in catalog.rollups:
-            with connection.transaction():
-                update_rollup(connection, rollup)
-        for view in catalog.materialized_views:
-            (status,) = read_view_status(connection, [view])
-            if status.stale:
-                refresh_view(connection, view)
-        prune_change_log(connection)
+        bring_up_to_date(connection, catalog)
 
 
 def run(environment: dict[str, str], boundary: Boundary | None, call: int, started: Any) -> None:
@@ -106,7 +98,6 @@ def run(environment: dict[str, str], boundary: Boundary | None, call: int, start
 
 def _die_at(boundary: Boundary, call: int) -> None:
     module = importlib.import_module(boundary.module)
-    # A spawned process has this module under its own name; tick's names are looked up there.
     function: Callable[..., Any] = getattr(module, boundary.function)
     calls = 0
 
