@@ -1,18 +1,31 @@
-"""Section `intake`: one large file into raw, stg and log, and the memory that a huge one takes."""
+"""Section `intake`: a large file into raw, stg and log, or rejected, and the memory that a huge one takes."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 from bench import data, old_way, ours, rivals
-from bench.report import COPY, INTAKE, MEMORY, OLD_INTAKE, OURS, REPLACE, SILENT
+from bench.report import (
+    COPY,
+    GOOD_AMONG_MANY,
+    INTAKE,
+    MEMORY,
+    OLD_INTAKE,
+    OURS,
+    REJECTED,
+    REPLACE,
+    SILENT,
+)
 from bench.stage import RECEIVE_KIND, Stage, stopwatch
 from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.database.connection import Connection, Database
+from mv_pipeline.intake.ingest import take_file
 
 SECTION = "Intake"
 _MAX_FILE_MB = 10_000
 _DATABASE = "intake"
+_EARLIER_UPLOADS = 3
+_BAD_SHARE = 10
 
 
 def run(stage: Stage) -> None:
@@ -20,6 +33,8 @@ def run(stage: Stage) -> None:
     database = stage.create_database(_DATABASE)
     with database.connect() as connection:
         _measure_time(stage, database, connection)
+        _empty(connection)
+        _measure_rejection(stage, connection)
         _empty(connection)
     _measure_memory(stage, database)
     stage.drop_database(_DATABASE)
@@ -69,6 +84,41 @@ def _measure_time(stage: Stage, database: Database, connection: Connection) -> N
     _compare(connection)
     stage.results.add(SECTION, INTAKE, OURS, same, size=old_lines)
     stage.results.add(SECTION, INTAKE, OLD_INTAKE, old, size=old_lines)
+
+
+def _measure_rejection(stage: Stage, connection: Connection) -> None:
+    """Take a file with a bad cell in every tenth line, and the same file without them, after others.
+
+    Nothing is known of the rows of a transaction that is still going on, and the planner judges them by the others.
+    """
+    lines = stage.options.file_lines
+    for number in range(_EARLIER_UPLOADS):
+        ours.take(stage, connection, _write_file(stage, "earlier.csv", lines // 10, 10 + number))
+    connection.execute("VACUUM (ANALYZE)")
+    good: list[float] = []
+    rejected: list[float] = []
+    for number in range(stage.options.slow_rounds):
+        stage.say(f"rejection of {lines:,} lines, round {number + 1}")
+        path = _write_file(stage, "good.csv", lines, 20 + number)
+        with stopwatch(good):
+            ours.take(stage, connection, path)
+        path = _write_file(stage, "bad.csv", lines, 20 + number)
+        _spoil(path)
+        with stopwatch(rejected):
+            upload = take_file(connection, stage.settings, find_kind(RECEIVE_KIND), path, "bench")
+        if upload is None or upload.status != "rejected":
+            raise rivals.BenchError(f"{path.name} wasn't rejected: {upload}")
+    stage.results.add(SECTION, GOOD_AMONG_MANY, OURS, good, size=lines)
+    stage.results.add(
+        SECTION, REJECTED, OURS, rejected, size=lines, note=f"a slip date that there isn't in every {_BAD_SHARE}th line"
+    )
+
+
+def _spoil(path: Path) -> None:
+    """Give every tenth line of a receive file a slip date that there isn't."""
+    header, *lines = path.read_text(encoding="cp932").splitlines()
+    lines[::_BAD_SHARE] = [f"{line[:5]}02/30{line[10:]}" for line in lines[::_BAD_SHARE]]
+    path.write_text("\r\n".join([header, *lines, ""]), encoding="cp932", newline="")
 
 
 def _measure_memory(stage: Stage, database: Database) -> None:

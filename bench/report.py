@@ -41,6 +41,8 @@ END_TO_END = "one day's file to fresh mv_receive_daily"
 INTAKE = "file into raw, stg and log"
 SILENT = "the same without the change log (triggers off)"
 REPLACE = "the same days again"
+GOOD_AMONG_MANY = "file into tables that hold earlier uploads"
+REJECTED = "the same with 10,000 bad cells, rejected"
 MEMORY = "peak memory of the process"
 DROP_VIEW = "drop to mv_receive_daily"
 DROP_ALL = "drop to last view"
@@ -172,6 +174,12 @@ def _goals(results: Results) -> Iterator[Goal]:
     old = results.find(INTAKE, OLD_INTAKE)
     same = results.find(INTAKE, OURS, old.size) if old else None
     yield _ratio_goal("intake: old way ÷ ours", old, same, at_least=60)
+    yield _ratio_goal(
+        "intake: a file with 10,000 bad cells ÷ the same file without them",
+        results.find(REJECTED),
+        results.find(GOOD_AMONG_MANY),
+        at_most=3,
+    )
     memory = results.find(MEMORY)
     yield _limit_goal(
         f"peak memory of the intake of a file{f', {memory.size:,} lines' if memory else ''}",

@@ -23,7 +23,8 @@ from mv_pipeline.intake.rejection import REPORT_LIMIT, VALUE_LIMIT, Problem, Rej
 from mv_pipeline.intake.upload_log import UPLOADS
 
 _BAD_SLIP_DATE = sql.SQL(
-    "WHEN s.slip_date IS NULL THEN 'missing_date' WHEN s.slip_date NOT BETWEEN first AND last THEN 'date_out_of_range'"
+    "WHEN s.slip_date IS NULL THEN 'missing_date' WHEN s.slip_date NOT BETWEEN "
+    "(SELECT first FROM calendar) AND (SELECT last FROM calendar) THEN 'date_out_of_range'"
 )
 
 
@@ -99,6 +100,8 @@ def load_file(connection: Connection, file: IncomingFile, opened: BufferedReader
         return Upload(upload_id, file.name, "duplicate")
     reader = CsvReader(opened, kind)
     upload_id = log_upload(connection, file, "processing", {})
+    # No plan may count on the rows that are inserted now being few: nothing is known of them before the commit.
+    connection.execute("SET LOCAL enable_nestloop = off")
     _load_lines(connection, kind, reader, upload_id)
     _raise_problems(connection, kind, reader, upload_id)
     days = _count_days(connection, kind, upload_id)

@@ -1,14 +1,21 @@
-SELECT s.source_row_no, header, code, left(cell, {shown}), count(*) OVER ()
-FROM (SELECT min(ddate) AS first, max(ddate) AS last FROM ref.calendar_day) AS calendar
-JOIN {stg} AS s
-    ON s.upload_file_id = {upload_id} AND (s.slip_date BETWEEN first AND last AND num_nulls({values}) = 0) IS NOT TRUE
--- Line by line by raw's index: nothing is known of new rows, so any other join may take quadratic time.
-CROSS JOIN LATERAL (
-    SELECT ARRAY[{cells}] AS cells, ARRAY[{codes}] AS codes
-    FROM {raw} AS r WHERE upload_file_id = {upload_id} AND source_row_no = s.source_row_no OFFSET 0
-) AS line
-CROSS JOIN LATERAL unnest(%s::text[], line.cells, line.codes) AS judged (header, cell, code)
--- Most such lines turn out to be good, and to make rows of a line costs more than to judge it.
-WHERE num_nonnulls(VARIADIC line.codes) > 0 AND code IS NOT NULL
-ORDER BY s.source_row_no, header COLLATE "C"
+-- One join of the lines that may hold a bad cell with their cells. `load_file` forbids nested loops: nothing is known of
+-- rows that this transaction has inserted, and whoever takes them for few loops over all of them for each of them.
+WITH calendar AS MATERIALIZED (SELECT min(ddate) AS first, max(ddate) AS last FROM ref.calendar_day)
+SELECT source_row_no, header, code, left(cell, {shown}), count(*) OVER ()
+FROM (
+    SELECT source_row_no, unnest(%s::text[]) AS header, unnest(cells) AS cell, unnest(codes) AS code
+    FROM (
+        SELECT source_row_no, ARRAY[{cells}] AS cells, ARRAY[{codes}] AS codes
+        FROM {stg} AS s JOIN {raw} AS r USING (upload_file_id, source_row_no)
+        WHERE upload_file_id = {upload_id} AND (
+            s.slip_date BETWEEN (SELECT first FROM calendar) AND (SELECT last FROM calendar)
+            AND num_nulls({values}) = 0
+        ) IS NOT TRUE
+        OFFSET 0
+    ) AS judged
+    -- Most such lines turn out to be good, and to make rows of a line costs more than to judge it.
+    WHERE num_nonnulls(VARIADIC codes) > 0
+) AS cells
+WHERE code IS NOT NULL
+ORDER BY source_row_no, header COLLATE "C"
 LIMIT {limit}
