@@ -12,14 +12,15 @@ from psycopg import sql
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CsvList, FileKind
 from mv_pipeline.catalog.relations import Anomaly, Catalog, Relation, Rollup
-from mv_pipeline.checks.check import Check, CheckResult, places, sql_check
+from mv_pipeline.checks.check import Check, CheckResult, Excuse, places, sql_check
+from mv_pipeline.checks.news import LATE, LATE_MINUTES, REASONS, news_of
 from mv_pipeline.checks.recompute import Proof, proofs
-from mv_pipeline.database.connection import Connection, identifier
+from mv_pipeline.database.connection import Connection, identifier, is_locked
 from mv_pipeline.intake import cells
 from mv_pipeline.intake.upload_log import MISSING_SINCE_DAYS, UPLOADS, missing_days
 from mv_pipeline.migrate.state import DRIFT_REMEDY, describe_drift, find_drift, read_existing
 from mv_pipeline.refresh.rollup import fresh_rows
-from mv_pipeline.refresh.views import has_concurrent_index, read_view_status
+from mv_pipeline.refresh.views import has_concurrent_index
 
 DEFINITION = "definition"
 PROOF = "full_recompute"
@@ -67,18 +68,25 @@ def _view_checks(catalog: Catalog, view: Relation) -> list[Check]:
     check = functools.partial(
         sql_check, view=view.name, key=", ".join(header.key), equals=header.equals, refresh=_refresh(view)
     )
+    news = news_of(catalog, [view.name])
     return [
-        check("rows_per_day" if header.days else "row_count", parts),
+        check("rows_per_day", parts, news) if header.days else check("row_count", parts),
         check("key_unique", parts),
-        _up_to_date(view),
+        check("up_to_date", {"reasons": REASONS}, late=LATE, minutes=LATE_MINUTES),
         _concurrent_index(view),
         check("bloat", parts),
-        *([check("newest_day", parts)] if header.days else []),
+        *([check("newest_day", parts, news)] if header.days else []),
         *([check("mass_balance", parts)] if header.balance else []),
-        *([check("equals_live_view", parts)] if header.equals else []),
-        *([_yesterday_usual(header.anomaly, parts)] if header.anomaly else []),
+        *([check("equals_live_view", parts, news_of(catalog, [view.name, header.equals]))] if header.equals else []),
+        *([_yesterday_usual(header.anomaly, parts, news)] if header.anomaly else []),
         *(
-            check("no_rows", {"query": _embedded(stated.sql)}, name=name, description=stated.description)
+            check(
+                "no_rows",
+                {"query": _embedded(stated.sql)},
+                news_of(catalog, [view.name, *Relation(name, header, stated.sql.strip().rstrip(";")).dependencies]),
+                name=name,
+                description=stated.description,
+            )
             for name, stated in header.checks.items()
         ),
     ]
@@ -93,6 +101,7 @@ def _parts(catalog: Catalog, view: Relation) -> dict[str, sql.Composable]:
         "view": identifier(view.name),
         "key": key,
         "day": key,
+        "read": sql.Literal([view.name, *catalog.upstream(view.name)]),
         "days": sql.SQL(f"SELECT ddate, true AS wanted FROM ref.calendar_day {until}"),
     }
     if header.equals:
@@ -139,6 +148,7 @@ def definition_check(relation: Relation) -> Check:
         run,
         DRIFT_REMEDY.format(name=relation.name),
         nightly=True,
+        excuse=lambda connection: "a migration is under way" if is_locked(connection, "migrate") else "",
     )
 
 
@@ -151,35 +161,6 @@ def _proof(prove: Callable[[Connection], Proof]) -> Check:
 
 def _refresh(view: Relation) -> str:
     return f"Run `mv-pipeline refresh {view.name}`; if the check still fails, run `mv-pipeline doctor`."
-
-
-def _up_to_date(view: Relation) -> Check:
-    def run(connection: Connection) -> CheckResult:
-        (status,) = read_view_status(connection, [view])
-        if status.refreshed_at is None:
-            return CheckResult(False, "0 refreshes found, at least 1 expected.", {}, "Run `mv-pipeline migrate`.")
-        reasons = [
-            *(f"{name} changed" for name in status.changed),
-            *(["the business date moved"] if status.date_moved else []),
-            *(["the database was restored on another server"] if status.restored else []),
-        ]
-        return CheckResult(
-            not status.stale,
-            f"{len(reasons)} changes found since the last refresh at {status.refreshed_at:%Y-%m-%d %H:%M:%S} "
-            f"(Asia/Tokyo), 0 expected{': ' if reasons else ''}{', '.join(reasons)}.",
-            {
-                "last_refresh": status.refreshed_at.isoformat(),
-                "seconds": status.seconds or 0.0,
-                "news": ", ".join(reasons) or "none",
-            },
-        )
-
-    return Check(
-        "up_to_date",
-        "Nothing upstream has changed since the last refresh, and the business date hasn't moved.",
-        run,
-        _refresh(view),
-    )
 
 
 def _concurrent_index(view: Relation) -> Check:
@@ -195,7 +176,7 @@ def _concurrent_index(view: Relation) -> Check:
     )
 
 
-def _yesterday_usual(anomaly: Anomaly, parts: Mapping[str, sql.Composable]) -> Check:
+def _yesterday_usual(anomaly: Anomaly, parts: Mapping[str, sql.Composable], news: Excuse) -> Check:
     query = sql.SQL(
         "SELECT ddate, {tons}, ave, sigma, n, quality FROM {of_days} JOIN {view} USING ({key}) "
         "WHERE ddate = ref.business_date() - 1 AND ({where})"
@@ -238,6 +219,7 @@ def _yesterday_usual(anomaly: Anomaly, parts: Mapping[str, sql.Composable]) -> C
         run,
         "Inspect the day's uploads (`mv-pipeline calendar`): has a list come in part or twice?",
         "WARN",
+        excuse=news,
     )
 
 
@@ -281,7 +263,7 @@ def _uploads(kind: FileKind) -> list[Check]:
 
 
 def _change_log_read(rollup: Rollup) -> Check:
-    return sql_check("notes_read", {}, stored=rollup.stored)
+    return sql_check("notes_read", {}, stored=rollup.stored, late=LATE, minutes=LATE_MINUTES)
 
 
 def _missing_files(csv_list: CsvList) -> Check:

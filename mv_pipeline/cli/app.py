@@ -253,7 +253,7 @@ def proof_command(
         {"name": name, "rows": proof.before.rows, "days": proof.before.days, "rows_after": proof.after.rows}
         for name, proof in found.items()
     ]
-    problems = [f"{name}: {p.result(repaired=repair).text}" for name, p in found.items() if p.before.rows]
+    problems = [f"{name}: {p.result(repaired=repair).text}" for name, p in found.items() if not p.result().passed]
     answer(records, as_json, new_table("Rows that differ from a full recompute", records), problems=problems)
 
 
@@ -418,6 +418,7 @@ def _status_table(statuses: list[ViewReport]) -> Table:
             "newest day": status.newest_day,
             "last refresh": status.last_refresh or "never",
             "seconds": status.seconds,
+            "stale": "yes" if status.stale else "no",
             "failed checks": list(status.checks_failed) or f"none of {len(status.checks_passed)}",
         }
         for status in statuses

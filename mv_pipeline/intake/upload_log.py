@@ -157,8 +157,11 @@ def newest_due_day(connection: Connection, now: datetime | None = None) -> date:
     Args:
         now: aware; None: the clock's.
     """
-    clock = (now or datetime.now(TIME_ZONE)).astimezone(TIME_ZONE)
     today: date = scalar(connection, "SELECT ref.business_date()")
+    clock = (now or datetime.now(TIME_ZONE)).astimezone(TIME_ZONE)
+    # Midnight has passed since the caller looked at the clock: by that time it was still the day before.
+    if today == clock.date() + timedelta(days=1):
+        today = clock.date()
     return (datetime.combine(today, clock.timetz()) - _due_after()).date()
 
 

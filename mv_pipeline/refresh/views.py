@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from mv_pipeline.catalog.relations import Relation
-from mv_pipeline.database.connection import Connection, identifier, is_locked, limit_waits, one_row, scalar
+from mv_pipeline.database.connection import Connection, identifier, is_locked, limit_waits, one_row, read_query, scalar
 from mv_pipeline.refresh.counters import REFRESH_FAILURES, REFRESH_SECONDS, count
 from mv_pipeline.settings import OperatorError
 
@@ -55,7 +55,7 @@ def describe_unmigrated(connection: Connection) -> str:
     sentence: str = scalar(
         connection,
         "SELECT CASE WHEN to_regclass('log.relation') IS NULL THEN 'The database is empty' "
-        "WHEN to_regclass('log.rollup') IS NULL THEN 'The database is older than this version' ELSE '' END",
+        "WHEN to_regclass('log.v_view_news') IS NULL THEN 'The database is older than this version' ELSE '' END",
     )
     return sentence
 
@@ -171,7 +171,8 @@ class ViewStatus:
         date_moved: True if the view depends on the business date and that has moved on.
         restored: True if the database has come from another server since, whose transactions mean nothing here.
         stale: True if a refresh now could find something new.
-        failing_since, failed_at: the first and the newest failure after that refresh; None: it can be refreshed.
+        waiting_since: the earliest time at which what is new can have become visible; None: nothing or unknown.
+        failing_since, failed_at: the first and the newest failure after the end of that refresh; None: there is none.
         failures, error, run_id: how many there were; what the newest one said, and in which Dagster run.
     """
 
@@ -185,6 +186,7 @@ class ViewStatus:
     date_moved: bool = False
     restored: bool = False
     stale: bool = True
+    waiting_since: datetime | None = None
     failing_since: datetime | None = None
     failed_at: datetime | None = None
     failures: int = 0
@@ -244,11 +246,4 @@ def prune_change_log(connection: Connection) -> int:
     """
     if is_locked(connection, "migrate"):
         return 0
-    return connection.execute(
-        "WITH seen AS MATERIALIZED (SELECT unnest(upstream) AS relation, newest.snapshot FROM log.relation "
-        "LEFT JOIN LATERAL (SELECT snapshot FROM log.view_refresh WHERE relation = name ORDER BY id DESC LIMIT 1) "
-        "AS newest ON true WHERE kind = 'materialized view' UNION ALL SELECT unnest(inputs), seen FROM log.rollup) "
-        "DELETE FROM log.change_note AS n WHERE NOT EXISTS (SELECT FROM log.relation WHERE upstream IS NULL) "
-        "AND NOT EXISTS (SELECT FROM seen WHERE seen.relation = n.relation "
-        "AND pg_visible_in_snapshot(n.xid, snapshot) IS NOT TRUE)"
-    ).rowcount
+    return connection.execute(read_query(__file__, "prune_change_log")).rowcount

@@ -159,6 +159,13 @@ def test_a_day_is_missing_once_its_files_are_due(connection, received):
     assert (missing(connection, "receive", EARLY), missing(connection, "receive", LATE)) == ([9], [9, 10])
 
 
+def test_no_day_is_due_early_because_midnight_passes_while_somebody_inspects(connection, received):
+    """The clock was read on the 10th, the business date is that of the 11th already."""
+    received("receive", 8)
+
+    assert missing(connection, "receive", datetime(2025, 12, 10, 23, 59, 59, tzinfo=TIME_ZONE)) == [9]
+
+
 def test_a_closed_day_is_never_missing(connection, received):
     received("receive", 8)
     connection.execute(

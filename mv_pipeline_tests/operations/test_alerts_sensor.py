@@ -28,7 +28,7 @@ def test_a_tick_tells_and_starts_nothing(plant, receiver, connection, catalog, d
     ("change", "said"),
     [
         ("DROP SCHEMA log CASCADE", "The database is empty. Run `mv-pipeline migrate`."),
-        ("DROP TABLE log.rollup CASCADE", "The database is older than this version. Run `mv-pipeline migrate`."),
+        ("DROP VIEW log.v_view_news CASCADE", "The database is older than this version. Run `mv-pipeline migrate`."),
     ],
 )
 def test_a_tick_before_migrate_says_so(plant, connection, definitions, change, said):

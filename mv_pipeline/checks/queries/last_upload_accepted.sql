@@ -1,5 +1,6 @@
 /*
 severity: WARN
+# One that another program is still loading isn't judged.
 description: The newest file was loaded.
 message: "{said}."
 no_row: No file has come yet.
@@ -16,4 +17,4 @@ SELECT
             file_name, problems, error_message, problems, file_name)
     END AS said
 FROM {uploads}, coalesce((metadata->>'problems')::int, 1) AS problems
-WHERE kind = %(kind)s ORDER BY id DESC LIMIT 1
+WHERE kind = %(kind)s AND state <> 'unfinished' ORDER BY id DESC LIMIT 1

@@ -1,11 +1,15 @@
 /*
+# A day that has changed since the refresh is the next refresh's, and so is a day that has begun since.
 description: On every day that changed within two days, the tons are those of the active staging lines.
 message: "{found} tons found on the {days} days that changed lately, {expected} expected{wrong_days}."
 remedy: Run `mv-pipeline refresh --full`; if the check still fails, run `mv-pipeline doctor`.
 */
-WITH recent AS MATERIALIZED (
+WITH news AS MATERIALIZED (SELECT day FROM log.v_view_news WHERE view = ANY ({read})),
+recent AS MATERIALIZED (
     SELECT DISTINCT ddate FROM ({changed}) AS changed
-    WHERE changed_at > now() - interval '2 days' AND ddate < ref.business_date()
+    WHERE changed_at > now() - interval '2 days'
+    AND ddate < (SELECT least(ref.business_date(), business_date) FROM log.v_view_status WHERE relation = %(view)s)
+    AND NOT EXISTS (SELECT FROM news WHERE day IS NULL OR day = ddate)
 ),
 -- Of the staging lines themselves, not of the rollups: that is what the check is for.
 counted AS (
