@@ -18,7 +18,7 @@ from mv_pipeline.intake import reader
 from mv_pipeline.intake.inbox import prepare_folders, scan
 from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.intake.load import Upload
-from mv_pipeline.intake.rejection import REPORT_LIMIT
+from mv_pipeline.intake.rejection import MESSAGES, REPORT_LIMIT
 from mv_pipeline.settings import Settings, load_settings
 from mv_pipeline_tests.conftest import create_database, drop_database
 from mv_pipeline_tests.defs.test_sensors import Ticks
@@ -109,11 +109,13 @@ def good(settings: Settings, connection: Connection):
     return take_good
 
 
-def test_the_corpus_is_large_and_its_cases_are_distinct():
+def test_the_corpus_is_large_its_cases_are_distinct_and_every_reason_for_a_rejection_is_among_them(tally):
     outcomes = Counter(case.outcome for case in CASES)
+    tally.update({f"bad inputs {outcome}": number for outcome, number in outcomes.items()})
 
-    assert len(CASES) >= 100
-    assert min(outcomes.values()) >= 10
+    assert len(CASES) >= 420
+    assert min(outcomes.values()) >= 18
+    assert Counter(code for case in CASES for code in case.codes).keys() == MESSAGES.keys()
     assert len({case.name for case in CASES}) == len({(case.kind, case.file_name) for case in CASES}) == len(CASES)
 
 
