@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 # A file's tests run in one process, in their order, so that what they share is made once.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder --durations=20
 
-.PHONY: help install demo dev test test-long docs screenshots check audit bench refresh-all-mv clean
+.PHONY: help install demo dev test test-long soak docs screenshots check audit bench refresh-all-mv clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,11 @@ test: install ## The whole test suite, on real PostgreSQL servers, one for each 
 
 test-long: install ## Over a thousand random histories, and hundreds of kills at random moments; takes long
 	MV_PIPELINE_TESTS_PROFILE=long $(RUN)/pytest -n auto --dist worksteal mv_pipeline_tests/test_histories.py \
-		mv_pipeline_tests/test_concurrent.py mv_pipeline_tests/faults mv_pipeline_tests/migrate/test_swap.py mv_pipeline_tests/migrate/adopt/test_move_in.py
+		mv_pipeline_tests/test_concurrent.py mv_pipeline_tests/checks/test_news.py mv_pipeline_tests/faults \
+		mv_pipeline_tests/soak mv_pipeline_tests/migrate/test_swap.py mv_pipeline_tests/migrate/adopt/test_move_in.py
+
+soak: install ## Half an hour of files, faults, readers and others beside a real daemon; ARGS="--minutes 3" for less
+	$(RUN)/python -m mv_pipeline_tests.soak $(ARGS)
 
 docs: install ## Write what docs/ takes from the code: graph, settings, problems, alert rules, reasons for a rejection
 	$(RUN)/python -m mv_pipeline_tests.docs.generated
