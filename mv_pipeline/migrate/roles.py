@@ -52,6 +52,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "log.rollup_day": ("INSERT", "DELETE"),
     "log.v_rollup_news": (),
     "log.server": (),
+    "log.v_server": (),
     "log.v_view_news": (),
     "log.v_view_status": (),
     "log.mv_pipeline_version": (),

@@ -1,5 +1,6 @@
 """`migrate` on an empty database, again, and on a server that is too old."""
 
+import re
 from collections import Counter
 from unittest.mock import PropertyMock, patch
 
@@ -7,7 +8,9 @@ import psycopg
 import pytest
 
 from mv_pipeline.migrate.migrate import MigrateError, migrate, plan
+from mv_pipeline.migrate.revise import REVISIONS
 from mv_pipeline_tests.conftest import NEWEST_REVISION
+from mv_pipeline_tests.readers import query, reading
 
 
 def schemas(database):
@@ -105,3 +108,38 @@ def test_rows_that_were_there_before_the_triggers_are_rolled_up(database, connec
 
     rows = connection.execute("SELECT source, ddate::text, net_weight_kg FROM mart.v_yard_source").fetchall()
     assert rows == [("shogun_final", "2025-12-01", 5)]
+
+
+def test_a_revision_replaces_what_readers_use_and_gives_the_same_rows(database, connection):
+    rollups, view_news, later = (
+        (REVISIONS / "versions" / f"{name}.sql").read_text(encoding="utf-8")
+        for name in ("0009_rollups", "0014_view_news", "0015_counted_here")
+    )
+    for pattern, earlier in (
+        (r"VIEW log.v_rollup_news AS\n.*?;\n", rollups),
+        (r"VIEW log.v_view_status AS\n.*?;\n", view_news),
+        (r"FUNCTION log.take_over.*?\$body\$;\n", rollups),
+    ):
+        (text,) = re.findall(pattern, earlier, re.DOTALL)
+        connection.execute(f"CREATE OR REPLACE {text}")
+    connection.execute("DROP VIEW log.v_server")
+    connection.execute("INSERT INTO stg.shogun_final_yard (slip_date, net_weight) VALUES ('2025-12-01', 5)")
+    tables = ("log.v_rollup_news", "log.v_view_status", "mart.rollup_shogun_final_yard")
+
+    def rows(*, counted_here):
+        with connection.transaction(force_rollback=True):
+            if not counted_here:
+                connection.execute("UPDATE log.server SET system_identifier = 1")
+            return [connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall() for table in tables]
+
+    before = rows(counted_here=True), rows(counted_here=False)
+    with reading(
+        database.url, {"yard": query("SELECT ddate::text, net_weight_kg FROM mart.v_yard_source")}
+    ) as readings:
+        with connection.transaction():
+            connection.execute(later)
+        readings.more()
+
+    assert (rows(counted_here=True), rows(counted_here=False)) == before
+    assert before[0] != before[1]
+    assert {*readings.results["yard"]} == {(("2025-12-01", 5),)}

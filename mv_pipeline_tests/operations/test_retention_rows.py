@@ -1,12 +1,13 @@
 """Old rows of the log go; what somebody still reads stays, however old it is."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from mv_pipeline.operations.retention import Deleted, Limits, delete_rows
 from mv_pipeline.refresh.views import log_failure, read_view_status, refresh_view
-from mv_pipeline_tests.factory import line, take
+from mv_pipeline_tests.factory import line, roll_up, take
 
 RECEIVE, YARD = "mart.mv_receive_daily", "mart.mv_yard_daily"
 NOW = datetime.now(UTC)
@@ -58,6 +59,23 @@ def test_a_failure_that_no_refresh_followed_stays(database, connection, catalog,
 
     assert status[0].failing_since
     assert read_view_status(connection, [catalog.relations[RECEIVE]]) == status
+
+
+def test_a_failure_to_store_a_rollup_stays_until_it_is_stored_and_one_of_what_is_gone_goes(
+    database, connection, catalog, old
+):
+    rollup = next(rollup for rollup in catalog.rollups if rollup.name == "mart.rollup_shogun_final_yard")
+    log_failure(connection, replace(rollup, name="mart.rollup_removed"), "removed")
+    log_failure(connection, rollup, "lasts")
+    connection.execute("UPDATE log.rollup SET updated_at = updated_at - interval '900 days'")
+    old()
+
+    assert delete_rows(database, BEFORE, Limits())["log.refresh_failure"] == Deleted(1)
+    assert count(connection, "SELECT count(*) FROM log.refresh_failure WHERE error = 'lasts'") == 1
+
+    connection.execute("INSERT INTO stg.shogun_final_yard (slip_date) VALUES ('2025-12-01')")
+    roll_up(connection, catalog)
+    assert delete_rows(database, BEFORE, Limits())["log.refresh_failure"] == Deleted(1)
 
 
 def test_incidents_go_when_they_are_over_and_everybody_has_been_told(database, connection, old):
