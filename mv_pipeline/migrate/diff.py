@@ -4,18 +4,26 @@ The new definition is rehearsed in a transaction that is rolled back; nothing is
 """
 
 import difflib
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
+import sqlglot
 from psycopg import sql
+from sqlglot import exp
 
 from mv_pipeline.catalog.realtime import CHANGED_AT
 from mv_pipeline.catalog.relations import Catalog, Relation, Rollup
 from mv_pipeline.database.connection import Connection, Database, identifier, limit_waits, scalar
 from mv_pipeline.migrate import build
+from mv_pipeline.migrate.indexes import read_indexes
 from mv_pipeline.migrate.state import decide, read_existing
 from mv_pipeline.migrate.table_shapes import column_types
 from mv_pipeline.settings import OperatorError
+
+# What `realtime_query` calls the rollup's own SELECT, and what else it alone reads.
+_LIVE = "live"
+_STORED = re.compile(r"\bFROM (rollup\.\w+)")
 
 
 class DiffError(OperatorError):
@@ -41,7 +49,8 @@ class RelationDiff:
     """What a migration would change about one relation.
 
     Args:
-        definition: a unified diff of both definitions as PostgreSQL prints them; empty: they are the same.
+        definition: a unified diff of both definitions as PostgreSQL prints them, of a rollup with key and day; empty:
+            they are the same.
         columns: type before and after by column; None: it isn't there.
         key: the columns that tell rows apart; empty: rows come and go whole.
         rows: how many rows change, come or go.
@@ -101,9 +110,21 @@ def _compare_relations(connection: Connection, relation: Relation, reason: str, 
 
 
 def _definitions(connection: Connection, old: str, new: str) -> list[str]:
-    print_definition = "SELECT pg_get_viewdef(%s::regclass, true)"
-    before, after = (build.in_place(scalar(connection, print_definition, [name])).splitlines() for name in (old, new))
+    before, after = (_definition(connection, name) for name in (old, new))
     return list(difflib.unified_diff(before, after, "in the database", "as its file says", lineterm=""))
+
+
+def _definition(connection: Connection, name: str) -> list[str]:
+    """A definition as PostgreSQL prints it; of a rollup key, day and SELECT, without the real-time view around them."""
+    definition = build.in_place(scalar(connection, "SELECT pg_get_viewdef(%s::regclass, true)", [name]))
+    subqueries = sqlglot.parse_one(definition, dialect="postgres").find_all(exp.Subquery)
+    queries = [subquery.this for subquery in subqueries if subquery.alias == _LIVE]
+    found = _STORED.search(definition)
+    if not (found and queries):
+        return definition.splitlines()
+    (key,) = (existing.index.columns for existing in read_indexes(connection, found[1]) if existing.index.unique)
+    text = queries[0].sql(dialect="postgres", pretty=True, normalize_functions="lower")
+    return [f"key: {', '.join(key)}", f"day: {key[0]}", "", *text.splitlines()]
 
 
 def _rows(

@@ -1,5 +1,6 @@
 """A rollup's file is added, changed and removed: its rows are right all the time, and filled in parts."""
 
+import re
 from datetime import date
 
 import pytest
@@ -8,7 +9,7 @@ from mv_pipeline.catalog.relations import Catalog, Header, Relation, Rollup
 from mv_pipeline.checks.recompute import compare_rollup
 from mv_pipeline.database.connection import Connection, Database, scalar
 from mv_pipeline.migrate import stored
-from mv_pipeline.migrate.diff import diff
+from mv_pipeline.migrate.diff import RelationDiff, diff
 from mv_pipeline.migrate.migrate import MigrateError, migrate
 from mv_pipeline.migrate.plan import plan
 from mv_pipeline.refresh.rollup import fill_days, update_rollup
@@ -90,6 +91,45 @@ def test_a_changed_file_takes_the_old_ones_place(
     assert (after[1], after[0] > before[0]) == (before[1], True), "rows that are the same haven't changed"
     assert stored_tables(lines) == {rollup(heavier).stored}
     assert scalar(lines, "SELECT count(*) FROM log.rollup WHERE relation = %s", [NAME]) == 1
+
+
+def changed_lines(found: RelationDiff) -> list[str]:
+    """The lines that differ, without blanks at their beginning and the relations that PostgreSQL names with columns."""
+    lines = [line for line in found.definition[2:] if line[0] in "+-"]
+    return [line[0] + re.sub(r"\b(v_active_\w+|live_1)\.", "", line[1:].strip()) for line in lines]
+
+
+def test_a_diff_shows_what_the_author_has_changed(database: Database, lines: Connection, by_item: Catalog) -> None:
+    migrate(database, by_item)
+    renamed = QUERY.replace("AS ddate", "AS day_of_slip").replace("sum(net_weight) AS kg", "avg(net_weight) AS kg")
+    header = HEADER.model_copy(update={"key": ("item", "day_of_slip"), "day": "day_of_slip"})
+
+    found = diff(database, edited(by_item, NAME, QUERY.replace("sum(net_weight)", "min(net_weight)")), NAME)
+    assert changed_lines(found) == ["-sum(net_weight) AS kg,", "+min(net_weight) AS kg,"]
+    assert not any("changed_at" in line or "news" in line or "rollup." in line for line in found.definition)
+
+    found = diff(database, having(by_item, Relation(NAME, header, renamed)), NAME)
+    assert changed_lines(found) == [
+        *("-key: ddate, item", "-day: ddate", "+key: day_of_slip, item", "+day: day_of_slip"),
+        *("-slip_date AS ddate,", "+slip_date AS day_of_slip,"),
+        *("-sum(net_weight) AS kg,", "+avg(net_weight) AS kg,"),
+    ]
+
+
+def test_a_diff_finds_the_authors_select_whatever_is_in_it(
+    database: Database, lines: Connection, catalog: Catalog
+) -> None:
+    query = (
+        "SELECT live.slip_date AS ddate, live.item_cd AS item, max(') AS live (') AS note, count(*) AS lines "
+        "FROM (SELECT slip_date, item_cd FROM stg.v_active_shogun_final_receive) AS live "
+        "GROUP BY live.slip_date, live.item_cd"
+    )
+    before = having(catalog, Relation(NAME, HEADER, query))
+    migrate(database, before)
+
+    found = diff(database, edited(before, NAME, query.replace("count(*)", "count(live.item_cd)")), NAME)
+
+    assert changed_lines(found) == ["-count(*) AS lines", "+count(item_cd) AS lines"]
 
 
 def test_comments_and_blanks_are_no_change(database: Database, lines: Connection, by_item: Catalog) -> None:
