@@ -117,6 +117,8 @@ class Settings(BaseSettings):
     """For how long (s) a rollup or refresh waits for a lock before it is tried again."""
     statement_timeout_seconds: float = Field(1800.0, gt=0)
     """A statement of a rollup or refresh that takes longer (s) is cancelled."""
+    shrunk_share: float = Field(0.5, ge=0, le=1)
+    """A day that an upload leaves with less than this share of its lines or kg is told to the office; 0: none is."""
     files_due_hour: int = Field(9, ge=0, le=24)
     """The hour (Asia/Tokyo) by which a business day's files are there, on the next day."""
     port: Port = 3000

@@ -17,26 +17,29 @@ from mv_pipeline.catalog.csv_kinds import CellType, Column
 
 _FULL_WIDTH = "０１２３４５６７８９，．－−＋／：（）"
 _HALF_WIDTH = "0123456789,.--+/:()"
+_WEEKDAYS = "月火水木金土日"
 BLANKS = " \t\r\n\u3000\u00a0"
+_EDGES = BLANKS + '"'
 NOTHING = ("", "NULL", "NAN", "N/A")
 
 _TYPES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
-# The code of the problem if a cell of a type holds something and can't be read.
+# SQL for the code of the problem if a cell of a type holds something and can't be read.
 BAD_VALUE: dict[CellType, str] = {cell_type: entry["bad"] for cell_type, entry in _TYPES.items() if "bad" in entry}
 
 
 def _is_tidy(cell: str) -> bool:
-    return cell.strip(BLANKS) == cell and cell.upper() not in NOTHING
+    # What is wrapped in ="…" ends in a quote.
+    return cell.strip(_EDGES) == cell and cell.upper() not in NOTHING
 
 
 def _is_plain_date(cell: str) -> bool:
     if not re.fullmatch(r"[0-9]{4}([-/])[0-9]{2}\1[0-9]{2}(\([月火水木金土日]\))?", cell):
         return False
     try:
-        date.fromisoformat(cell[:10].replace("/", "-"))
+        day = date.fromisoformat(cell[:10].replace("/", "-"))
     except ValueError:
         return False
-    return True
+    return cell[11:12] in ("", _WEEKDAYS[day.weekday()])
 
 
 _IS_PLAIN: dict[CellType, Callable[[str], object]] = {
@@ -56,7 +59,7 @@ def are_plain(cells: Iterable[str], cell_type: CellType) -> bool:
 
 
 def trimmed(column: sql.Composable, *, plain: bool = False) -> sql.Composed:
-    """The cell without half- or full-width blanks around it; NULL if it holds nothing.
+    """The cell without half- or full-width blanks around it, and out of ="…"; NULL if it holds nothing.
 
     Args:
         column: a raw column.
@@ -64,11 +67,8 @@ def trimmed(column: sql.Composable, *, plain: bool = False) -> sql.Composed:
     """
     if plain:
         return sql.SQL("nullif({}, '')").format(column)
-    return sql.SQL(
-        # The length spares most cells the call of upper().
-        "CASE WHEN octet_length(btrim({cell}, {blanks})) > 4 THEN btrim({cell}, {blanks}) "
-        "WHEN upper(btrim({cell}, {blanks})) IN ({nothing}) THEN NULL ELSE btrim({cell}, {blanks}) END"
-    ).format(cell=column, blanks=sql.Literal(BLANKS), nothing=sql.SQL(", ").join(map(sql.Literal, NOTHING)))
+    unwrapped = sql.SQL(_TYPES["any"]["unwrapped"]).format(cell=column, wrapped=f'^[{BLANKS}]*="([^"]*)"[{BLANKS}]*$')
+    return sql.SQL(_TYPES["any"]["trimmed"]).format(cell=unwrapped, blanks=BLANKS, nothing=list(NOTHING))
 
 
 def value(cell: sql.Composable, cell_type: CellType, *, plain: bool = False) -> sql.Composed:
@@ -97,18 +97,14 @@ def select_typed(columns: Iterable[Column], lines: sql.Composable, plain: Contai
         lines: what follows FROM: a raw table, and which of its lines.
         plain: the names of columns that are known to be plain.
     """
-    read = [(sql.Identifier(column.name), column.type, column.name in plain) for column in columns]
+    values = []
+    cells = []
+    for column in columns:
+        name, is_plain = sql.Identifier(column.name), column.name in plain
+        values.append(sql.SQL("{} AS {}").format(value(name, column.type, plain=is_plain), name))
+        cells.append(sql.SQL("{} AS {}").format(trimmed(name, plain=is_plain), name))
     # OFFSET 0 keeps the planner from trimming a cell again at every mention.
     return sql.SQL(
         "SELECT {values}, upload_file_id, source_row_no "
-        "FROM (SELECT {trimmed}, upload_file_id, source_row_no FROM {lines} OFFSET 0) AS lines"
-    ).format(
-        values=sql.SQL(", ").join(
-            sql.SQL("{} AS {}").format(value(name, cell_type, plain=is_plain), name)
-            for name, cell_type, is_plain in read
-        ),
-        trimmed=sql.SQL(", ").join(
-            sql.SQL("{} AS {}").format(trimmed(name, plain=is_plain), name) for name, _, is_plain in read
-        ),
-        lines=lines,
-    )
+        "FROM (SELECT {cells}, upload_file_id, source_row_no FROM {lines} OFFSET 0) AS lines"
+    ).format(values=sql.SQL(", ").join(values), cells=sql.SQL(", ").join(cells), lines=lines)

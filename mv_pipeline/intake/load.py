@@ -8,24 +8,20 @@ import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from io import BufferedReader
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from mv_pipeline.catalog.csv_kinds import Column, FileKind
+from mv_pipeline.catalog.csv_kinds import FileKind
 from mv_pipeline.database.connection import Connection, identifier, read_query, scalar
 from mv_pipeline.intake import cells
-from mv_pipeline.intake.reader import Block, CsvReader
+from mv_pipeline.intake.reader import CsvReader
 from mv_pipeline.intake.rejection import REPORT_LIMIT, VALUE_LIMIT, Problem, RejectedFileError
 from mv_pipeline.intake.upload_log import UPLOADS
-
-_BAD_SLIP_DATE = sql.SQL(
-    "WHEN s.slip_date IS NULL THEN 'missing_date' WHEN s.slip_date NOT BETWEEN "
-    "(SELECT first FROM calendar) AND (SELECT last FROM calendar) THEN 'date_out_of_range'"
-)
+from mv_pipeline.settings import load_settings
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class Upload:
         status: loaded, duplicate (its rows are the active ones already) or rejected.
         rows: data lines loaded.
         days: data lines by slip date.
-        blank_lines, total_lines: lines left out of raw and stg.
+        counts: as the reader's.
         message: the reason of a rejection, in Japanese.
     """
 
@@ -47,8 +43,7 @@ class Upload:
     status: str
     rows: int = 0
     days: dict[date, int] | None = None
-    blank_lines: int = 0
-    total_lines: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
     message: str = ""
 
 
@@ -105,11 +100,10 @@ def load_file(connection: Connection, file: IncomingFile, opened: BufferedReader
     _load_lines(connection, kind, reader, upload_id)
     _raise_problems(connection, kind, reader, upload_id)
     days = _count_days(connection, kind, upload_id)
-    _delete_earlier(connection, kind, upload_id, list(days))
+    shrunk = replace_days(connection, kind, upload_id)
     metadata = {
         "lines": reader.lines,
-        "blank_lines": reader.blank_lines,
-        "total_lines": reader.total_lines,
+        **reader.counts,
         "net_weight_kg": str(reader.sums.get("net_weight", 0)),
         "amount_yen": str(reader.sums.get("amount", 0)),
         "first_day": min(days).isoformat(),
@@ -117,6 +111,7 @@ def load_file(connection: Connection, file: IncomingFile, opened: BufferedReader
         "encoding": reader.encoding,
         "unknown_headers": reader.unknown_headers,
         "seconds": round(time.perf_counter() - started, 6),
+        **({"shrunk": shrunk} if shrunk else {}),
     }
     rows = len(reader.line_numbers)
     connection.execute(
@@ -124,7 +119,7 @@ def load_file(connection: Connection, file: IncomingFile, opened: BufferedReader
         "WHERE id = %s",
         [rows, Jsonb(metadata), upload_id],
     )
-    return Upload(upload_id, file.name, "loaded", rows, days, reader.blank_lines, reader.total_lines)
+    return Upload(upload_id, file.name, "loaded", rows, days, reader.counts)
 
 
 def log_upload(
@@ -171,33 +166,22 @@ def _active_upload(connection: Connection, file: IncomingFile) -> int | None:
 
 def _load_lines(connection: Connection, kind: FileKind, reader: CsvReader, upload_id: int) -> None:
     """Copy the lines into raw and derive their stg rows, block by block."""
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(identifier(f"raw.{kind.name}"), _names(reader.columns))
+    raw, stg = identifier(f"raw.{kind.name}"), identifier(f"stg.{kind.name}")
+    columns = [*(column.name for column in reader.columns), "upload_file_id", "source_row_no"]
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
     # The server types one block while Python reads the next; only one of the two threads uses the connection at a time.
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="insert") as server:
-        typed: Future[None] = server.submit(lambda: None)
+        typed: Future[object] = server.submit(lambda: None)
         for block in reader.blocks(upload_id):
             typed.result()
-            with connection.cursor().copy(statement) as copy:
+            with connection.cursor().copy(sql.SQL("COPY {} ({}) FROM STDIN").format(raw, names)) as copy:
                 copy.write(block.text)
-            typed = server.submit(_insert_typed, connection, kind, reader.columns, block, upload_id)
+            lines = sql.SQL("{} WHERE upload_file_id = {} AND source_row_no BETWEEN {} AND {}").format(
+                raw, upload_id, block.rows[0], block.rows[-1]
+            )
+            select = cells.select_typed(reader.columns, lines, block.plain)
+            typed = server.submit(connection.execute, sql.SQL("INSERT INTO {} ({}) {}").format(stg, names, select))
         typed.result()
-
-
-def _insert_typed(connection: Connection, kind: FileKind, columns: list[Column], block: Block, upload_id: int) -> None:
-    """Derive a block's stg rows from its raw rows."""
-    lines = sql.SQL("{} WHERE upload_file_id = {} AND source_row_no BETWEEN {} AND {}").format(
-        identifier(f"raw.{kind.name}"), upload_id, block.rows[0], block.rows[-1]
-    )
-    connection.execute(
-        sql.SQL("INSERT INTO {} ({}) {}").format(
-            identifier(f"stg.{kind.name}"), _names(columns), cells.select_typed(columns, lines, block.plain)
-        )
-    )
-
-
-def _names(columns: list[Column]) -> sql.Composed:
-    names = [*(column.name for column in columns), "upload_file_id", "source_row_no"]
-    return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
 def _raise_problems(connection: Connection, kind: FileKind, reader: CsvReader, upload_id: int) -> None:
@@ -210,19 +194,18 @@ def _raise_problems(connection: Connection, kind: FileKind, reader: CsvReader, u
     plain = reader.plain - {"slip_date"}
     judged = [column for column in reader.columns if column.type in cells.BAD_VALUE and column.name not in plain]
     codes = [
-        sql.SQL("CASE WHEN s.{name} IS NULL AND {} IS NOT NULL THEN {} {} END").format(
-            cells.trimmed(sql.Identifier("r", column.name)),
-            cells.BAD_VALUE[column.type],
-            _BAD_SLIP_DATE if column.name == "slip_date" else sql.SQL(""),
-            name=sql.Identifier(column.name),
+        sql.SQL("CASE WHEN {} IS NULL AND {} IS NOT NULL THEN {} END").format(
+            sql.Identifier("s", column.name), cell, sql.SQL(cells.BAD_VALUE[column.type]).format(x=cell)
         )
         for column in judged
+        for cell in [cells.trimmed(sql.Identifier("r", column.name))]
     ]
     rows = connection.execute(
         read_query(__file__, "bad_cells").format(
             values=sql.SQL(", ").join(sql.Identifier("s", column.name) for column in judged),
             cells=sql.SQL(", ").join(sql.Identifier("r", column.name) for column in judged),
             codes=sql.SQL(", ").join(codes),
+            slip_date=cells.trimmed(sql.Identifier("r", "slip_date")),
             stg=identifier(f"stg.{kind.name}"),
             raw=identifier(f"raw.{kind.name}"),
             upload_id=upload_id,
@@ -230,7 +213,7 @@ def _raise_problems(connection: Connection, kind: FileKind, reader: CsvReader, u
             # One character more than is shown, so that it is seen to be cut.
             shown=VALUE_LIMIT + 1,
         ),
-        [[column.header for column in judged]],
+        [[*(column.header for column in judged), kind.columns[0].header]],
     ).fetchall()
     problems = [Problem(code, reader.line_numbers[row - 1], header, cell or "") for row, header, code, cell, _ in rows]
     if problems or reader.problems:
@@ -247,12 +230,14 @@ def _count_days(connection: Connection, kind: FileKind, upload_id: int) -> dict[
     return dict(rows.fetchall())
 
 
-def _delete_earlier(connection: Connection, kind: FileKind, upload_id: int, days: list[date]) -> None:
-    """Soft-delete earlier rows of the same days (spec: Staging, the last successful upload's rows are active)."""
-    connection.execute(
-        sql.SQL(
-            "UPDATE {} SET is_deleted = true, deleted_at = now(), deleted_by = %s "
-            "WHERE slip_date = ANY (%s) AND NOT is_deleted AND upload_file_id IS DISTINCT FROM %s"
-        ).format(identifier(f"stg.{kind.name}")),
-        [f"upload_file {upload_id}", days, upload_id],
+def replace_days(connection: Connection, kind: FileKind, upload_id: int) -> list[dict[str, object]] | None:
+    """Soft-delete earlier rows of an upload's days (spec: Staging, the last successful upload's rows are active).
+
+    Returns:
+        The days that are left with far less than before, as the upload's log row keeps them; None: there are none.
+    """
+    query = read_query(__file__, "replace_days").format(stg=identifier(f"stg.{kind.name}"))
+    shrunk: list[dict[str, object]] | None = scalar(
+        connection, query, {"upload_id": upload_id, "share": load_settings().shrunk_share}
     )
+    return shrunk

@@ -1,7 +1,7 @@
 """From a file's bytes to lines of text cells: size, encoding, header, line shapes.
 
 Values are not judged here, except that a line without a slip date is blank, a total, or a problem. The file is
-streamed: memory doesn't grow with its length, but for four bytes a line.
+streamed: of a long one a sixteenth is in memory at once, besides four bytes a line.
 """
 
 import codecs
@@ -28,10 +28,11 @@ _BLOCK_BYTES = 1 << 20
 # Python is quick on pieces that fit the processor's cache, the server on larger blocks.
 _PIECE_LINES = 500
 _BLOCK_PIECES = 10
-_TOTAL_WORDS = ("合計", "総合計")
-# Python's codec maps the bytes 0x80 and 0xFD to 0xFF, which mean nothing in CP932, to these.
-_NOT_IN_CP932 = re.compile("[\x80\uf8f1-\uf8f3]")
-_NO_DATE = frozenset(("", *_TOTAL_WORDS))
+# 小計, 【合計】, 総　計, 合計：3件. Names of firms end in 計 too, so no other word in front of it will do.
+_TOTAL = re.compile(r"[\W_]*+([小中大合総累日週月年頁]|総\s*合|伝票|業者|現場|品名|取引先|種類)?\s*+計(\W.*)?")
+# Python's codec maps the bytes 0x80, 0xA0 and 0xFD to 0xFF, which mean nothing in CP932, to these. What else it maps to
+# the private area are a company's own characters, as they are to Windows.
+_NOT_IN_CP932 = re.compile("[\x80\uf8f0-\uf8f3]")
 _DIGITS = 40
 # Two cells may differ in size by as many digits each, and a file has fewer than 10 ** 20 lines.
 _EXACT = Context(prec=2 * _DIGITS + 20)
@@ -132,7 +133,8 @@ class Block:
 class CsvReader:
     """Reads one file's lines as cells of its kind.
 
-    After `blocks` is exhausted the counters and problems are complete. `line_numbers` has the line in the file on
+    After `blocks` is exhausted the counts and problems are complete: of blank and total lines, which are left out, and
+    of data lines that end early, where only optional cells are missing. `line_numbers` has the line in the file on
     which each data line begins, the file's first line being 1; `plain` the names of the columns whose cells all are
     plain; `sums` those of net_weight (kg) and amount (yen), for the balance of the books.
 
@@ -149,8 +151,7 @@ class CsvReader:
         file.seek(0)
         text = open(file.fileno(), encoding=self.encoding, newline="", closefd=False)  # noqa: SIM115
         self._reader = csv.reader(text, strict=True)
-        self.blank_lines = 0
-        self.total_lines = 0
+        self.counts = {"blank_lines": 0, "total_lines": 0, "short_lines": 0}
         self.line_numbers = array("I")
         self.problems: list[Problem] = []
         self.problem_count = 0
@@ -161,6 +162,9 @@ class CsvReader:
         self.columns, indices, self.unknown_headers = _match_header(header, kind, self._reader.line_num)
         self.plain = frozenset(column.name for column in self.columns)
         self._width = len(header)
+        # The last cell that a line has to have: Excel drops empty ones at the end.
+        self._least = 1 + max(i for column, i in zip(self.columns, indices, strict=True) if column.required)
+        self._ends_in_full = os.pread(file.fileno(), 1, os.fstat(file.fileno()).st_size - 1) in b"\r\n"
         self._pick: Callable[[list[str]], tuple[str, ...]] = itemgetter(*indices)
         self._date = indices[0]  # of every list, the slip date is the first column
         self.sums = {column.name: Decimal(0) for column in self.columns if column.name in ("net_weight", "amount")}
@@ -168,7 +172,7 @@ class CsvReader:
     @property
     def lines(self) -> int:
         """All lines below the header: data, blank and total lines."""
-        return len(self.line_numbers) + self.blank_lines + self.total_lines
+        return len(self.line_numbers) + self.counts["blank_lines"] + self.counts["total_lines"]
 
     def blocks(self, upload_id: int) -> Iterator[Block]:
         """Yield the data lines, some thousands at a time.
@@ -179,7 +183,11 @@ class CsvReader:
         data_lines = self._data_lines()
         pieces = iter(lambda: list(itertools.islice(data_lines, _PIECE_LINES)), [])
         first = 1
-        while read := [self._piece(lines, upload_id) for lines in itertools.islice(pieces, _BLOCK_PIECES)]:
+        # As they grow with what came before, it takes linear time to find each among all lines of its upload.
+        while read := [
+            self._piece(lines, upload_id)
+            for lines in itertools.islice(pieces, max(_BLOCK_PIECES, first // (16 * _PIECE_LINES)))
+        ]:
             texts, plain = zip(*read, strict=True)
             rows = range(first, len(self.line_numbers) + 1)
             block = Block("".join(texts), rows, frozenset.intersection(*plain))
@@ -204,13 +212,14 @@ class CsvReader:
     def _data_lines(self) -> Iterator[tuple[str, ...]]:
         """Yield the cells of each data line; the other lines are counted or become problems."""
         for number, row in self._rows:
-            if self._reader.line_num > number and self._swallows_lines(row):
-                self._add(Problem("cell_too_large", number))
-            elif len(row) != self._width or row[self._date].strip() in _NO_DATE:
-                self._set_aside(row, number)
-            else:
+            # Nearly every line is one line, whole, and begins with its date.
+            is_data = self._reader.line_num == number and len(row) == self._width and row[self._date][:1].isdecimal()
+            cells = row if is_data else self._judge(row, number)
+            if cells:
                 self.line_numbers.append(number)
-                yield self._pick(row)
+                yield self._pick(cells)
+        if self.line_numbers and cells and len(row) < self._width and not self._ends_in_full:
+            self._add(Problem("ragged_line", number, value=f"{len(row)} ≠ {self._width}"))
 
     def _piece(self, lines: list[tuple[str, ...]], upload_id: int) -> tuple[str, frozenset[str]]:
         """The text of some lines, the last ones read, and the names of the columns that are plain in them."""
@@ -232,17 +241,25 @@ class CsvReader:
         """True if a cell holds the end of a line and the beginning of another, as between two stray quotes."""
         return any(cell.count(",") >= self._width - 1 for cell in row if "\n" in cell or "\r" in cell)
 
-    def _set_aside(self, row: list[str], line: int) -> None:
-        cells = [cell.strip() for cell in row]
-        dated = len(cells) > self._date and cells[self._date] not in _NO_DATE
-        if not any(cells):
-            self.blank_lines += 1
-        elif not dated and any(cell in _TOTAL_WORDS for cell in cells):
-            self.total_lines += 1
+    def _judge(self, row: list[str], number: int) -> list[str]:
+        """Give the cells of a line that holds data; count another, or make it a problem, and give none."""
+        cells = [unicodedata.normalize("NFKC", cell).strip() for cell in row]
+        totals = [_TOTAL.fullmatch(cell) for cell in cells]
+        dated = len(cells) > self._date and cells[self._date] and not totals[self._date]
+        if self._reader.line_num > number and self._swallows_lines(row):
+            self._add(Problem("cell_too_large", number))
+        elif not any(cells):
+            self.counts["blank_lines"] += 1
+        elif not dated and any(totals):
+            self.counts["total_lines"] += 1
+        elif dated and self._least <= len(row) <= self._width:
+            self.counts["short_lines"] += len(row) < self._width
+            return row + [""] * (self._width - len(row))
         elif len(row) != self._width:
-            self._add(Problem("ragged_line", line, value=f"{len(row)} ≠ {self._width}"))
+            self._add(Problem("ragged_line", number, value=f"{len(row)} ≠ {self._width}"))
         else:
-            self._add(Problem("missing_date", line, header=self.columns[0].header))
+            self._add(Problem("missing_date", number, header=self.columns[0].header))
+        return []
 
     def _add(self, problem: Problem) -> None:
         self.problem_count += 1
@@ -296,7 +313,8 @@ def _total(cells: Iterable[str]) -> Decimal:
 def _decimal(cell: str) -> Decimal:
     """A number as the file has it, for the balance of the books; what is no number is judged elsewhere."""
     try:
-        value = Decimal(unicodedata.normalize("NFKC", cell).replace(",", "").replace("−", "-").strip())
+        text = unicodedata.normalize("NFKC", cell).replace(",", "").replace("−", "-").strip()
+        value = Decimal(text.removeprefix('="').removesuffix('"'))
     except InvalidOperation:
         return Decimal(0)
     # No cell that can be read is that large, and a sum of larger ones would overflow.

@@ -38,7 +38,7 @@ class UploadedFile:
         net_weight_kg: their weight (kg).
         first_day, last_day: ISO dates of the days in it.
         uploaded_by: who dropped it, or `inbox`.
-        reason: why it was rejected, in Japanese, or which upload it repeats.
+        reason: why it was rejected, in Japanese; else which upload it repeats or was restored from, or what was odd.
     """
 
     id: int
@@ -99,6 +99,12 @@ def count_lines(connection: Connection, kind: FileKind) -> int:
     """The lines of all uploads of a kind, from the log: counting a table of years would cost more at every upload."""
     query = sql.SQL("SELECT coalesce(sum(row_count), 0) FROM {} WHERE kind = %s AND processing_status = 'success'")
     return int(scalar(connection, query.format(UPLOADS), [kind.name]))
+
+
+def select_shrunk_days(kind: FileKind) -> sql.Composed:
+    """What follows FROM to read the days that uploads have left with far less than they had, unless confirmed."""
+    query = read_query(__file__, "shrunk_days")
+    return query.format(uploads=UPLOADS, kind=kind.name, stg=identifier(f"stg.{kind.name}"))
 
 
 def read_calendar(connection: Connection, first: date, last: date) -> list[UploadDay]:

@@ -188,7 +188,11 @@ def _encodings() -> Iterator[Case]:
             lambda day, broken=broken: _file(client_name="@@")(day).encode().replace(b"@@", broken),
             "undecodable",
         )
-    for name, broken in {"0x80": b"\x80", "0xff": b"\xff", "a lone lead byte": b"\x81\x0d"}.items():
+    for name, broken in {
+        **{f"0x{byte:x}": bytes([byte]) for byte in (0x80, 0xA0, 0xFD, 0xFE, 0xFF)},
+        "a pair that means nothing": b"\x81\xad",
+        "a lone lead byte": b"\x81\x0d",
+    }.items():
         yield _rejected(
             f"cp932 with {name}",
             lambda day, broken=broken: _file(client_name="@@")(day).encode("cp932").replace(b"@@", broken),
@@ -262,7 +266,13 @@ def _shapes() -> Iterator[Case]:
     yield _loaded(
         "a total line with another number of cells", lambda day: _file(lines=2)(day) + "合計,200\r\n", lines=2
     )
-    yield _rejected("a subtotal line", lambda day: _file()(day) + "小計" + "," * 36, "bad_date")
+    for word in ("小計", "合　計", "【合計】", "総　計", "総合計：", "合計（3件）", "業者計"):
+        yield _loaded(f"a line {word}", lambda day, word=word: _file()(day) + word + "," * 36 + "\r\n")
+    yield _rejected(
+        "a firm that is called like a total and no date",
+        lambda day: _text(_header(), _row(day), _row("", client_name="合計商店")),
+        "missing_date",
+    )
     yield _rejected("one column", lambda day: _text("伝票日付", day), "missing_header")
     yield _rejected("one unknown column", lambda day: _text("日付", day), "not_csv")
     yield _loaded(
@@ -272,6 +282,22 @@ def _shapes() -> Iterator[Case]:
         ),
     )
     yield _rejected("a line of ten thousand cells", lambda day: _file()(day) + "x," * 9_999, "ragged_line")
+    yield _loaded(
+        "lines that end early, as excel saves them",
+        lambda day: _text(_header(), _row(day), *[_row(day, sales_staff_cd="", sales_staff_name="").rstrip(",")] * 2),
+        lines=3,
+        sales_staff_cd=(1, None, None),
+    )
+    yield _rejected(
+        "a line that ends early at the end of the file",
+        lambda day: _text(_header(), _row(day)) + _row(day, sales_staff_cd="", sales_staff_name="").rstrip(","),
+        "ragged_line",
+    )
+    yield _rejected(
+        "a line that ends before a cell that it must have",
+        lambda day: _text(_header(), ",".join(_row(day).split(",")[:15])),
+        "ragged_line",
+    )
     yield _rejected("a line with a cell less", _changed(lambda text: text[: text.rindex(",")]), "ragged_line")
     yield _rejected("a line with a cell more", lambda day: _text(_header(), _row(day) + ",", _row(day)), "ragged_line")
     yield _rejected(
@@ -493,6 +519,8 @@ def _integers() -> Iterator[Case]:
         "1,234": 1234,
         "+7": 7,
         "NULL": None,
+        '="000123"': 123,
+        "'000123": 123,
     }.items():
         yield _loaded(f"integer {cell}", _utf8(receive_no=cell), receive_no=value)
     for cell in (
@@ -511,6 +539,7 @@ def _dates() -> Iterator[Case]:
         "2025-1-2": date(2025, 1, 2),
         "２０２５／１２／０１（月）": date(2025, 12, 1),
         "2025/12/01(月曜日)": date(2025, 12, 1),
+        '="2025/12/01"': date(2025, 12, 1),
         "NaN": None,
     }.items():
         yield _loaded(f"date {cell}", _utf8(sales_date=cell), sales_date=value)
@@ -540,6 +569,8 @@ def _dates() -> Iterator[Case]:
         *("2025/-1/01", "2025//01", "#####", "=TODAY()", "未定", "2025-12-01'; DROP TABLE x; --"),
     ):
         yield _rejected(f"no date {cell}", _utf8(sales_date=cell), "bad_date")
+    for cell in ("2026/11/03(月)", "2026-11-03（水）", "２０２６／１１／３（日曜日）", "2025/02/30(日)"):
+        yield _rejected(f"date of another weekday {cell}", _utf8(sales_date=cell), "wrong_weekday")
 
 
 def _slip_dates() -> Iterator[Case]:
@@ -576,8 +607,13 @@ def _codes() -> Iterator[Case]:
         "0'; DROP TABLE x; --": "'; DROP TABLE x; --",
         "0" * 1000 + "7": "7",
         r"0\N": r"\N",
+        '="000123"': "123",
+        "'000123": "123",
+        '=""': None,
     }.items():
         yield _loaded(f"code {cell[:30]}", _utf8(client_cd=cell), client_cd=value)
+    for cell in ("123.0", "1.23E+05", "1,234", "1E+05", "１２３．０"):
+        yield _rejected(f"no code {cell}", _utf8(client_cd=cell), "bad_code")
 
 
 def _sizes() -> Iterator[Case]:

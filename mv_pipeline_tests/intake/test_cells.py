@@ -1,7 +1,7 @@
 """How text becomes a value; the forms are those of the spec's “CSV files as they really come”."""
 
 from collections.abc import Callable, Iterator
-from datetime import date, time
+from datetime import date, time, timedelta
 from decimal import Decimal
 
 import psycopg
@@ -57,6 +57,27 @@ def read(server: Settings) -> Iterator[Read]:
 )
 def test_a_date_is_read_in_every_form_that_exports_have(read: Read, text: str):
     assert read("date", text) == date(2025, 12, 1)
+
+
+@pytest.mark.parametrize(
+    "form", ["2026/11/03({})", "2026-11-3（{}）", "２０２６／１１／０３({}曜日)", "　2026/11/03({}曜) "]
+)
+def test_a_date_is_read_with_its_own_weekday_and_no_other(read: Read, form: str):
+    """The third of November 2026 is a Tuesday."""
+    values = {weekday: read("date", form.format(weekday)) for weekday in "月火水木金土日"}
+
+    assert {weekday for weekday, value in values.items() if value} == {"火"}
+    assert values["火"] == date(2026, 11, 3)
+
+
+def test_every_day_of_years_is_read_with_its_weekday(read: Read):
+    for number in range(0, 1500, 29):
+        day = date(2023, 12, 28) + timedelta(days=number)
+        # An independent one: Zeller's congruence, which counts from Saturday.
+        year, month = (day.year - 1, day.month + 12) if day.month < 3 else (day.year, day.month)
+        zeller = (day.day + 13 * (month + 1) // 5 + year + year // 4 - year // 100 + year // 400) % 7
+        assert read("date", f"{day:%Y/%m/%d}({'土日月火水木金'[zeller]})") == day
+        assert read("date", f"{day:%Y/%m/%d}({'土日月火水木金'[zeller - 1]})") is None
 
 
 def test_a_leap_day_is_a_date(read: Read):
@@ -188,10 +209,71 @@ def test_what_is_no_whole_number_in_range_is_not_read_as_an_integer(read: Read, 
         ("００１２３", "123"),
         (" 000123　", "123"),
         ("12345678901234567890", "12345678901234567890"),
+        ("12E3", "12E3"),
+        ("1-2", "1-2"),
+        *(('="000123"', "123"), (' ="000123"　', "123"), ('="A0012"', "A0012"), ('="　000123 "', "123"), ('="0"', "0")),
+        *(("'000123", "123"), ("'0", "0"), ("'００１２３", "123"), ('="\'000123"', "123")),
     ],
 )
 def test_a_code_drops_leading_zeros_and_keeps_letters(read: Read, text: str, value: str):
     assert read("code", text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "123.0",
+            "123.",
+            "123.00",
+            "１２３．０",
+            "000123.0",
+            "12.5",
+            "1,234",
+            "1,234.0",
+            "-123.0",
+            '="123.0"',
+            "'123.0",
+        ),
+        *("1.23E+05", "1.23E5", "1.23e+05", "1E+05", "12E-3", "１．２３Ｅ＋０５", '="1.23E+05"', "'"),
+    ],
+)
+def test_what_a_spreadsheet_has_made_of_a_code_is_not_read_as_one(read: Read, text: str):
+    assert read("code", text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [('="000123"', 123), ("'000123", 123), ("'００１２３", 123), (' ="1,234" ', 1234), ("'999999999", 999999999)],
+)
+def test_an_integer_is_read_as_spreadsheets_keep_its_zeros(read: Read, text: str, value: int):
+    assert read("integer", text) == value
+
+
+@pytest.mark.parametrize(
+    ("cell_type", "text", "value"),
+    [
+        ("date", '="2025/12/01(月)"', date(2025, 12, 1)),
+        ("numeric", '="1,234.5"', Decimal("1234.5")),
+        ("time", '="8:31"', time(8, 31)),
+        ("text", '="架空"', "架空"),
+        ("text", '="00012345678"', "00012345678"),
+        ("text", '="架"空"', '="架"空"'),
+        ("text", '="a"&"b"', '="a"&"b"'),
+        ("text", '架="空"', '架="空"'),
+        ("text", '="', '="'),
+        ("text", "='a'", "='a'"),
+        ("text", "'000123", "'000123"),
+    ],
+)
+def test_a_cell_of_any_type_is_unwrapped(read: Read, cell_type: CellType, text: str, value: object):
+    assert read(cell_type, text) == value
+
+
+@pytest.mark.parametrize("cell_type", ["date", "integer", "numeric", "text", "code", "time"])
+@pytest.mark.parametrize("text", ['=""', '="　"', '="NULL"', ' ="n/a" '])
+def test_a_wrapped_cell_may_hold_nothing(read: Read, cell_type: CellType, text: str):
+    assert read(cell_type, text) is None
 
 
 @pytest.mark.parametrize(
@@ -272,6 +354,7 @@ def test_what_exports_mostly_hold_is_plain(cell_type: CellType, plain: str):
     assert cells.are_plain([plain, ""], cell_type)
     assert not cells.are_plain([plain, " x"], cell_type)
     assert not cells.are_plain([plain, "NULL"], cell_type)
+    assert not cells.are_plain([plain, f'="{plain}"'], cell_type)
 
 
 @pytest.mark.parametrize(
@@ -281,8 +364,8 @@ def test_what_exports_mostly_hold_is_plain(cell_type: CellType, plain: str):
         ("integer", "0129-+,_ "),
         ("numeric", "019-+,._e"),
         ("time", "0125: "),
-        ("code", "00A1１ NUL"),
-        ("text", " 　NULl/A架"),
+        ("code", "00A1１ NUL.,E+'=\""),
+        ("text", ' 　NULl/A架="'),
     ],
 )
 @given(data=st.data())

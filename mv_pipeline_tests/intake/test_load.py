@@ -16,6 +16,7 @@ from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CsvList, FileKind, find_
 from mv_pipeline.database.connection import Connection
 from mv_pipeline.intake.cells import _IS_PLAIN
 from mv_pipeline.intake.load import Upload
+from mv_pipeline.intake.upload_log import read_uploads
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.factory import csv_text, line, read_report, take
 
@@ -182,8 +183,7 @@ def test_the_log_says_what_was_loaded(settings: Settings, connection: Connection
         "loaded",
         rows=2,
         days={date(2025, 12, 1): 1, date(2025, 12, 3): 1},
-        blank_lines=3,
-        total_lines=1,
+        counts={"blank_lines": 3, "total_lines": 1, "short_lines": 0},
     )
     _, version, csv_type = kind.name.split("_")
     columns = (
@@ -209,6 +209,7 @@ def test_the_log_says_what_was_loaded(settings: Settings, connection: Connection
         "lines": 6,
         "blank_lines": 3,
         "total_lines": 1,
+        "short_lines": 0,
         "net_weight_kg": "1000.5",
         "amount_yen": "300",
         "first_day": "2025-12-01",
@@ -226,7 +227,7 @@ def test_the_log_names_the_encoding(settings: Settings, connection: Connection, 
 
 
 def test_the_sums_in_the_log_are_those_of_stg(settings: Settings, connection: Connection):
-    cells = ["1,234.5", "１００", "−７", "－３", "+2", "", "NaN", " 8　"]
+    cells = ["1,234.5", "１００", "−７", "－３", "+2", "", "NaN", '="5"', " 3　"]
 
     take(connection, settings, [line(net_weight=cell, amount=cell) for cell in cells], encoding="utf-8")
 
@@ -240,7 +241,7 @@ def test_blank_and_total_lines_are_in_neither_raw_nor_stg(settings: Settings, co
 
     upload = take(connection, settings, csv_text([line()]) + "\r\n".join(left_out))
 
-    assert (upload.rows, upload.blank_lines, upload.total_lines) == (1, 3, 2)
+    assert (upload.rows, upload.counts) == (1, {"blank_lines": 3, "total_lines": 2, "short_lines": 0})
     for schema in ("raw", "stg"):
         assert one(connection, f"SELECT count(*) FROM {schema}.{RECEIVE}") == 1
 
@@ -325,6 +326,60 @@ def test_a_cell_that_is_wrongly_taken_for_plain_becomes_no_null_either(
 
     with pytest.raises(psycopg.DataError, match="invalid input syntax for type numeric"):
         take(connection, settings, [line(RECEIVE, net_weight="x"), line(RECEIVE, net_weight="1")])
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "code"),
+    [
+        ("sales_date", "2026/11/03(月)", "wrong_weekday"),
+        ("slip_date", "2025/12/01(火)", "wrong_weekday"),
+        ("slip_date", "２０２５／１２／０１（日曜日）", "wrong_weekday"),
+        ("slip_date", "2025/02/30(月)", "wrong_weekday"),
+        ("slip_date", "2025/02/30", "bad_date"),
+        ("sales_date", "2025/12/01(X)", "bad_date"),
+        ("client_cd", "123.0", "bad_code"),
+        ("client_cd", "1.23E+05", "bad_code"),
+        ("vendor_cd", "123.0", "bad_integer"),
+        ("vendor_cd", "1.23E+05", "bad_integer"),
+    ],
+)
+def test_a_contradiction_and_what_a_spreadsheet_has_changed_are_rejected_with_their_reason(
+    settings: Settings, connection: Connection, column: str, cell: str, code: str
+):
+    assert take(connection, settings, [line(), line(**{column: cell})], encoding="utf-8").status == "rejected"
+
+    ((row, _, value, found, *_),) = read_report(settings.rejected_dir / RECEIVE / "a.csv.errors.csv")
+    assert (row, value, found) == ("3", cell, code)
+
+
+def test_a_customer_is_one_however_a_spreadsheet_has_kept_the_zeros(settings: Settings, connection: Connection):
+    cells = ("000123", '="000123"', "'000123", "123", "０００１２３", ' ="123" ')
+
+    take(connection, settings, [line(client_cd=cell, vendor_cd=cell) for cell in cells], encoding="utf-8")
+
+    assert set(select(connection, f"stg.{RECEIVE}", "client_cd, vendor_cd")) == {("123", 123)}
+    assert [cell for (cell,) in select(connection, f"raw.{RECEIVE}", "client_cd")] == list(cells)
+
+
+def test_lines_that_end_early_are_loaded_and_counted(settings: Settings, connection: Connection):
+    """As Excel saves a sheet: below the sixteenth line nothing is written behind the last cell that holds anything."""
+    last = ("manifest_type_cd", "manifest_type_name", "manifest_no", "sales_staff_cd", "sales_staff_name")
+    whole = csv_text([line(**dict.fromkeys(last, ""), receive_no=number) for number in range(1, 41)]).splitlines()
+    text = "\r\n".join([*whole[:17], *(cells.rstrip(",") for cells in whole[17:]), ""])
+
+    upload = take(connection, settings, text)
+
+    assert (upload.status, upload.rows, upload.counts["short_lines"]) == ("loaded", 40, 24)
+    assert select(connection, f"stg.{RECEIVE}", f"receive_no, {', '.join(last)}") == [
+        (number, *[None] * 5) for number in range(1, 41)
+    ]
+    assert one(connection, "SELECT metadata->'short_lines' FROM log.upload_file") == 24
+    (shown,) = read_uploads(connection, 1)
+    assert shown.reason == "24 lines end early, and were read as if their last cells were empty"
+
+
+def test_a_slip_date_after_the_business_date_is_loaded(settings: Settings, connection: Connection):
+    assert take(connection, settings, [line(slip_date="2026/01/05(月)")]).status == "loaded"
 
 
 @pytest.mark.parametrize(("slip_date", "status"), [
@@ -553,6 +608,20 @@ def rows_read(connection: Connection) -> int:
         f"WHERE relname = '{YARD}'"
     )
     return int(str(one(connection, query)))
+
+
+def test_no_block_of_a_file_costs_more_the_later_it_comes(
+    settings: Settings, connection: Connection, index_of_others: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Of short blocks there are as many in a small file as there are of real ones in one of a million lines."""
+    monkeypatch.setattr("mv_pipeline.intake.reader._PIECE_LINES", 10)
+    monkeypatch.setattr("mv_pipeline.intake.reader._BLOCK_PIECES", 1)
+    before = rows_read(connection)
+
+    take(connection, settings, [line(YARD, slip_no=number) for number in range(4000)], YARD)
+
+    # All of them in one statement for each ten lines would be 800,000.
+    assert rows_read(connection) - before < 40 * 4000
 
 
 @pytest.mark.parametrize("every", [10_000, 10], ids=["one bad line", "a thousand bad lines"])

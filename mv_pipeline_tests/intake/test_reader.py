@@ -72,6 +72,24 @@ def test_the_encoding_is_found(path: Path, content: bytes, encoding: str):
     assert encoding_of(path, content) == encoding
 
 
+@pytest.mark.parametrize("after", [b"", b"A", b"\r\n", "名".encode("cp932")])
+def test_exactly_the_bytes_that_mean_nothing_in_cp932_are_undecodable(path: Path, after: bytes):
+    """0x80, 0xA0 and 0xFD to 0xFF: in Microsoft's table neither characters nor the first half of one."""
+    bad = {}
+    for byte in [*range(0x7F, 0x81), *range(0xA0, 0xE0), *range(0xFD, 0x100)]:
+        try:
+            encoding_of(path, "名\r\n".encode("cp932") + bytes([byte]) + after)
+        except RejectedFileError as error:
+            bad[byte] = [(problem.code, problem.line) for problem in error.problems]
+
+    assert bad == {byte: [("undecodable", 2)] for byte in (0x80, 0xA0, 0xFD, 0xFE, 0xFF)}
+
+
+def test_a_companys_own_characters_are_text(path: Path):
+    """Windows keeps the lead bytes 0xF0 to 0xF9 for them, and shows what the company has drawn."""
+    assert encoding_of(path, "名".encode("cp932") + b"\xf0\x40\xf9\xfc") == "cp932"
+
+
 def test_a_character_on_the_border_of_two_blocks_is_read(path: Path):
     content = b"x" * ((1 << 20) - 1) + "伝".encode("cp932") + b"x" * ((1 << 20) - 2) + "票".encode("cp932")
 
@@ -301,8 +319,42 @@ def test_a_line_of_blanks_is_counted_and_left_out(path: Path, blank: str):
     with reading(path, yard_text(line(YARD), blank, line(YARD))) as reader:
         assert len(copied(reader)) == 2
 
-    assert (reader.blank_lines, reader.total_lines, len(reader.line_numbers), reader.lines) == (1, 0, 2, 3)
+    assert (*reader.counts.values(), len(reader.line_numbers), reader.lines) == (1, 0, 0, 2, 3)
     assert reader.problems == []
+
+
+TOTALS = (
+    *(
+        "小計",
+        "中計",
+        "総計",
+        "累計",
+        "月計",
+        "日計",
+        "計",
+        "合　計",
+        "総　計",
+        "総 合 計",
+        "小 計",
+        "業者計",
+        "伝票計",
+        "品名 計",
+    ),
+    *(
+        "【合計】",
+        "［小計］",
+        "(合計)",
+        "（総合計）",
+        "<合計>",
+        "＜合計＞",
+        "「計」",
+        "〔合計〕",
+        "*合計*",
+        "― 合計 ―",
+        "■合計",
+    ),
+    *("合計：", "合計:", "合計 12件", "合計（12件）", "合計　5,000kg", "【合　計】"),
+)
 
 
 @pytest.mark.parametrize(
@@ -315,19 +367,21 @@ def test_a_line_of_blanks_is_counted_and_left_out(path: Path, blank: str):
         "　,合計,,12345" + "," * 11,
         "合計,12345",
         "," * 14 + "合計,1",
+        *(f"{word},,,12345" + "," * 11 for word in TOTALS),
+        *(f",{word},,12345" + "," * 11 for word in TOTALS),
     ],
 )
 def test_a_total_line_is_counted_and_left_out(path: Path, total: str):
     with reading(path, yard_text(line(YARD), total)) as reader:
         assert len(copied(reader)) == 1
 
-    assert (reader.blank_lines, reader.total_lines, len(reader.line_numbers), reader.lines) == (0, 1, 1, 2)
+    assert (*reader.counts.values(), len(reader.line_numbers), reader.lines) == (0, 1, 0, 1, 2)
     assert (reader.problems, reader.sums["net_weight"]) == ([], Decimal(100))
 
 
 def test_a_dated_line_that_names_a_total_is_data(path: Path):
     with reading(path, yard_text(line(YARD, client_name="合計"))) as reader:
-        assert (len(copied(reader)), reader.total_lines) == (1, 0)
+        assert (len(copied(reader)), reader.counts["total_lines"]) == (1, 0)
 
 
 def test_a_line_without_a_date_is_no_total_by_a_word_that_only_contains_it(path: Path):
@@ -337,7 +391,83 @@ def test_a_line_without_a_date_is_no_total_by_a_word_that_only_contains_it(path:
     assert problems(reader) == [(2, "missing_date")]
 
 
-@pytest.mark.parametrize("cells", [",".join("1" * 14), ",".join("1" * 16), "2025/12/01", "2025/12/01,合計"])
+@pytest.mark.parametrize(
+    "name", ["東京時計", "日本精計", "合計商店", "計画課", "会計", "設計", "総計商事", "計量所", "小計器"]
+)
+def test_no_firm_is_a_total(path: Path, name: str):
+    with reading(path, yard_text(line(YARD, slip_date="", client_name=name), line(YARD, slip_date=name))) as reader:
+        assert len(copied(reader)) == 1  # whether it is a date is said with all other values
+
+    assert (problems(reader), reader.counts["total_lines"]) == ([(2, "missing_date")], 0)
+
+
+def test_a_hostile_cell_is_judged_in_linear_time(path: Path):
+    with reading(path, yard_text(line(YARD), *[',"' + "( " * 60_000 + 'x"' + "," * 13] * 20)) as reader:
+        copied(reader)
+
+    assert problems(reader) == [(number, "missing_date") for number in range(3, 23)]
+
+
+def cut(**cells: object) -> str:
+    """A yard line without the empty cells at its end, as Excel saves it below the first sixteen."""
+    return yard_text(line(YARD, **cells)).splitlines()[1].rstrip(",")
+
+
+# The yard's columns behind the last one that a file must have, quantity.
+OPTIONAL = (
+    *("unit_name", "unit_price", "amount", "sales_staff_name", "vendor_cd", "vendor_name"),
+    *("category_cd", "category_name", "item_cd", "slip_no"),
+)
+
+
+@pytest.mark.parametrize("missing", range(1, len(OPTIONAL) + 1))
+@pytest.mark.parametrize("newline", ["\r\n", "\n", "\r"])
+def test_a_line_may_end_early_where_only_optional_cells_are_missing(path: Path, missing: int, newline: str):
+    short = cut(**dict.fromkeys(OPTIONAL[-missing:], ""))
+    assert short.count(",") == 14 - missing
+
+    with reading(path, yard_text(line(YARD), short, line(YARD), short, newline=newline)) as reader:
+        lines = copied(reader)
+
+    assert [len(cells) for cells in lines] == [17] * 4
+    assert lines[1][:15] == lines[0][: 15 - missing] + [""] * missing
+    assert list(reader.line_numbers) == [2, 3, 4, 5]
+    assert (problems(reader), reader.counts) == ([], {"blank_lines": 0, "total_lines": 0, "short_lines": 2})
+
+
+def test_a_line_that_lacks_a_cell_that_it_must_have_is_ragged(path: Path):
+    short = cut(**dict.fromkeys((*OPTIONAL, "quantity"), ""))
+
+    with reading(path, yard_text(line(YARD), short)) as reader:
+        copied(reader)
+
+    assert (problems(reader), reader.counts["short_lines"]) == ([(3, "ragged_line")], 0)
+
+
+def test_where_a_line_may_end_follows_the_order_of_the_columns(path: Path):
+    """With the slip date as the last column no line may end early, and unknown columns may always be missing."""
+    for text, expected in (
+        (csv_text([dict(reversed(line(YARD).items()))]), "ragged_line"),
+        (csv_text([line(YARD) | {"備考": "x"}]), None),
+    ):
+        header, cells = text.splitlines()
+        with reading(path, "\r\n".join([header, cells.rpartition(",")[0], ""])) as reader:
+            copied(reader)
+        assert [problem.code for problem in reader.problems] == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize("end", ["", "　", "合計,5", "\r\n"])
+def test_a_line_that_the_end_of_the_file_has_cut_is_no_short_one(path: Path, end: str):
+    short = cut(slip_no="", item_cd="")
+    text = yard_text(line(YARD), short).removesuffix("\r\n")
+
+    with reading(path, text + (f"\r\n{end}" if end.strip("\r\n") else end)) as reader:
+        copied(reader)
+
+    assert problems(reader) == ([] if end else [(3, "ragged_line")])
+
+
+@pytest.mark.parametrize("cells", [",".join("1" * 4), ",".join("1" * 16), "2025/12/01", "2025/12/01,合計"])
 def test_a_line_of_another_width_is_ragged(path: Path, cells: str):
     with reading(path, yard_text(line(YARD), cells, line(YARD))) as reader:
         assert len(copied(reader)) == 2
@@ -409,6 +539,8 @@ def test_a_quote_that_is_never_closed_ends_in_a_cell_too_large(path: Path):
         ([" 7　", "＋３"], "10"),
         (["", "NULL"], "0"),
         (["NaN", "N/A"], "0"),
+        (['="1,234"', ' ="０.５"　'], "1234.5"),
+        (['=""', '="NULL"'], "0"),
         (["999,999,999,999,999", "0.001"], "999999999999999.001"),
         (["0." + "1" * 38, "999999999999"], "999999999999." + "1" * 38),
     ],
@@ -467,7 +599,7 @@ def test_lines_of_many_blocks_keep_their_order_and_their_line_numbers(path: Path
         rows = [row for block in reader.blocks(1) for row in block.rows]
 
     assert rows == list(range(1, lines + 1))
-    assert (reader.blank_lines, reader.lines) == (lines // 100, lines + lines // 100)
+    assert (reader.counts["blank_lines"], reader.lines) == (lines // 100, lines + lines // 100)
     # Each hundred takes 99 lines, a blank one and one of two lines; the header is line 1.
     assert [reader.line_numbers[row - 1] for row in (1, 99, 100, 101, 11_901, 12_000)] == [
         2,

@@ -115,8 +115,7 @@ def build_intake_asset(kind: FileKind) -> dg.AssetsDefinition:
                     metadata={
                         **rows,
                         "days": len({day for upload in uploads for day in upload.days or ()}),
-                        "blank_lines": sum(upload.blank_lines for upload in uploads),
-                        "total_lines": sum(upload.total_lines for upload in uploads),
+                        **sum((Counter(upload.counts) for upload in uploads), Counter[str]()),
                     },
                 )
 

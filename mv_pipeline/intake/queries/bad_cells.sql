@@ -5,7 +5,11 @@ SELECT source_row_no, header, code, left(cell, {shown}), count(*) OVER ()
 FROM (
     SELECT source_row_no, unnest(%s::text[]) AS header, unnest(cells) AS cell, unnest(codes) AS code
     FROM (
-        SELECT source_row_no, ARRAY[{cells}] AS cells, ARRAY[{codes}] AS codes
+        SELECT source_row_no, ARRAY[{cells}, r.slip_date] AS cells, ARRAY[{codes}, CASE
+            WHEN {slip_date} IS NULL THEN 'missing_date'
+            WHEN s.slip_date NOT BETWEEN (SELECT first FROM calendar) AND (SELECT last FROM calendar)
+                THEN 'date_out_of_range'
+        END] AS codes
         FROM {stg} AS s JOIN {raw} AS r USING (upload_file_id, source_row_no)
         WHERE upload_file_id = {upload_id} AND (
             s.slip_date BETWEEN (SELECT first FROM calendar) AND (SELECT last FROM calendar)

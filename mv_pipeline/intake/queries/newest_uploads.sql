@@ -9,7 +9,12 @@ SELECT
     metadata->>'first_day' AS first_day,
     metadata->>'last_day' AS last_day,
     uploaded_by,
-    coalesce(error_message, 'the same content is active as upload ' || (metadata->>'duplicate_of')) AS reason
+    coalesce(
+        error_message,
+        'the same content is active as upload ' || (metadata->>'duplicate_of'),
+        'restored from upload ' || (metadata->>'restored_from'),
+        nullif(metadata->>'short_lines', '0') || ' lines end early, and were read as if their last cells were empty'
+    ) AS reason
 FROM {uploads}
 WHERE id > %(after)s AND (kind = %(kind)s) IS NOT FALSE AND (NOT %(rejected)s OR state = 'rejected')
 ORDER BY id DESC LIMIT %(limit)s
