@@ -35,7 +35,8 @@ class Plant:
     def take(self, **cells: object) -> None:
         """Take a file of two days for every kind."""
         for kind in KINDS:
-            lines = [line(kind, slip_date=day, **cells) for day in ("2025/12/09", "2025/12/10")]
+            number = kind.list.slip_number
+            lines = [line(kind, **{"slip_date": f"2025/12/{day}", number: day, **cells}) for day in ("09", "10")]
             take(self.connection, self.settings, lines, kind.name)
 
     def bring_up_to_date(self) -> None:
@@ -171,6 +172,21 @@ def change_a_weight_unnoticed(plant: Plant) -> None:
     plant.change_lines("UPDATE {table} SET net_weight = 501 WHERE slip_date = '2025-12-09'", tracked=False)
 
 
+def receive_a_fifth(plant: Plant) -> None:
+    for weight in (500, 100):
+        plant.take(net_weight=weight)
+
+
+def receive_tomorrow(plant: Plant) -> None:
+    plant.change_lines("INSERT INTO {table} (slip_date) VALUES ('2025-12-12')")
+
+
+def correct_a_slips_date(plant: Plant) -> None:
+    for kind in KINDS:
+        for day in ("2025/12/09", "2025/12/10"):
+            take(plant.connection, plant.settings, [line(kind, slip_date=day)], kind.name)
+
+
 def edit_files(plant: Plant) -> None:
     """Let every file be another than the one that was migrated."""
     plant.connection.execute("UPDATE log.relation SET definition_hash = 'edited'")
@@ -221,6 +237,9 @@ FAILURES = {
     ("raw", "last_upload_accepted"): Failure(drop_a_bad_file, r"\b2 problems found"),
     ("stg", "rows_as_in_file"): Failure(lose_a_line, r"^1 differences between file, raw and stg found"),
     ("stg", "mass_balance"): Failure(change_a_weight, r"^1 differences between file, raw and stg found"),
+    ("stg", "no_day_shrunk"): Failure(receive_a_fifth, r"^2 days found"),
+    ("stg", "no_future_day"): Failure(receive_tomorrow, r"^1 lines found on days after 2025-12-11"),
+    ("stg", "slips_on_one_day"): Failure(correct_a_slips_date, r"^1 slip numbers found"),
     ("overview", "receive_files_complete"): Failure(drop_no_more_files, rf"^{SOME} of the business days .* found"),
 }
 

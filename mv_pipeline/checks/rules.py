@@ -17,7 +17,7 @@ from mv_pipeline.checks.news import LATE, LATE_MINUTES, REASONS, news_of
 from mv_pipeline.checks.recompute import Proof, proofs
 from mv_pipeline.database.connection import Connection, identifier, is_locked
 from mv_pipeline.intake import cells
-from mv_pipeline.intake.upload_log import MISSING_SINCE_DAYS, UPLOADS, missing_days
+from mv_pipeline.intake.upload_log import MISSING_SINCE_DAYS, UPLOADS, missing_days, select_shrunk_days
 from mv_pipeline.migrate.state import DRIFT_REMEDY, describe_drift, find_drift, read_existing
 from mv_pipeline.refresh.rollup import fresh_rows
 from mv_pipeline.refresh.views import has_concurrent_index
@@ -49,7 +49,8 @@ def all_checks(catalog: Catalog) -> dict[str, list[Check]]:
         if relation.materialized:
             checks[name] += _view_checks(catalog, relation)
         if isinstance(relation, Rollup):
-            checks[name].append(_change_log_read(relation))
+            check = sql_check("notes_read", {}, stored=relation.stored, late=LATE, minutes=LATE_MINUTES)
+            checks[name].append(check)
     for name, prove in proofs(catalog).items():
         checks[name].append(_proof(prove))
     return checks
@@ -239,19 +240,15 @@ def leave_one_out(value: float, mean: float, sigma: float, count: int) -> tuple[
 
 
 def _uploads(kind: FileKind) -> list[Check]:
-    """Whether file, raw and stg hold the same lines, kg and yen, for each of a kind's newest uploads."""
-    types = {column.name: column.type for column in kind.columns}
-
-    def raw_sum(column: str) -> sql.Composable:
-        value = cells.value(cells.trimmed(sql.Identifier(column)), types[column])
-        return sql.SQL("coalesce(sum({}), 0)").format(value)
-
+    """Whether file, raw and stg hold the same lines, kg and yen, and whether what came can be what happened."""
+    summed = [column for column in kind.columns if column.name in ("net_weight", "amount")]
+    lines = sql.SQL("{} WHERE upload_file_id = upload.id").format(identifier(f"raw.{kind.name}"))
     parts = {
         "uploads": UPLOADS,
-        "raw": identifier(f"raw.{kind.name}"),
+        "raw": cells.select_typed(summed, lines),
         "stg": identifier(f"stg.{kind.name}"),
-        "raw_kg": raw_sum("net_weight"),
-        "raw_yen": raw_sum("amount"),
+        "shrunk_days": select_shrunk_days(kind),
+        "slip_number": sql.Identifier(kind.list.slip_number),
     }
     rows = "Rows in stg and raw = lines of the file − reported blank and total lines"
     sums = "Σ kg and Σ yen of the file = raw = stg"
@@ -259,11 +256,8 @@ def _uploads(kind: FileKind) -> list[Check]:
     return [
         check(name="rows_as_in_file", equation=rows, what=["rows"]),
         check(name="mass_balance", equation=sums, what=["kg", "yen"]),
+        *(sql_check(name, parts, kind=kind.name) for name in ("no_day_shrunk", "no_future_day", "slips_on_one_day")),
     ]
-
-
-def _change_log_read(rollup: Rollup) -> Check:
-    return sql_check("notes_read", {}, stored=rollup.stored, late=LATE, minutes=LATE_MINUTES)
 
 
 def _missing_files(csv_list: CsvList) -> Check:

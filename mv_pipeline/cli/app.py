@@ -43,6 +43,7 @@ from mv_pipeline.migrate.diff import diff
 from mv_pipeline.migrate.roles import PIPELINE, may_migrate
 from mv_pipeline.operations import logging
 from mv_pipeline.operations.status import ViewReport, read_status
+from mv_pipeline.operations.uploads import confirm_upload, restore_upload
 from mv_pipeline.settings import HOST, TIME_ZONE, OperatorError, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 # Commands import Dagster and Alembic when they run: each takes a second.
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+uploads_app = typer.Typer()
+app.add_typer(uploads_app, name="uploads")
 
 
 def _list_names() -> list[str]:
@@ -87,6 +90,7 @@ _VIEWS = typer.Argument(
     help="Views, as in mart.mv_receive_daily.",
     autocompletion=lambda: [view.name for view in read_catalog(load_settings()).materialized_views],
 )
+_UPLOAD = typer.Argument(help="Its number, as `mv-pipeline uploads` shows it.", metavar="ID")
 _KIND = typer.Option(
     parser=find_kind,
     metavar="<str>",
@@ -257,17 +261,44 @@ def proof_command(
     answer(records, as_json, new_table("Rows that differ from a full recompute", records), problems=problems)
 
 
-@app.command("uploads")
+@uploads_app.callback(invoke_without_command=True)
 def uploads_command(
+    context: typer.Context,
     kind: Annotated[FileKind | None, _KIND] = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="Only those that were rejected.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """Show the newest files: what became of each, and why one was rejected."""
+    """Show the newest files: what became of each, and why one was rejected; or decide about one."""
+    if context.invoked_subcommand:
+        return
     with migrated_session(), Database().connect("uploads") as connection:
         records = list(map(asdict, read_uploads(connection, limit, kind, rejected=rejected)))
     answer(records, as_json, new_table("Uploads, newest first (times in Asia/Tokyo)", records))
+
+
+@uploads_app.command("restore")
+def restore_command(
+    upload: Annotated[int, _UPLOAD],
+    days: Annotated[list[datetime] | None, typer.Option("--day", formats=["%Y-%m-%d"], help="Only this day.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Let the lines of an earlier upload count again on its days, and refresh what is downstream."""
+    from mv_pipeline.cli.runs import refresh_views
+
+    with migrated_session() as catalog:
+        with Database().connect("restore") as connection:
+            restored = restore_upload(connection, upload, [day.date() for day in days or []])
+        refresh_views(catalog, [], find_kind(restored.kind).list, full=False)
+    answer(restored, as_json, new_table("Restored", [asdict(restored)]))
+
+
+@uploads_app.command("confirm")
+def confirm_command(upload: Annotated[int, _UPLOAD], as_json: Json = False) -> None:
+    """Say that the days that an upload has left with far less than before are right so."""
+    with migrated_session(), Database().connect("confirm") as connection:
+        days = confirm_upload(connection, upload)
+    answer({"upload_file_id": upload, "days": days}, as_json, f"Confirmed: {', '.join(days)}.")
 
 
 @app.command("calendar")

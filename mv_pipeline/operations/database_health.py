@@ -13,7 +13,7 @@ from mv_pipeline.checks.check import first_of
 from mv_pipeline.checks.rules import LAST_UPLOAD, find_check, missing_files_remedy
 from mv_pipeline.database.connection import APPLICATION
 from mv_pipeline.intake.rejection import MESSAGES
-from mv_pipeline.intake.upload_log import UPLOADS, due_at, missing_days
+from mv_pipeline.intake.upload_log import UPLOADS, due_at, missing_days, select_shrunk_days
 from mv_pipeline.migrate.state import describe_drift, describe_unsupported, read_drift
 from mv_pipeline.operations.installation import Installation
 from mv_pipeline.operations.problem import REJECTED_BURST, HealthProblem, level_of, shown_in
@@ -84,6 +84,24 @@ def rejected_files(of: Installation) -> Iterator[HealthProblem]:
             remedy=find_check(of.catalog, f"raw.{kind.name}", LAST_UPLOAD).remedy,
             dashboards=shown_in(of.catalog, f"stg.{kind.name}"),
         )
+
+
+def days_shrunk(of: Installation) -> Iterator[HealthProblem]:
+    """The days that an upload has left with far less than they had, until that is confirmed or the day replaced."""
+    for kind in KINDS:
+        query = sql.SQL("SELECT * FROM {} AS shrunk ORDER BY day").format(select_shrunk_days(kind))
+        for row in of.connection.cursor(row_factory=dict_row).execute(query):
+            yield HealthProblem.of(
+                P.DAY_SHRUNK,
+                f"{kind.name}/{row['day']}",
+                of.settings,
+                row["uploaded_at"],
+                state=str(row["upload"]),
+                title=kind.title,
+                kind=kind.name,
+                dashboards=shown_in(of.catalog, f"stg.{kind.name}"),
+                **row | {"earlier_upload": row["earlier_upload"] or "ID"},
+            )
 
 
 def failed_views(of: Installation) -> Iterator[HealthProblem]:

@@ -10,6 +10,7 @@ import psycopg
 
 from mv_pipeline.operations.daemon_health import failing_ticks, gone_daemon
 from mv_pipeline.operations.database_health import (
+    days_shrunk,
     days_without_lines,
     definition_drift,
     failed_views,
@@ -108,6 +109,7 @@ HEALTH_CHECKS: dict[P, HealthCheck] = {
     # The nightly check `definition` of the view tells it.
     P.DEFINITION_DRIFT: HealthCheck(definition_drift, P.NOT_MIGRATED, is_told=False),
     P.REJECTED_FILE: HealthCheck(rejected_files, P.NOT_MIGRATED),
+    P.DAY_SHRUNK: HealthCheck(days_shrunk, P.NOT_MIGRATED),
     P.VIEW_FAILED: HealthCheck(failed_views, P.NOT_MIGRATED),
     P.DATA_MISSING: HealthCheck(days_without_lines, P.NOT_MIGRATED),
     P.REFRESH_SLOW: HealthCheck(slow_refreshes, P.NOT_MIGRATED),

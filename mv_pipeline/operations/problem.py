@@ -34,6 +34,7 @@ class ProblemType(StrEnum):
     NOT_MIGRATED = "not_migrated"
     DEFINITION_DRIFT = "definition_drift"
     REJECTED_FILE = "rejected_file"
+    DAY_SHRUNK = "day_shrunk"
     VIEW_FAILED = "view_failed"
     DATA_MISSING = "data_missing"
     REFRESH_SLOW = "refresh_slow"

@@ -1,5 +1,6 @@
 """Each check on a real database: it passes when all is well, and fails, saying so, when what it guards is broken."""
 
+import re
 import statistics
 from dataclasses import fields
 
@@ -15,7 +16,7 @@ from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.refresh.views import refresh_view
 from mv_pipeline.settings import PROJECT_ROOT
 from mv_pipeline_tests.checks.conftest import KIND, age_changes, failed
-from mv_pipeline_tests.factory import csv_text, drop, line
+from mv_pipeline_tests.factory import csv_text, drop, line, take
 
 QUERIES = sorted((PROJECT_ROOT / "mv_pipeline" / "checks" / "queries").glob("*.sql"))
 TEXTS = ("message", "no_row")
@@ -158,6 +159,68 @@ def test_a_rejected_file_warns_until_a_good_one_comes(settings, loaded, evaluate
         evaluation = evaluate(f"raw.{KIND}")["last_upload_accepted"]
 
         assert (evaluation.passed, evaluation.severity) == (passed, dg.AssetCheckSeverity.WARN)
+
+
+SHIPMENT = "shogun_flash_shipment"
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [(KIND, "receive_no"), (SHIPMENT, "shipment_no"), ("shogun_final_yard", "slip_no")],
+)
+def test_a_slip_that_counts_on_two_days_warns_and_is_named(settings, connection, evaluate, kind, number):
+    """A line whose date was corrected between two exports; the earlier day's next file ends it."""
+
+    def drop_slips(name, **slips):
+        lines = [line(kind, slip_date=f"2025/12/{day}", **{number: slip}) for slip, day in slips.values()]
+        take(connection, settings, lines, kind, name)
+
+    drop_slips("monday.csv", a=(7, "08"), b=(8, "08"), c=(9, "08"), d=(9, "08"))
+    assert "slips_on_one_day" not in failed(evaluate(f"stg.{kind}"))
+    drop_slips("tuesday.csv", a=(7, "09"), b=(10, "09"))
+    drop_slips("wednesday.csv", a=(7, "10"), b=(8, "10"))
+    evaluation = evaluate(f"stg.{kind}")["slips_on_one_day"]
+
+    assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert evaluation.description.startswith(
+        "2 slip numbers found that count on more than one day, 0 expected; "
+        "7: 2025-12-08, 2025-12-09, 2025-12-10; 8: 2025-12-08, 2025-12-10. "
+    )
+    assert f"inbox/{kind}/" in evaluation.description
+    drop_slips("monday again.csv", c=(9, "08"))
+    drop_slips("tuesday again.csv", b=(10, "09"))
+    assert "slips_on_one_day" not in failed(evaluate(f"stg.{kind}"))
+
+
+def test_a_slip_number_of_another_kind_of_a_deleted_line_or_of_another_year_is_no_second_day(
+    settings, connection, evaluate
+):
+    take(connection, settings, [line(slip_date="2025/12/08")])
+    take(connection, settings, [line("shogun_flash_receive", slip_date="2025/12/09")], "shogun_flash_receive")
+    connection.execute(
+        f"INSERT INTO stg.{KIND} (slip_date, receive_no, is_deleted) VALUES ('2025-12-09', 1, true), "
+        "('2024-12-09', 1, false), ('2025-12-10', NULL, false), ('2025-12-11', NULL, false)"
+    )
+
+    assert "slips_on_one_day" not in failed(evaluate(f"stg.{KIND}"))
+
+
+def test_a_line_of_a_day_to_come_warns(settings, connection, evaluate):
+    take(connection, settings, [line(slip_date="2025/12/11")])
+    assert "no_future_day" not in failed(evaluate(f"stg.{KIND}"))
+    upload = take(connection, settings, [line(slip_date="2025/12/12"), line(slip_date="2026/01/11", receive_no=2)] * 2)
+
+    evaluation = evaluate(f"stg.{KIND}")["no_future_day"]
+
+    assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert evaluation.description.startswith(
+        "4 lines found on days after 2025-12-11, 0 expected; "
+        f"2025-12-12: 2 lines, upload {upload.id}; 2026-01-11: 2 lines, upload {upload.id}. "
+    )
+    (update,) = re.findall("`(UPDATE .*?)`", evaluation.description)
+    for day in ("2025-12-12", "2026-01-11"):
+        connection.execute(update.replace("the day", day))
+    assert "no_future_day" not in failed(evaluate(f"stg.{KIND}"))
 
 
 PROFILE = "mart.mv_inb_avg5y_day_biz"

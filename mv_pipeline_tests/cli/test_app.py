@@ -119,6 +119,7 @@ def test_ingest_twice_is_a_duplicate(cli, csv_file):
         (("refresh", "mart.mv_nowhere"), "No materialized view or rollup: mart.mv_nowhere. There are: mart.mv_"),
         (("refresh", "--csv-type", "king"), "There is no list “king”. The lists are: receive, shipment, yard."),
         (("calendar", "--csv-type", "king"), "There is no list “king”. The lists are: receive, shipment, yard."),
+        (("uploads", "restore", "7"), "Upload 7 wasn't loaded; `mv-pipeline uploads` shows what became of each."),
         (("uploads", "--kind", "king"), "There is no CSV kind “king”. The kinds are: shogun_flash_receive"),
     ],
 )
@@ -246,6 +247,32 @@ def test_uploads_shows_what_became_of_each_file_and_why(cli, csv_file):
     piped = cli("uploads", "--rejected").stdout.splitlines()
     assert len(piped) == 2
     assert "bad.csv" in piped[1]
+
+
+def test_uploads_restore_lets_an_earlier_upload_count_again_and_refreshes(cli, csv_file, connection):
+    cli("ingest", "--kind", KIND, csv_file("whole.csv", net_weight=5000))
+    cli("ingest", "--kind", KIND, csv_file("part.csv", net_weight=1000))
+    _, first = json.loads(cli("uploads", "--json").stdout)
+
+    restored = json.loads(cli("uploads", "restore", first["id"], "--day", "2025-12-01", "--json").stdout)
+
+    assert (restored["file_name"], restored["lines"], restored["net_weight_kg"]) == ("whole.csv", 1, 5000)
+    assert restored["reason"] == f"restored from upload {first['id']}"
+    query = "SELECT receive_net_ton FROM mart.mv_receive_daily WHERE ddate = '2025-12-01'"
+    assert connection.execute(query).fetchone() == (5,)
+    newest, *_ = json.loads(cli("uploads", "--kind", KIND, "--json").stdout)
+    assert newest == restored
+
+
+def test_uploads_confirm_says_that_a_day_is_right(cli, csv_file):
+    for weight in (5000, 1000):
+        cli("ingest", "--kind", KIND, csv_file(net_weight=weight))
+    second, first = json.loads(cli("uploads", "--json").stdout)
+
+    assert cli("uploads", "confirm", second["id"]).stdout == "Confirmed: 2025-12-01.\n"
+
+    done = cli("uploads", "confirm", first["id"], code=1)
+    assert done.stderr.startswith(f"mv-pipeline: Upload {first['id']} has left no day with far less than it had")
 
 
 def test_calendar_shows_the_uploads_of_a_month_and_what_is_missing(cli, csv_file, monkeypatch):

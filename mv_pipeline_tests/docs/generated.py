@@ -184,6 +184,11 @@ def thresholds() -> str:
                 "at once, until a file of its name is loaded, or one of its kind that came more than "
                 f"{_duration(REJECTED_BURST)} later",
             ),
+            (
+                f"`{ProblemType.DAY_SHRUNK}`",
+                f"less than a share of the lines or kg that the day had, {_setting_with_default('shrunk_share')}, "
+                "until the upload is confirmed or counts there no more",
+            ),
             (f"`{ProblemType.DATA_MISSING}`", f"the hour {files_due} of the day after the business day"),
             (f"`{ProblemType.REFRESH_SLOW}`", f"it has been running for longer than {slow_refresh}"),
             (f"`{ProblemType.DAEMON_GONE}`", f"no sign of life for {_duration(DAEMON_SILENT_S)}"),

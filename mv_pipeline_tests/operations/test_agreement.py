@@ -18,7 +18,7 @@ from mv_pipeline.refresh.views import log_failure, refresh_view
 from mv_pipeline.settings import TIME_ZONE
 from mv_pipeline_tests.factory import line, take
 from mv_pipeline_tests.operations.scrape import collect
-from mv_pipeline_tests.operations.test_health import CRITICAL, KIND, evaluate
+from mv_pipeline_tests.operations.test_health import CRITICAL, KIND, YARD, evaluate
 
 
 def low_disk(plant, monkeypatch, settings):
@@ -43,6 +43,13 @@ def definition_drift(plant, monkeypatch, settings):
 
 def rejected_file(plant, monkeypatch, settings):
     take(plant.connection, settings, [line(KIND, net_weight="x")], name="bad.csv")
+
+
+def day_shrunk(plant, monkeypatch, settings):
+    for lines in (3, 1):
+        take(plant.connection, settings, [line(YARD, slip_date="2025/12/11")] * lines, YARD)
+    for view in plant.catalog.materialized_views:
+        refresh_view(plant.connection, view)
 
 
 def view_failed(plant, monkeypatch, settings):
@@ -101,6 +108,7 @@ SITUATIONS = (
     server_unsupported,
     definition_drift,
     rejected_file,
+    day_shrunk,
     view_failed,
     data_missing,
     refresh_slow,

@@ -13,6 +13,7 @@ from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.database.connection import session_lock
 from mv_pipeline.operations.database_health import rejected_files
 from mv_pipeline.operations.problem import COOLDOWN
+from mv_pipeline.operations.uploads import confirm_upload, restore_upload
 from mv_pipeline.refresh.views import log_failure, refresh_view
 from mv_pipeline.settings import TIME_ZONE
 from mv_pipeline_tests.factory import line, take
@@ -21,6 +22,7 @@ from mv_pipeline_tests.operations.conftest import ABSENT_PORT, CANARY, tells_onc
 KIND = "shogun_final_receive"
 CRITICAL = "mart.mv_receive_daily"
 OPTIONAL = "mart.mv_yard_daily"
+YARD = "shogun_final_yard"
 
 
 def test_a_rejected_file(plant, receiver, connection, settings, catalog):
@@ -42,6 +44,52 @@ def test_a_rejected_file(plant, receiver, connection, settings, catalog):
     assert str(settings.rejected_dir / KIND / "bad.csv.errors.csv") in message["message"]
     assert f"inbox/{KIND}/ に置き直してください" in message["message"]
     assert "目標カード (target_card), 受入ダッシュボード (inbound)" in message["message"]
+
+
+def confirm(connection, settings, first, second):
+    confirm_upload(connection, second.id)
+
+
+def restore(connection, settings, first, second):
+    restore_upload(connection, first.id)
+
+
+def replace(connection, settings, first, second):
+    take(connection, settings, [line(YARD, slip_date="2025/12/11", net_weight=90)], YARD)
+
+
+@pytest.mark.parametrize("repair", [confirm, restore, replace])
+def test_a_day_that_shrinks_is_told_to_the_office_until_it_is_confirmed_or_replaced(
+    plant, receiver, connection, settings, repair
+):
+    uploads = []
+
+    def shrink():
+        for lines in (13, 1):
+            uploads.append(take(connection, settings, [line(YARD, slip_date="2025/12/11")] * lines, YARD, "一覧.csv"))
+
+    message = tells_once(plant, receiver, shrink, lambda: repair(connection, settings, *uploads))
+
+    first, second = (upload.id for upload in uploads)
+    assert message["type"] == "warning"
+    assert message["title"].startswith("ヤード最終の2025-12-11のデータが大きく減りました（13行 1,300 kg → 1行 100 kg）")
+    assert f"ファイル File: 一覧.csv（upload {second}）" in message["message"]
+    assert f"inbox/{YARD}/ に置いてください" in message["message"]
+    assert f"`mv-pipeline uploads restore {first} --day 2025-12-11`" in message["message"]
+    assert f"`mv-pipeline uploads confirm {second}`" in message["message"]
+    assert "出荷・ヤード日報 (shipment_and_yard)" in message["message"]
+    assert f"/assets/stg/{YARD}" in message["message"]
+
+
+def test_a_shrunk_day_is_told_to_the_office_alone(plant, receiver, second, connection, settings, monkeypatch):
+    monkeypatch.setenv("MV_PIPELINE_ALERT_OFFICE_URLS", second.url)
+    for lines in (3, 1):
+        take(connection, settings, [line(YARD, slip_date="2025/12/11")] * lines, YARD)
+
+    plant.inspect()
+
+    assert receiver.take() == []
+    assert len(second.take()) == 1
 
 
 SIMILAR = ("a.csv", "april.csv", "a.b.csv", "a-1.csv", "a.csv.csv", "ア.csv", "アプリ.csv")

@@ -13,8 +13,8 @@ WITH upload AS (
 compared AS (
     SELECT id, what, file, raw, stg, file = raw AND raw = stg AS same FROM upload
     CROSS JOIN LATERAL (
-        SELECT count(*)::numeric AS n, {raw_kg} AS kg, {raw_yen} AS yen
-        FROM {raw} WHERE upload_file_id = upload.id
+        SELECT count(*)::numeric AS n, coalesce(sum(net_weight), 0) AS kg, coalesce(sum(amount), 0) AS yen
+        FROM ({raw}) AS typed
     ) AS r
     CROSS JOIN LATERAL (
         SELECT count(*)::numeric AS n, coalesce(sum(net_weight), 0) AS kg, coalesce(sum(amount), 0) AS yen

@@ -12,7 +12,8 @@ SELECT
     id AS upload_file_id,
     CASE
         WHEN processing_status = 'success'
-            THEN format('「%%s」を取り込みました。 %%s lines of %%s found, 0 problems', file_name, row_count, file_name)
+            THEN format('「%%s」を取り込みました。 %%s lines of %%s found, %%s of them end early, 0 problems',
+                file_name, row_count, file_name, coalesce(metadata->>'short_lines', '0'))
         ELSE format('「%%s」を取り込めませんでした（問題%%s件）：%%s %%s problems found in %%s, 0 expected',
             file_name, problems, error_message, problems, file_name)
     END AS said

@@ -8,6 +8,7 @@ from datetime import date
 import dagster as dg
 import pytest
 
+from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.defs.sensors import ingest_request
 from mv_pipeline_tests.factory import csv_text, drop, line
 
@@ -33,7 +34,8 @@ def run(settings, instance, catalog, definitions):
 @pytest.fixture
 def receive(settings):
     def write(name="a.csv", kind="shogun_final_receive", days=("2025/12/01", "2025/12/03"), kg=1000):
-        lines = [line(kind, slip_date=day, net_weight=kg) for day in days]
+        number = find_kind(kind).list.slip_number
+        lines = [line(kind, slip_date=day, net_weight=kg, **{number: int(day[-2:])}) for day in days]
         drop(settings.inbox_dir, kind, name, csv_text(lines))
         return kind, name
 
