@@ -13,7 +13,7 @@ from mv_pipeline.catalog.tables import KING
 from mv_pipeline.checks.rules import PROOF
 from mv_pipeline.database.connection import Connection
 from mv_pipeline.defs.checks import build_checks, check_keys
-from mv_pipeline.refresh.views import refresh_view
+from mv_pipeline.refresh.views import log_failure, refresh_view
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.checks.conftest import age_changes
 from mv_pipeline_tests.factory import line, roll_up, take
@@ -112,6 +112,12 @@ def leave_changes_waiting(plant: Plant) -> None:
     receive_by_king(plant)
     plant.change_lines("INSERT INTO {table} (slip_date, net_weight) VALUES ('2025-12-09', 1)")
     age_changes(plant.connection, minutes=16)
+
+
+def fail_to_store(plant: Plant) -> None:
+    leave_changes_waiting(plant)
+    for rollup in plant.catalog.rollups:
+        log_failure(plant.connection, rollup, "The disk is full.\nDETAIL: nobody's business")
 
 
 def lose_the_newest_day(plant: Plant) -> None:
@@ -232,6 +238,7 @@ FAILURES = {
         for layer in ("view", "rollup", "stg")
     },
     ("rollup", "notes_read"): Failure(leave_changes_waiting, rf"^{SOME} changes found"),
+    ("rollup", "storable"): Failure(fail_to_store, r"^1 failures found since changes were last stored"),
     # The old row and the new one.
     ("rollup", "full_recompute"): Failure(change_a_weight_unnoticed, r"^2 rows found that differ"),
     ("raw", "last_upload_accepted"): Failure(drop_a_bad_file, r"\b2 problems found"),

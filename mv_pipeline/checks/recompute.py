@@ -16,7 +16,7 @@ from mv_pipeline.checks.check import CheckResult, Metadata, first_of, one_snapsh
 from mv_pipeline.checks.news import compared_views, news_of
 from mv_pipeline.database.connection import Connection, Database, identifier, one_row, scalar
 from mv_pipeline.migrate.state import DRIFT_REMEDY, describe_drift, read_drift
-from mv_pipeline.refresh.rollup import fresh_rows, owe_days, update_rollup
+from mv_pipeline.refresh.rollup import RollupKeyError, fresh_rows, owe_days, update_rollup
 from mv_pipeline.refresh.views import read_view_status, refresh_view
 
 _SHOWN = 10
@@ -91,16 +91,23 @@ def compare_view(connection: Connection, view: Relation) -> Difference:
 
 
 def prove_rollup(connection: Connection, rollup: Rollup) -> Proof:
-    """Bring a rollup up to date, compare, compute the days that differ anew and compare again, in one transaction."""
-    with connection.transaction():
-        update_rollup(connection, rollup)
-        before = compare_rollup(connection, rollup)
-        if not before.rows:
-            return Proof(before, before)
-        owe_days(connection, rollup, before.days)
-        update_rollup(connection, rollup)
-        after = compare_rollup(connection, rollup)
-        return Proof(before, after, _cause(connection, rollup.stored, list(rollup.changed_days), after))
+    """Bring a rollup up to date, compare, compute the days that differ anew and compare again, in one transaction.
+
+    One that can't be stored is only compared: readers see what is computed live.
+    """
+    try:
+        with connection.transaction():
+            update_rollup(connection, rollup)
+            before = compare_rollup(connection, rollup)
+            if not before.rows:
+                return Proof(before, before)
+            owe_days(connection, rollup, before.days)
+            update_rollup(connection, rollup)
+            after = compare_rollup(connection, rollup)
+            return Proof(before, after, _cause(connection, rollup.stored, list(rollup.changed_days), after))
+    except RollupKeyError as error:
+        found = compare_rollup(connection, rollup)
+        return Proof(found, found, str(error))
 
 
 def prove_view(connection: Connection, catalog: Catalog, view: Relation) -> Proof:

@@ -25,6 +25,7 @@ from mv_pipeline.refresh.views import has_concurrent_index
 DEFINITION = "definition"
 PROOF = "full_recompute"
 LAST_UPLOAD = "last_upload_accepted"
+STORABLE = "storable"
 UPLOAD_CALENDAR = "overview.upload_calendar"
 _SHOWN_HASH = 12
 _UNUSUAL_Z = 3.0
@@ -49,8 +50,10 @@ def all_checks(catalog: Catalog) -> dict[str, list[Check]]:
         if relation.materialized:
             checks[name] += _view_checks(catalog, relation)
         if isinstance(relation, Rollup):
-            check = sql_check("notes_read", {}, stored=relation.stored, late=LATE, minutes=LATE_MINUTES)
-            checks[name].append(check)
+            checks[name] += [
+                sql_check("notes_read", {}, stored=relation.stored, late=LATE, minutes=LATE_MINUTES),
+                sql_check(STORABLE, {}, stored=relation.stored),
+            ]
     for name, prove in proofs(catalog).items():
         checks[name].append(_proof(prove))
     return checks

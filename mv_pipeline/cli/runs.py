@@ -159,11 +159,21 @@ def require_success(result: dg.ExecuteInProcessResult) -> None:
     """Check how a run ended.
 
     Raises:
-        CommandError: it failed; the message names steps and run.
+        CommandError: it failed, or could not store a rollup; the message names steps or rollups, and the run.
     """
+    unstored = [
+        ".".join(event.asset_key.path)
+        for event in result.get_asset_materialization_events()
+        if event.asset_key and event.materialization.metadata.get("stored") == dg.BoolMetadataValue(False)
+    ]
     if not result.success:
         steps = ", ".join(str(event.step_key) for event in result.get_step_failure_events())
         raise CommandError(f"Run {result.run_id} failed{f' in {steps}' if steps else ''}; its page in the UI says why.")
+    if unstored:
+        names = ", ".join(unstored)
+        raise CommandError(
+            f"Run {result.run_id} refreshed all views, but could not store {names}: `mv-pipeline status`."
+        )
 
 
 def _run_job(

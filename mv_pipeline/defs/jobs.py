@@ -18,14 +18,9 @@ NIGHTLY = "nightly"
 OVERVIEW = "overview"
 
 
-def derived_names(catalog: Catalog) -> list[str]:
-    """What is made from the staging tables: the rollups and every view."""
-    return [*catalog.relations]
-
-
 def downstream_keys(catalog: Catalog, tables: set[str]) -> list[dg.AssetKey]:
     """The rollups and views that read any of the tables, directly or through others."""
-    return [asset_key(name) for name in derived_names(catalog) if catalog.upstream(name) & tables]
+    return [asset_key(name) for name in catalog.relations if catalog.upstream(name) & tables]
 
 
 def ingest_keys(catalog: Catalog, kinds: Sequence[FileKind]) -> list[dg.AssetKey]:
@@ -70,7 +65,7 @@ def retry_delay_s(runs: int, first_s: int, longest_s: int) -> int:
 def build_jobs(catalog: Catalog) -> dg.Definitions:
     """Make the jobs: ingest, refresh_all, refresh_changed, nightly, overview."""
     intake = [key for kind in KINDS for key in intake_keys(kind)]
-    derived = [asset_key(name) for name in derived_names(catalog)]
+    derived = [asset_key(name) for name in catalog.relations]
     maintained = [asset_key(table.name) for table in TABLES if table.maintained_by == "pipeline"]
     jobs = [
         dg.define_asset_job(

@@ -182,7 +182,7 @@ def build_changes_sensor(catalog: Catalog) -> dg.SensorDefinition:
 def changed_request(catalog: Catalog, stale: list[str]) -> dg.RunRequest:
     """The run that makes the given rollups and views fresh: they, and what lies between them and the staging tables."""
     wanted = {other for name in stale for other in (name, *catalog.upstream(name))}
-    keys = [asset_key(name) for name in jobs.derived_names(catalog) if name in wanted]
+    keys = [asset_key(name) for name in catalog.relations if name in wanted]
     return dg.RunRequest(asset_selection=keys, asset_check_keys=quick_check_keys(catalog, keys))
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 
 import dagster as dg
 
+from mv_pipeline.checks.rules import STORABLE
 from mv_pipeline.defs.assets.describe import RETENTION_CHECK, asset_key
 from mv_pipeline.defs.jobs import NIGHTLY
 from mv_pipeline.operations.installation import Installation
@@ -45,14 +46,17 @@ def failed_check(of: Installation, name: str, check: str, since: datetime, **fac
         name: the table or view that it is of.
         facts: `message`, `remedy`, and `page`: where the web UI shows the result.
     """
+    # What readers see of a rollup doesn't depend on whether it can be stored.
+    right = check == STORABLE
     return HealthProblem.of(
         ProblemType.CHECK_FAILED,
         f"{name}:{check}",
         of.settings,
         since,
-        level=level_of(of.catalog, name),
+        level="warning" if right else level_of(of.catalog, name),
         check=check,
         name=name,
+        means="Reading takes longer, of right numbers, in" if right else "Wrong or old numbers may be shown in",
         dashboards=shown_in(of.catalog, name),
         **facts,
     )

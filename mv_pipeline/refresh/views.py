@@ -150,7 +150,7 @@ def log_refresh(
 
 
 def log_failure(connection: Connection, relation: Relation, error: str, run_id: str | None = None) -> None:
-    """Log that a view could not be refreshed, after all retries."""
+    """Log that a view could not be refreshed, or a rollup stored, after all retries."""
     with connection.transaction():
         connection.execute(
             "INSERT INTO log.refresh_failure (relation, error, run_id) VALUES (%s, %s, %s)",
@@ -225,14 +225,7 @@ class ChangeLog:
 
 def read_change_log(connection: Connection) -> ChangeLog:
     """Say for how long changes have been coming."""
-    row = one_row(
-        connection,
-        "SELECT coalesce(max(id), 0), extract(epoch FROM clock_timestamp() - max(noted_at))::float, "
-        "(SELECT extract(epoch FROM clock_timestamp() - min(noted_at))::float "
-        "FROM log.v_rollup_news JOIN log.rollup USING (stored) WHERE inputs <> '{}') "
-        "FROM log.change_note",
-    )
-    return ChangeLog(*row)
+    return ChangeLog(*one_row(connection, read_query(__file__, "change_log")))
 
 
 def prune_change_log(connection: Connection) -> int:

@@ -22,6 +22,7 @@ from mv_pipeline.migrate.revise import REVISIONS
 from mv_pipeline.operations.metrics import MetricsCollector
 from mv_pipeline.refresh.counters import BUCKETS
 from mv_pipeline.refresh.views import log_failure, log_refresh, refresh_view
+from mv_pipeline_tests.checks.conftest import age_changes
 from mv_pipeline_tests.factory import line, roll_up, take
 from mv_pipeline_tests.operations.scrape import collect
 
@@ -291,21 +292,22 @@ def test_checks_show_their_newest_result_also_while_a_run_is_about_to_make_anoth
     assert job.execute_in_process(instance=instance, run_config=QUIET).success
 
     good = collect(collector)
-    assert good.by("check", "mv_check_passed") == {"notes_read": 1}
+    assert good.by("check", "mv_check_passed") == {"notes_read": 1, "storable": 1}
     assert before <= good.value("mv_check_timestamp_seconds", **labels) <= time.time()
 
     instance.create_run_for_job(job)
     key = dg.AssetCheckKey(rollup, "notes_read")
     newest = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
     assert newest.status.value == "PLANNED"
-    assert collect(collector).by("check", "mv_check_passed") == {"notes_read": 1}
+    assert collect(collector).by("check", "mv_check_passed") == {"notes_read": 1, "storable": 1}
 
     connection.execute("INSERT INTO stg.shogun_final_yard (slip_date) VALUES ('2025-12-01')")
+    age_changes(connection, minutes=16)
     checks = definitions.resolve_job_def("refresh_changed").get_subset(
         asset_selection=set(), asset_check_selection={key}
     )
     checks.execute_in_process(instance=instance, run_config=QUIET, raise_on_error=False)
-    assert collect(collector).by("check", "mv_check_passed") == {"notes_read": 0}
+    assert collect(collector).by("check", "mv_check_passed") == {"notes_read": 0, "storable": 1}
 
 
 def test_every_check_of_the_graph_is_asked_for(catalog, definitions):

@@ -9,10 +9,10 @@ import dagster as dg
 import psycopg
 
 from mv_pipeline.catalog.relations import Relation
-from mv_pipeline.database.connection import Connection, Database, is_transient, scalar
+from mv_pipeline.database.connection import Connection, Database, scalar
 from mv_pipeline.defs.assets import describe
-from mv_pipeline.defs.assets.failures import RETRIES
-from mv_pipeline.refresh.views import log_failure, read_view_status, refresh_view
+from mv_pipeline.defs.assets.failures import RETRIES, report_failure
+from mv_pipeline.refresh.views import read_view_status, refresh_view
 
 
 class RefreshConfig(dg.Config):
@@ -48,9 +48,11 @@ def build_materialized_view_asset(relation: Relation) -> dg.AssetsDefinition:
             with database.connect(f"refresh {relation.name}") as connection:
                 metadata = _refresh_if_due(context, connection, relation, always=config.always)
         except psycopg.Error as error:
-            if is_transient(error) and context.retry_number < RETRIES.max_retries:
-                raise
-            _report(context, database, relation, str(error).strip())
+            reason = report_failure(context, database, relation, error)
+            message = f"{relation.name} could not be refreshed and shows older rows: {reason}"
+            if relation.header.criticality == "critical":
+                raise dg.Failure(message, allow_retries=False) from error
+            context.log.error(f"{message} It is optional: what reads it is skipped, everything else goes on.")
         else:
             yield dg.MaterializeResult(metadata=metadata)
 
@@ -78,18 +80,3 @@ def _refresh_if_due(
         "business_date": str(scalar(connection, "SELECT ref.business_date()")),
         "dagster/column_schema": describe.column_schema(connection, relation.name),
     }
-
-
-def _report(context: dg.AssetExecutionContext, database: Database, relation: Relation, error: str) -> None:
-    """Log a refresh that failed for good.
-
-    Raises:
-        psycopg.OperationalError: the database can't be reached, so the run has to say it.
-        dagster.Failure: the view is critical, so the run has to fail; it is logged.
-    """
-    message = f"{relation.name} could not be refreshed and shows older rows: {error}"
-    with database.connect("report a failure") as connection:
-        log_failure(connection, relation, error, context.run.run_id)
-    if relation.header.criticality == "critical":
-        raise dg.Failure(message, allow_retries=False)
-    context.log.error(f"{message} It is optional: what reads it is skipped, everything else goes on.")
