@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from mv_pipeline.catalog.relations import Header, Relation, RelationKind
-from mv_pipeline.database.connection import Connection
+from mv_pipeline.database.connection import Connection, read_query
 
 _HEADER = Header(description="", description_en="", owner="team:others")
 
@@ -39,28 +39,7 @@ def read_unmanaged_dependents(
         # So that every name is printed with its schema.
         connection.execute("SET LOCAL search_path = pg_catalog")
         rows = connection.execute(
-            """
-            WITH RECURSIVE existing AS (
-                SELECT c.*, n.nspname || '.' || c.relname AS name
-                FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.relkind IN ('v', 'm')
-            ),
-            found (oid, replaced) AS (
-                SELECT oid, true FROM existing WHERE name = ANY (%(names)s)
-                UNION
-                SELECT reader.oid, reader.relkind = 'm' FROM found
-                JOIN pg_depend AS d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = found.oid
-                JOIN pg_rewrite AS r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
-                JOIN existing AS reader ON reader.oid = r.ev_class
-                WHERE found.replaced AND reader.name <> ALL (%(ours)s)
-            )
-            SELECT name, rtrim(pg_get_viewdef(oid), ';'),
-                CASE relkind WHEN 'm' THEN 'materialized view' ELSE 'view' END, relispopulated,
-                (SELECT 'WITH (' || string_agg(format('%%I = %%L', option_name, option_value), ', ') || ')'
-                FROM pg_options_to_table(reloptions))
-            FROM found JOIN existing USING (oid) WHERE name <> ALL (%(names)s)
-            -- Nothing can read what was made after it, so each follows what it reads.
-            ORDER BY oid
-            """,
+            read_query(__file__, "unmanaged_dependents"),
             {"names": [*names], "ours": [*ours]},
         )
         return [
@@ -77,18 +56,6 @@ def read_needs(connection: Connection, names: Collection[str]) -> Sequence[tuple
         `schema.name`; anything else as PostgreSQL describes it.
     """
     return connection.execute(
-        "SELECT DISTINCT n.nspname || '.' || c.relname, CASE WHEN r.oid IS NULL "
-        "THEN pg_describe_object(d.classid, d.objid, d.objsubid) ELSE rn.nspname || '.' || reader.relname END, "
-        "r.oid IS NOT NULL FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
-        "JOIN pg_type AS t ON t.oid = c.reltype "
-        "JOIN pg_depend AS d ON (d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid) "
-        "OR (d.refclassid = 'pg_type'::regclass AND d.refobjid IN (t.oid, t.typarray)) "
-        "LEFT JOIN pg_rewrite AS r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid "
-        "LEFT JOIN pg_class AS reader ON reader.oid = r.ev_class "
-        "LEFT JOIN pg_namespace AS rn ON rn.oid = reader.relnamespace "
-        "WHERE (n.nspname || '.' || c.relname = ANY (%(names)s) OR c.oid IN ("
-        "SELECT relid FROM unnest(%(names)s::text[]) AS name, pg_partition_tree(to_regclass(name)))) "
-        "AND d.deptype = 'n' "
-        "AND reader.oid IS DISTINCT FROM c.oid ORDER BY 1, 2",
+        read_query(__file__, "needs"),
         {"names": list(names)},
     ).fetchall()

@@ -17,6 +17,7 @@ from mv_pipeline.database.connection import (
     Database,
     identifier,
     limit_waits,
+    read_query,
     scalar,
 )
 from mv_pipeline.migrate import build, revise, roles, table_shapes
@@ -265,16 +266,8 @@ def _unmanaged_blockers(connection: Connection, dependent: UnmanagedDependent, m
     way_out = "Change or drop it first."
     name = identifier(dependent.name).as_string(connection)
     changed_columns = connection.execute(
-        "SELECT DISTINCT made.name, old.attname::text, "
-        "CASE WHEN new.attname IS NULL THEN 'goes' ELSE 'gets another type' END "
-        "FROM pg_rewrite AS r JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid "
-        "AND d.refclassid = 'pg_class'::regclass JOIN unnest(%s::text[], %s::text[]) AS made (name, shadow) "
-        "ON d.refobjid = to_regclass(made.name) "
-        "JOIN pg_attribute AS old ON old.attrelid = d.refobjid AND old.attnum = d.refobjsubid AND old.attnum > 0 "
-        "LEFT JOIN pg_attribute AS new ON new.attrelid = to_regclass(made.shadow) AND new.attname = old.attname "
-        "WHERE r.ev_class = %s::regclass "
-        "AND (old.atttypid, old.atttypmod) IS DISTINCT FROM (new.atttypid, new.atttypmod) ORDER BY 1, 2",
-        [made, [*map(build.shadow_name, made)], name],
+        read_query(__file__, "changed_columns"),
+        {"names": made, "shadows": [*map(build.shadow_name, made)], "reader": name},
     ).fetchall()
     if changed_columns:
         return [
