@@ -111,6 +111,8 @@ class Settings(BaseSettings):
     """A larger CSV file is rejected (MB)."""
     settle_seconds: float = Field(3.0, ge=0)
     """A file that hasn't changed for this long (s) has come to rest."""
+    unfinished_seconds: float = Field(300.0, ge=0)
+    """An empty file, or one with zeros instead of text, is rejected after it hasn't changed for this long (s)."""
     watch_seconds: float = Field(4.0, ge=0, le=30)
     """For how long (s) a tick of the sensor watches the inbox for files."""
     lock_timeout_seconds: float = Field(30.0, gt=0)

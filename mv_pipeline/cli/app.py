@@ -38,12 +38,12 @@ from mv_pipeline.cli.uploads import calendar_records, ingest_record, missing_sen
 from mv_pipeline.database.connection import Database, scalar
 from mv_pipeline.database.dagster_storage import create_dagster_database, hand_over_dagster_database
 from mv_pipeline.defs.pictures import picture_names
-from mv_pipeline.intake.upload_log import read_calendar, read_uploads
+from mv_pipeline.intake.upload_log import read_calendar
 from mv_pipeline.migrate.diff import diff
 from mv_pipeline.migrate.roles import PIPELINE, may_migrate
 from mv_pipeline.operations import logging
 from mv_pipeline.operations.status import ViewReport, read_status
-from mv_pipeline.operations.uploads import confirm_upload, restore_upload
+from mv_pipeline.operations.uploads import confirm_upload, read_uploads, restore_upload
 from mv_pipeline.settings import HOST, TIME_ZONE, OperatorError, Settings, load_settings
 
 if TYPE_CHECKING:

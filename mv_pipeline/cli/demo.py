@@ -9,7 +9,7 @@ from mv_pipeline.cli.runs import ingest_files
 from mv_pipeline.cli.session import CommandError
 from mv_pipeline.database.connection import Database, scalar
 from mv_pipeline.demo import sample
-from mv_pipeline.intake.upload_log import UploadedFile
+from mv_pipeline.operations.uploads import UploadedFile
 from mv_pipeline.settings import Settings
 
 _DEMO = "demo"

@@ -4,9 +4,8 @@ Everything is recorded in Dagster's storage, so that the UI shows it. Importing 
 """
 
 import shutil
-import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -25,11 +24,9 @@ from mv_pipeline.defs.checks import asset_check_result, quick_check_keys
 from mv_pipeline.defs.jobs import INGEST, REFRESH_ALL, REFRESH_CHANGED, downstream_keys, refresh_config
 from mv_pipeline.defs.sensors import changed_request, ingest_request
 from mv_pipeline.intake.inbox import hidden, printable_name, reserve
-from mv_pipeline.intake.upload_log import UploadedFile, read_uploads
+from mv_pipeline.operations.uploads import UploadedFile, read_uploads
 from mv_pipeline.refresh.views import prune_change_log
 from mv_pipeline.settings import load_settings
-
-_WAIT_S = 60.0
 
 
 def ingest_files(
@@ -49,30 +46,39 @@ def ingest_files(
             raise CommandError(f"{path} is no .csv file.")
     with Database().connect("ingest") as connection:
         newest = scalar(connection, "SELECT coalesce(max(id), 0) FROM log.upload_file")
-    placed = [(kind, _place(kind, path)) for kind, path in files]
-    request = ingest_request(catalog, placed, uploaded_by)
+    placed = [(kind, *_copy_beside(kind, path)) for kind, path in files]
+    names = [(kind, target.name) for kind, _, target in placed]
+    request = ingest_request(catalog, names, uploaded_by)
+
+    def place() -> None:
+        for _, copy, target in placed:
+            copy.replace(target)
+
     job, keys = (None, None) if every_asset else (INGEST, request.asset_selection)
-    result = _run_job(catalog, job, f"Ingesting {len(files)} files", keys, request.run_config, request.tags)
-    # A running sensor may have been quicker than this run and still be at it.
-    deadline = time.monotonic() + _WAIT_S
+    try:
+        # A running sensor sees the run before it sees the files, and leaves them to it.
+        result = _run_job(
+            catalog, job, f"Ingesting {len(files)} files", keys, request.run_config, request.tags, at_start=place
+        )
+    finally:
+        for _, copy, target in placed:
+            if copy.exists():
+                copy.unlink()
+                target.unlink()
     with Database().connect("ingest") as connection:
-        while True:
-            uploads = read_uploads(connection, None, after=newest)
-            logged = {(upload.kind, upload.file_name): upload for upload in reversed(uploads)}
-            if logged.keys() >= set(placed) or time.monotonic() > deadline:
-                return [logged[file] for file in placed if file in logged], result
-            time.sleep(0.5)
+        uploads = read_uploads(connection, None, after=newest)
+    logged = {(upload.kind, upload.file_name): upload for upload in reversed(uploads)}
+    return [logged[name] for name in names if name in logged], result
 
 
-def _place(kind: str, path: Path) -> str:
-    """Put a copy into the inbox in one move, so that nobody sees half a file."""
+def _copy_beside(kind: str, path: Path) -> tuple[Path, Path]:
+    """Reserve a name in the inbox, empty, and copy a file beside it; nobody takes either as it is."""
     # With a dot in front nobody would ever take it.
     name = f"_{path.name}" if path.name.startswith(".") else path.name
     target = reserve(load_settings().inbox_dir / find_kind(kind).name, printable_name(name))
     copy = hidden(target)
     shutil.copyfile(path, copy)
-    copy.replace(target)
-    return target.name
+    return copy, target
 
 
 def refresh_views(
@@ -183,6 +189,7 @@ def _run_job(
     keys: Sequence[dg.AssetKey] | None,
     config: Mapping[str, object],
     tags: Mapping[str, str] | None = None,
+    at_start: Callable[[], None] = lambda: None,
 ) -> dg.ExecuteInProcessResult:
     """Run a job in this process.
 
@@ -190,6 +197,7 @@ def _run_job(
         job_name: None: Dagster's own job of all assets and checks.
         title: of its progress.
         keys: the assets to materialize, with their quick checks; None: all of the job's.
+        at_start: is called once everybody can see that the run is under way, before its first step.
     """
     location = defs()
     job = location.resolve_job_def(job_name) if job_name else location.resolve_implicit_global_asset_job_def()
@@ -202,6 +210,8 @@ def _run_job(
 
         def show(entry: dg.EventLogEntry) -> None:
             event = entry.dagster_event
+            if event and event.event_type is dg.DagsterEventType.RUN_START:
+                at_start()
             if event and (event.is_step_success or (event.is_step_materialization and event.partition)):
                 status.update(f"{title}: {event.partition or event.step_key} done …")
 

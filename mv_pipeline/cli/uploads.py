@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 
 from mv_pipeline.catalog.csv_kinds import CsvList, find_kind
-from mv_pipeline.intake.upload_log import UploadDay, UploadedFile
+from mv_pipeline.intake.upload_log import UploadDay
+from mv_pipeline.operations.uploads import UploadedFile
 
 _LOGGED = {"loaded": "success", "rejected": "failed"}
 

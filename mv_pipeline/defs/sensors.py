@@ -15,7 +15,6 @@ import psycopg
 
 from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.checks.check import first_of
 from mv_pipeline.database.connection import Database, describe_unreachable
 from mv_pipeline.defs import jobs
 from mv_pipeline.defs.assets.describe import asset_key
@@ -33,7 +32,6 @@ _ALERTS_EVERY_S = 30
 _REST_S = 1.0
 _FIRST_WAIT_S = 10
 _LONGEST_WAIT_S = 600
-_SHOWN = 5
 _QUIET_S = 1.0
 _LONGEST_BURST_S = 30.0
 _FIRST_SIGN_S = 10.0
@@ -110,14 +108,15 @@ def build_inbox_sensor(catalog: Catalog) -> dg.SensorDefinition:
                 return dg.SensorResult(skip_reason=f"The inbox {settings.inbox_dir} can't be read: {error.strerror}.")
             now = time.time()
             before = {key: tried.stamp for key, tried in files.items() if tried.since <= now - _REST_S}
-            resting = found.at_rest(before, settings.settle_seconds)
+            resting = found.at_rest(before, settings.settle_seconds, settings.unfinished_seconds)
             files = {file.key: _seen(files.get(file.key), file.stamp, now) for file in found.files}
             # Files that come together are taken together, so a burst is watched to its end.
             if (resting and len(resting) == len(found.files)) or time.monotonic() >= deadline:
                 break
             time.sleep(_SCAN_EVERY_S)
         under_way = _run_under_way(context, jobs.INGEST) if resting else None
-        due = [file for file in resting if files[file.key].due <= now and not under_way]
+        # A run that has ended since the scan has taken its files with it.
+        due = [file for file in resting if files[file.key].due <= now and not under_way and file.path.exists()]
         if due:
             files |= {file.key: files[file.key].again() for file in due}
             request = ingest_request(catalog, [(file.kind, file.name) for file in due], "inbox")
@@ -196,7 +195,7 @@ def build_alerts_sensor(catalog: Catalog, report: Report) -> dg.SensorDefinition
         name="alerts",
         minimum_interval_seconds=_ALERTS_EVERY_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Inspects the installation, and tells people when a problem begins and when it is over.",
+        description="Inspects the installation and the files that were taken; tells people of problems and their ends.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         return dg.SkipReason(report(catalog, context.instance, context.repository_def))
@@ -243,6 +242,5 @@ def _seen(known: _Tried | None, stamp: str, now: float) -> _Tried:
 
 
 def _describe(found: InboxScan, inbox: Path) -> str:
-    seen = f"{len(found.files)} CSV files in {inbox}, none new at rest." if found.files else f"No CSV file in {inbox}."
-    left = [f"{name} ({reason})" for name, reason in found.left_alone.items()]
-    return f"{seen} Left alone: {first_of(left, _SHOWN, '; ')}." if left else seen
+    # What is left alone there, doctor and the alerts name.
+    return f"{len(found.files)} CSV files in {inbox}, none new at rest." if found.files else f"No CSV file in {inbox}."

@@ -6,24 +6,26 @@ Nothing here opens a file or a connection. A file is told by its folder: `inbox/
 import bisect
 import contextlib
 import errno
+import fnmatch
 import os
+import re
 import shutil
 import stat
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import yaml
+
 from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.intake.rejection import printable
 from mv_pipeline.settings import TIME_ZONE, OperatorError, Settings
 
-_UNFINISHED = (".part", ".tmp", ".crdownload", ".filepart")
 _NAME_BYTES = 255
-# What the system says where a file can't have a second name: another file system, or one without hard links.
-_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+_PATTERNS = yaml.safe_load(Path(__file__).with_name("ignored.yaml").read_text(encoding="utf-8"))
+_IGNORED = re.compile("|".join(map(fnmatch.translate, _PATTERNS)), re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -65,23 +67,24 @@ class InboxScan:
     files: list[InboxFile]
     left_alone: dict[str, str]
 
-    def at_rest(self, before: Mapping[str, str], settle_seconds: float) -> list[InboxFile]:
+    def at_rest(self, before: Mapping[str, str], settle_seconds: float, empty_seconds: float = 0) -> list[InboxFile]:
         """The files that haven't changed since the scan before, or for a while; the oldest first.
 
         Args:
             before: the stamps of the scan before.
             settle_seconds: a file that is older than this has come to rest.
+            empty_seconds: an empty one has to be older than this.
         """
-        newest = time.time_ns() - int(settle_seconds * 1e9)
-        return [file for file in self.files if before.get(file.key) == file.stamp or file.mtime_ns <= newest]
+        now = time.time_ns()
+        files = [file for file in self.files if file.size or abs(now - file.mtime_ns) >= empty_seconds * 1e9]
+        newest = now - settle_seconds * 1e9
+        return [file for file in files if before.get(file.key) == file.stamp or file.mtime_ns <= newest]
 
     def named(self, kind: str, names: Iterable[str]) -> list[InboxFile]:
         """The files of a kind that have these printable names, in the order of the names."""
-        by_name = defaultdict[str, list[InboxFile]](list)
-        for file in self.files:
-            if file.kind == kind:
-                by_name[file.name].append(file)
-        return [file for name in dict.fromkeys(names) for file in by_name[name]]
+        places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+        found = [file for file in self.files if file.kind == kind and file.name in places]
+        return sorted(found, key=lambda file: places[file.name])
 
 
 class InboxError(OperatorError):
@@ -119,7 +122,7 @@ def scan(inbox: Path) -> InboxScan:
     left_alone: dict[str, str] = {}
     with os.scandir(inbox) as folders:
         for folder in sorted(folders, key=lambda entry: entry.name):
-            if folder.name.startswith("."):
+            if _IGNORED.match(folder.name):
                 continue
             if folder.name in kinds and folder.is_dir(follow_symlinks=False):
                 try:
@@ -137,7 +140,7 @@ def _scan_folder(folder: os.DirEntry[str], files: list[InboxFile], left_alone: d
     with os.scandir(folder.path) as entries:
         for entry in entries:
             name = entry.name
-            if name.startswith(".") or name.lower().endswith(_UNFINISHED):
+            if _IGNORED.match(name):
                 continue
             try:
                 status = entry.stat(follow_symlinks=False)
@@ -160,51 +163,44 @@ def archive_folder(settings: Settings, kind: str) -> Path:
 def move_into(path: Path, folder: Path) -> Path:
     """Move a file into a folder, under a printable name that is free there; nothing is ever overwritten.
 
-    A crash leaves the file in its place, or a second name of it that the next try finds; never half a file.
+    Whatever lies under its name is moved in one step, so what somebody puts there meanwhile is never removed unread.
+    A crash leaves an empty file in the folder at most.
 
     Returns:
         The file's new path.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    target = _linked_name(path, folder)
-    while target is None:
-        candidate = free_path(folder, printable_name(path.name))
-        with contextlib.suppress(FileExistsError):
-            _link(path, candidate)
-            target = candidate
-    path.unlink()
+    target = reserve(folder, printable_name(path.name))
+    try:
+        _rename(path, target)
+    except OSError:
+        target.unlink(missing_ok=True)
+        raise
     return target
 
 
-def _linked_name(path: Path, folder: Path) -> Path | None:
-    """The name that a crashed process has given a file in a folder, if it has."""
-    status = path.lstat()
-    if status.st_nlink == 1:
-        return None
-    with os.scandir(folder) as entries:
-        names = [Path(entry.path) for entry in entries if entry.inode() == status.st_ino]
-    return next((name for name in names if name.samefile(path)), None)
-
-
-def _link(path: Path, target: Path) -> None:
-    """Give a file a second name, or a copy on another file system.
-
-    Raises:
-        FileExistsError: the name is taken.
-    """
+def _rename(path: Path, target: Path) -> None:
+    """Rename a file over an empty one, or copy it to another file system; there, one that is written to stays."""
     try:
-        os.link(path, target, follow_symlinks=False)
+        path.replace(target)
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno != errno.EXDEV:
             raise
-        if os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
-        copy = hidden(target)
+        before, copy = path.stat(), hidden(target)
         try:
             shutil.copy2(path, copy, follow_symlinks=False)
+            if has_changed(path, before):
+                raise OSError(errno.EBUSY, "It was written to while it was moved", str(path)) from None
             copy.replace(target)
+            path.unlink()
         finally:
             copy.unlink(missing_ok=True)
+
+
+def has_changed(path: Path, before: os.stat_result) -> bool:
+    """True if another file lies there now, or it was written to."""
+    now = path.stat(follow_symlinks=False)
+    return (now.st_ino, now.st_size, now.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns)
 
 
 def hidden(path: Path) -> Path:

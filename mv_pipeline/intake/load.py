@@ -8,9 +8,10 @@ import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from io import BufferedReader
+from pathlib import Path
 
 from psycopg import sql
 from psycopg.types.json import Jsonb
@@ -18,6 +19,7 @@ from psycopg.types.json import Jsonb
 from mv_pipeline.catalog.csv_kinds import FileKind
 from mv_pipeline.database.connection import Connection, identifier, read_query, scalar
 from mv_pipeline.intake import cells
+from mv_pipeline.intake.inbox import printable_name
 from mv_pipeline.intake.reader import CsvReader
 from mv_pipeline.intake.rejection import REPORT_LIMIT, VALUE_LIMIT, Problem, RejectedFileError
 from mv_pipeline.intake.upload_log import UPLOADS
@@ -56,7 +58,8 @@ class IncomingFile:
         name: its printable name.
         size: bytes.
         sha256: in hex; empty for a file that is too large to be read.
-        identity: tells this very file from another with the same content, until somebody moves or changes it.
+        inbox_name: its name in the inbox, byte for byte.
+        earlier: the upload that it was loaded or rejected as before somebody wrote on.
     """
 
     kind: FileKind
@@ -64,31 +67,25 @@ class IncomingFile:
     uploaded_by: str
     size: int
     sha256: str
-    identity: str
+    inbox_name: bytes
+    earlier: int | None = None
 
 
-def inspect_file(opened: BufferedReader, kind: FileKind, name: str, uploaded_by: str, max_bytes: int) -> IncomingFile:
-    """Take an open file's size, identity and hash; one of more than `max_bytes` is not read."""
-    status = os.fstat(opened.fileno())
-    sha256 = "" if status.st_size > max_bytes else hashlib.file_digest(opened, "sha256").hexdigest()
-    identity = f"{status.st_dev}-{status.st_ino}-{status.st_ctime_ns}"
-    return IncomingFile(kind, name, uploaded_by, status.st_size, sha256, identity)
+def inspect_file(opened: BufferedReader, kind: FileKind, path: Path, uploaded_by: str, max_bytes: int) -> IncomingFile:
+    """Take an open file's size and hash; one of more than `max_bytes` is not read."""
+    size = os.fstat(opened.fileno()).st_size
+    sha256 = "" if size > max_bytes else hashlib.file_digest(opened, "sha256").hexdigest()
+    return IncomingFile(kind, printable_name(path.name), uploaded_by, size, sha256, os.fsencode(path.name))
 
 
 def load_file(connection: Connection, file: IncomingFile, opened: BufferedReader) -> Upload:
     """Load a file in the caller's transaction.
-
-    A file that was loaded before and only couldn't be moved is not loaded again, whatever came after it.
 
     Raises:
         RejectedFileError: something in the file is wrong; the caller rolls back.
     """
     started = time.perf_counter()
     kind = file.kind
-    taken = find_logged(connection, file, "success")
-    if taken is not None:
-        # The run that loaded it may have died before it could say which days it brought.
-        return Upload(taken, file.name, "duplicate", days=_count_days(connection, kind, taken))
     original = _active_upload(connection, file)
     if original is not None:
         upload_id = log_upload(connection, file, "success", {"duplicate_of": original}, row_count=0)
@@ -100,6 +97,11 @@ def load_file(connection: Connection, file: IncomingFile, opened: BufferedReader
     _load_lines(connection, kind, reader, upload_id)
     _raise_problems(connection, kind, reader, upload_id)
     days = _count_days(connection, kind, upload_id)
+    if file.earlier:
+        query = read_query(__file__, "replace_earlier").format(stg=identifier(f"stg.{kind.name}"))
+        newer = scalar(connection, query, {"id": upload_id, "earlier": file.earlier, "days": list(days)})
+        if newer:
+            raise RejectedFileError([Problem("newer_upload", value=f"upload {newer}")])
     shrunk = replace_days(connection, kind, upload_id)
     metadata = {
         "lines": reader.lines,
@@ -125,7 +127,7 @@ def load_file(connection: Connection, file: IncomingFile, opened: BufferedReader
 def log_upload(
     connection: Connection, file: IncomingFile, status: str, metadata: Mapping[str, object], **columns: object
 ) -> int:
-    """Insert the log row of a file and return its id."""
+    """Insert the log row of a file, note where the file lies, and return the row's id."""
     row = {
         "file_name": file.name,
         "file_hash": file.sha256,
@@ -134,23 +136,26 @@ def log_upload(
         "file_size_bytes": file.size,
         "uploaded_by": file.uploaded_by,
         "processing_status": status,
-        "metadata": Jsonb({"file": file.identity, **metadata}),
+        "metadata": Jsonb({"replaces": file.earlier, **metadata} if file.earlier else metadata),
         **columns,
     }
-    statement = sql.SQL("INSERT INTO log.upload_file ({}) VALUES ({}) RETURNING id").format(
-        sql.SQL(", ").join(map(sql.Identifier, row)), sql.SQL(", ").join(map(sql.Placeholder, row))
+    statement = read_query(__file__, "log_upload").format(
+        columns=sql.SQL(", ").join(map(sql.Identifier, row)), values=sql.SQL(", ").join(map(sql.Placeholder, row))
     )
-    return int(scalar(connection, statement, row))
+    return int(scalar(connection, statement, {**row, "kind": file.kind.name, "inbox_name": file.inbox_name}))
 
 
-def find_logged(connection: Connection, file: IncomingFile, status: str) -> int | None:
-    """The log row of this very file, if a run that couldn't move it has left it behind."""
-    query = sql.SQL(
-        "SELECT max(id) FROM {} "
-        "WHERE file_hash = %s AND kind = %s AND processing_status = %s AND metadata->>'file' = %s"
-    ).format(UPLOADS)
-    upload_id: int | None = scalar(connection, query, [file.sha256, file.kind.name, status, file.identity])
-    return upload_id
+def find_left_behind(connection: Connection, file: IncomingFile) -> tuple[IncomingFile, Upload | None]:
+    """A file as the log knows it; with what became of it, if it was taken before and only couldn't be moved."""
+    params = {"kind": file.kind.name, "inbox_name": file.inbox_name, "sha256": file.sha256, "size": file.size}
+    row = connection.execute(read_query(__file__, "left_behind"), params).fetchone()
+    if row is None:
+        return file, None
+    upload_id, name, status, message, is_same = row
+    if not is_same:
+        return replace(file, name=name, earlier=upload_id), None
+    # The run that loaded it may have died before it could say which days it brought.
+    return file, Upload(upload_id, name, status, days=_count_days(connection, file.kind, upload_id), message=message)
 
 
 def _active_upload(connection: Connection, file: IncomingFile) -> int | None:

@@ -7,10 +7,13 @@ streamed: of a long one a sixteenth is in memory at once, besides four bytes a l
 import codecs
 import csv
 import errno
+import fcntl
 import itertools
 import os
 import re
+import signal
 import stat
+import sys
 import unicodedata
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -40,7 +43,7 @@ _TRANSLATION = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r
 
 
 class FileUnavailableError(Exception):
-    """The file can't be taken now: it was written to while it was read, or its name is a link, a folder or a device."""
+    """The file can't be taken now: it isn't finished, somebody writes to it, or it is a link, a folder or a device."""
 
 
 def open_file(path: Path) -> BufferedReader:
@@ -48,21 +51,44 @@ def open_file(path: Path) -> BufferedReader:
 
     Raises:
         FileUnavailableError: it is no regular file.
-        FileNotFoundError: it is gone.
+        OSError: it is gone, was replaced by a link or a socket this moment, or can't be read.
     """
     if not stat.S_ISREG(path.lstat().st_mode):
         raise FileUnavailableError(f"{path} is no regular file.")
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):
-            raise FileUnavailableError(f"{path} was replaced by a link or a device.") from None
-        raise
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     # Somebody may have put something else there since its status was read.
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise FileUnavailableError(f"{path} was replaced by no regular file.")
     return os.fdopen(descriptor, "rb")
+
+
+def raise_if_open_for_writing(opened: BufferedReader) -> None:
+    """Find out whether somebody has a file open for writing, by a read lease: Linux grants none then.
+
+    Only the file's owner may ask, or who has CAP_LEASE, and other hosts of a share aren't seen: what is written late
+    there, the comparison of the archive with the log finds.
+
+    Raises:
+        FileUnavailableError: somebody has.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        # Whoever opens the file meanwhile lets the system send a signal; the usual one would end this process.
+        fcntl.fcntl(opened, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        if error.errno == errno.EAGAIN and not _is_share(os.fstat(opened.fileno()).st_dev):
+            raise FileUnavailableError("Somebody has it open for writing.") from None
+
+
+def _is_share(device: int) -> bool:
+    """True if the file system is another host's: it refuses leases, whoever writes."""
+    # A mount's line: its number, its parent's, device, …, then behind a dash the file system's type.
+    mount = rf"^\d+ \d+ {os.major(device)}:{os.minor(device)} .* - (nfs|cifs|smb)"
+    return re.search(mount, Path("/proc/self/mountinfo").read_text(), re.MULTILINE) is not None
 
 
 def find_encoding(file: BufferedReader) -> str:
@@ -74,7 +100,7 @@ def find_encoding(file: BufferedReader) -> str:
     if any(b"\0" in block for block in _blocks(file)):
         raise RejectedFileError([_binary_problem(file)])
     if file.tell() == 0:
-        raise RejectedFileError([Problem("empty")])
+        raise RejectedFileError([Problem("empty", may_pass=True)])
     not_utf8 = _undecodable(file, "utf-8")
     if not not_utf8:
         return "utf-8-sig"
@@ -96,7 +122,8 @@ def _binary_problem(file: BufferedReader) -> Problem:
     start = file.read(4)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return Problem("undecodable", value="UTF-16")
-    return Problem("not_csv", value=f"0x{start.hex(' ')}")
+    # A program that reserves a file's place first leaves zeros where it hasn't written yet.
+    return Problem("not_csv", value=f"0x{start.hex(' ')}", may_pass=not any(start) or min(start) >= ord(" "))
 
 
 def _undecodable(file: BufferedReader, encoding: str) -> Problem | None:
@@ -158,7 +185,7 @@ class CsvReader:
         self._rows = self._read_rows()
         header = next((row for _, row in self._rows if any(cell.strip() for cell in row)), None)
         if header is None:
-            raise RejectedFileError(self.problems or [Problem("empty")])
+            raise RejectedFileError(self.problems or [Problem("empty", may_pass=True)])
         self.columns, indices, self.unknown_headers = _match_header(header, kind, self._reader.line_num)
         self.plain = frozenset(column.name for column in self.columns)
         self._width = len(header)

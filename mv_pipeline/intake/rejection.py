@@ -30,12 +30,14 @@ class Problem:
         line: the line in the file, the header being line 1; 0 if it concerns the whole file.
         header: the column's header, if it concerns one.
         value: the offending text, shortened.
+        may_pass: a file that is still being written looks like that.
     """
 
     code: str
     line: int = 0
     header: str = ""
     value: str = ""
+    may_pass: bool = False
 
 
 class RejectedFileError(Exception):

@@ -1,4 +1,4 @@
-"""What has been uploaded: the newest files, and which upload counts on which day.
+"""What has been uploaded: which upload counts on which day, and what is missing.
 
 Reads the log and the staging tables; how a file is loaded is in `load`. Nothing of Dagster is known here.
 """
@@ -16,42 +16,11 @@ from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, FileKind
 from mv_pipeline.database.connection import Connection, identifier, read_query, scalar
 from mv_pipeline.settings import TIME_ZONE, load_settings
 
-State = Literal["loaded", "duplicate", "rejected", "unfinished"]
 DayStatus = Literal["loaded", "covered", "missing", "closed", "awaited", "none"]
 
 MISSING_SINCE_DAYS = 14
 
 UPLOADS = read_query(__file__, "uploads")
-
-
-@dataclass(frozen=True)
-class UploadedFile:
-    """One file of the log.
-
-    Args:
-        id: its number in log.upload_file.
-        uploaded_at: ISO time in Asia/Tokyo.
-        kind: its CSV kind, as in shogun_flash_receive.
-        file_name: its name in the inbox.
-        state: what became of it.
-        lines: data lines loaded.
-        net_weight_kg: their weight (kg).
-        first_day, last_day: ISO dates of the days in it.
-        uploaded_by: who dropped it, or `inbox`.
-        reason: why it was rejected, in Japanese; else which upload it repeats or was restored from, or what was odd.
-    """
-
-    id: int
-    uploaded_at: str
-    kind: str
-    file_name: str
-    state: State
-    lines: int
-    net_weight_kg: float | None
-    first_day: str | None
-    last_day: str | None
-    uploaded_by: str | None
-    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -77,22 +46,6 @@ class UploadDay:
     uploads: list[int]
     lines: int
     net_weight_kg: Decimal
-
-
-def read_uploads(
-    connection: Connection, limit: int | None, kind: FileKind | None = None, *, rejected: bool = False, after: int = 0
-) -> list[UploadedFile]:
-    """The newest files of the log, newest first.
-
-    Args:
-        limit: how many at most; None: all.
-        kind: only this kind's; None: all.
-        rejected: only those that were rejected.
-        after: only those with a higher number.
-    """
-    query = read_query(__file__, "newest_uploads").format(uploads=UPLOADS)
-    params = {"after": after, "kind": kind and kind.name, "rejected": rejected, "limit": limit}
-    return connection.cursor(row_factory=class_row(UploadedFile)).execute(query, params).fetchall()
 
 
 def count_lines(connection: Connection, kind: FileKind) -> int:

@@ -42,6 +42,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
     CALENDAR.name: ("INSERT",),
     "ref.calendar_month": ("INSERT",),
     "log.upload_file": ("INSERT", "UPDATE"),
+    "log.taken_file": ("INSERT", "UPDATE", "DELETE"),
     "log.change_note": ("INSERT", "DELETE"),
     "log.view_refresh": ("INSERT",),
     "log.refresh_failure": ("INSERT",),

@@ -1,5 +1,7 @@
 """What the sensor `alerts` and `mv-pipeline watch` do: inspect, remember what is wrong, and tell what is news of it.
 
+Files that were written on after they were taken go back into the inbox.
+
 Whoever holds the lock tells.
 """
 
@@ -16,6 +18,7 @@ from mv_pipeline.operations.incidents import Incident, IncidentFile, IncidentSto
 from mv_pipeline.operations.installation import Installation
 from mv_pipeline.operations.notify import Receiver, news, receivers, resolved, send
 from mv_pipeline.operations.problem import Audience, HealthProblem
+from mv_pipeline.operations.taken_files import put_back_changed_files
 from mv_pipeline.refresh.views import require_migrated
 from mv_pipeline.settings import Settings
 
@@ -57,6 +60,7 @@ def report(installation: Installation) -> IncidentUpdate:
         inspection = inspect(installation)
         table = IncidentTable(installation.connection, now)
         require_migrated(installation.connection)
+        put_back_changed_files(installation.connection, settings)
         with table.lock_if_free() as mine:
             if mine:
                 file.move_to(table)

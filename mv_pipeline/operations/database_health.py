@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from mv_pipeline.catalog.csv_kinds import KINDS, LISTS
+from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, find_kind
 from mv_pipeline.checks.check import first_of
 from mv_pipeline.checks.rules import LAST_UPLOAD, find_check, missing_files_remedy
-from mv_pipeline.database.connection import APPLICATION
+from mv_pipeline.database.connection import APPLICATION, read_query
 from mv_pipeline.intake.rejection import MESSAGES
 from mv_pipeline.intake.upload_log import UPLOADS, due_at, missing_days, select_shrunk_days
 from mv_pipeline.migrate.state import describe_drift, describe_unsupported, read_drift
@@ -45,19 +45,8 @@ def definition_drift(of: Installation) -> Iterator[HealthProblem]:
 def rejected_files(of: Installation) -> Iterator[HealthProblem]:
     """The rejected files that nobody has dropped again, corrected, and that no later file of the kind followed."""
     kinds = {kind.name: kind for kind in KINDS}
-    rows = of.connection.cursor(row_factory=dict_row).execute(
-        sql.SQL(
-            "WITH uploads AS {}, good AS (SELECT kind, max(uploaded_at) AS last FROM uploads "
-            "WHERE processing_status = 'success' GROUP BY kind), "
-            "newest AS (SELECT DISTINCT ON (kind, file_name) * FROM uploads WHERE NOT is_deleted "
-            "ORDER BY kind, file_name, id DESC) "
-            "SELECT kind, file_name, file_hash, uploaded_at, coalesce(error_message, '') AS reason, "
-            "coalesce(metadata->'codes', '{{}}') AS codes, metadata->>'report' AS report "
-            "FROM newest LEFT JOIN good USING (kind) "
-            "WHERE state = 'rejected' AND coalesce(last, '-infinity') <= uploaded_at + %s ORDER BY id"
-        ).format(UPLOADS),
-        [REJECTED_BURST],
-    )
+    query = read_query(__file__, "rejected_files").format(uploads=UPLOADS)
+    rows = of.connection.cursor(row_factory=dict_row).execute(query, [REJECTED_BURST])
     for row in rows.fetchall():
         kind = kinds.get(row["kind"])
         if kind is None:
@@ -102,6 +91,22 @@ def days_shrunk(of: Installation) -> Iterator[HealthProblem]:
                 dashboards=shown_in(of.catalog, f"stg.{kind.name}"),
                 **row | {"earlier_upload": row["earlier_upload"] or "ID"},
             )
+
+
+def changed_files(of: Installation) -> Iterator[HealthProblem]:
+    """The files that somebody had written on after they were loaded, for a day."""
+    query = read_query(__file__, "changed_files").format(uploads=UPLOADS)
+    for row in of.connection.cursor(row_factory=dict_row).execute(query).fetchall():
+        yield HealthProblem.of(
+            P.FILE_CHANGED,
+            f"{row['kind']}/{row['file_name']}",
+            of.settings,
+            row["uploaded_at"],
+            state=row["file_hash"],
+            title=find_kind(row["kind"]).title,
+            dashboards=shown_in(of.catalog, f"stg.{row['kind']}"),
+            **row,
+        )
 
 
 def failed_views(of: Installation) -> Iterator[HealthProblem]:
@@ -149,14 +154,9 @@ def days_without_lines(of: Installation) -> Iterator[HealthProblem]:
 
 def slow_refreshes(of: Installation) -> Iterator[HealthProblem]:
     """The refreshes that have been running for too long."""
-    rows = of.connection.execute(
-        "SELECT view, pid, xact_start, pg_blocking_pids(pid) FROM unnest(%s::text[]) AS view "
-        # The server cuts what a connection calls itself to what a name takes.
-        "JOIN pg_stat_activity ON application_name = (%s || ' refresh ' || view)::name "
-        "WHERE datname = current_database() "
-        "AND xact_start < clock_timestamp() - make_interval(secs => %s) ORDER BY xact_start",
-        [[view.name for view in of.catalog.materialized_views], APPLICATION, of.settings.slow_refresh_seconds],
-    ).fetchall()
+    views = [view.name for view in of.catalog.materialized_views]
+    params = {"views": views, "application": APPLICATION, "limit": of.settings.slow_refresh_seconds}
+    rows = of.connection.execute(read_query(__file__, "slow_refreshes"), params).fetchall()
     for name, pid, since, blockers in rows:
         yield HealthProblem.of(
             P.REFRESH_SLOW,

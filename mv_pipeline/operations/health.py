@@ -10,6 +10,7 @@ import psycopg
 
 from mv_pipeline.operations.daemon_health import failing_ticks, gone_daemon
 from mv_pipeline.operations.database_health import (
+    changed_files,
     days_shrunk,
     days_without_lines,
     definition_drift,
@@ -101,7 +102,7 @@ HEALTH_CHECKS: dict[P, HealthCheck] = {
     P.LOW_DISK: HealthCheck(low_disk),
     # The failing tick of the sensor `inbox` tells it.
     P.INBOX_UNREADABLE: HealthCheck(unreadable_inbox, is_told=False),
-    P.FILE_LEFT_ALONE: HealthCheck(files_left_alone, P.INBOX_UNREADABLE, is_told=False),
+    P.FILE_LEFT_ALONE: HealthCheck(files_left_alone, P.INBOX_UNREADABLE),
     P.DATABASE_UNREACHABLE: HealthCheck(unreachable_databases),
     P.SERVER_UNSUPPORTED: HealthCheck(unsupported_server, _WAREHOUSE),
     # Incidents can't be kept before: the sensor's tick and `watch` say so.
@@ -110,6 +111,7 @@ HEALTH_CHECKS: dict[P, HealthCheck] = {
     P.DEFINITION_DRIFT: HealthCheck(definition_drift, P.NOT_MIGRATED, is_told=False),
     P.REJECTED_FILE: HealthCheck(rejected_files, P.NOT_MIGRATED),
     P.DAY_SHRUNK: HealthCheck(days_shrunk, P.NOT_MIGRATED),
+    P.FILE_CHANGED: HealthCheck(changed_files, P.NOT_MIGRATED),
     P.VIEW_FAILED: HealthCheck(failed_views, P.NOT_MIGRATED),
     P.DATA_MISSING: HealthCheck(days_without_lines, P.NOT_MIGRATED),
     P.REFRESH_SLOW: HealthCheck(slow_refreshes, P.NOT_MIGRATED),

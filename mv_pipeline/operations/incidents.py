@@ -15,7 +15,7 @@ from typing import Protocol
 from psycopg.rows import class_row
 from pydantic import TypeAdapter
 
-from mv_pipeline.database.connection import Connection, session_lock
+from mv_pipeline.database.connection import Connection, read_query, session_lock
 from mv_pipeline.operations.problem import COOLDOWN, GRACE, Audience, HealthProblem, Level, ProblemType
 
 _TOLD_FOR = timedelta(days=7)
@@ -135,32 +135,14 @@ class IncidentTable:
         return session_lock(self._connection, "alerts", wait=False)
 
     def read(self) -> list[Incident]:  # noqa: D102
-        return (
-            self._connection.cursor(row_factory=class_row(Incident))
-            .execute(
-                "SELECT key, kind AS type, level, audience, state, title, message, opened_at, first_seen_at, "
-                "last_seen_at, closed_at, notified_at, told, id FROM log.incident "
-                "WHERE closed_at IS NULL OR (told <> '{}' AND closed_at > %s) ORDER BY id",
-                [self._now - _TOLD_FOR],
-            )
-            .fetchall()
-        )
+        cursor = self._connection.cursor(row_factory=class_row(Incident))
+        return cursor.execute(read_query(__file__, "incidents"), [self._now - _TOLD_FOR]).fetchall()
 
     def save(self, incidents: Sequence[Incident]) -> None:  # noqa: D102
+        known, new = ([i for i in incidents if (i.id is None) is is_new] for is_new in (False, True))
         with self._connection.transaction(), self._connection.cursor() as cursor:
-            cursor.executemany(
-                "UPDATE log.incident SET level = %(level)s, state = %(state)s, title = %(title)s, "
-                "message = %(message)s, opened_at = %(opened_at)s, last_seen_at = %(last_seen_at)s, "
-                "closed_at = %(closed_at)s, notified_at = %(notified_at)s, told = %(told)s WHERE id = %(id)s",
-                [asdict(incident) for incident in incidents if incident.id is not None],
-            )
-            cursor.executemany(
-                "INSERT INTO log.incident (key, kind, level, audience, state, title, message, opened_at, "
-                "first_seen_at, last_seen_at, notified_at, told) VALUES (%(key)s, %(type)s, %(level)s, %(audience)s, "
-                "%(state)s, %(title)s, %(message)s, %(opened_at)s, %(first_seen_at)s, %(last_seen_at)s, "
-                "%(notified_at)s, %(told)s)",
-                [asdict(incident) for incident in incidents if incident.id is None],
-            )
+            cursor.executemany(read_query(__file__, "update_incident"), map(asdict, known))
+            cursor.executemany(read_query(__file__, "insert_incident"), map(asdict, new))
 
 
 class IncidentFile:

@@ -35,6 +35,7 @@ class ProblemType(StrEnum):
     DEFINITION_DRIFT = "definition_drift"
     REJECTED_FILE = "rejected_file"
     DAY_SHRUNK = "day_shrunk"
+    FILE_CHANGED = "file_changed"
     VIEW_FAILED = "view_failed"
     DATA_MISSING = "data_missing"
     REFRESH_SLOW = "refresh_slow"
@@ -58,9 +59,11 @@ LOW_DISK_GB = 1.0
 REJECTED_BURST = timedelta(minutes=10)
 # A problem that is gone for less than this and comes back is the same incident.
 COOLDOWN = timedelta(minutes=2)
-# After an outage the first inspection may come before the first tick, a single tick may fail, the sensors start a
-# failed run's successor by themselves, and a server may be restarted: these have to last before anybody is told.
+# Whoever has put a file in the wrong place may see it; after an outage the first inspection may come before the first
+# tick, a single tick may fail, the sensors start a failed run's successor by themselves, and a server may be restarted:
+# these have to last before anybody is told.
 GRACE: dict[str, timedelta] = {
+    ProblemType.FILE_LEFT_ALONE: timedelta(minutes=10),
     ProblemType.SWITCHED_OFF: timedelta(minutes=1),
     ProblemType.TICK_FAILED: timedelta(minutes=1),
     ProblemType.TICKS_STOPPED: timedelta(minutes=1),

@@ -1,23 +1,74 @@
-"""What an operator decides about uploads: that an earlier one counts again, or that a day has rightly shrunk.
+"""The newest uploads, and what an operator decides about them: that an earlier one counts again, or a day is right so.
 
 How a file is loaded is in `intake`. Nothing of Dagster is known here.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
+from typing import Literal
 
 from psycopg import sql
+from psycopg.rows import class_row
 
-from mv_pipeline.catalog.csv_kinds import find_kind
+from mv_pipeline.catalog.csv_kinds import FileKind, find_kind
 from mv_pipeline.database.connection import Connection, identifier, read_query, session_lock
 from mv_pipeline.intake import cells
 from mv_pipeline.intake.load import replace_days
-from mv_pipeline.intake.upload_log import UPLOADS, UploadedFile, read_uploads
+from mv_pipeline.intake.upload_log import UPLOADS
 from mv_pipeline.settings import OperatorError
+
+State = Literal["loaded", "duplicate", "rejected", "unfinished"]
+
+
+@dataclass(frozen=True)
+class UploadedFile:
+    """One file of the log.
+
+    Args:
+        id: its number in log.upload_file.
+        uploaded_at: ISO time in Asia/Tokyo.
+        kind: its CSV kind, as in shogun_flash_receive.
+        file_name: its name in the inbox.
+        state: what became of it.
+        lines: data lines loaded.
+        net_weight_kg: their weight (kg).
+        first_day, last_day: ISO dates of the days in it.
+        uploaded_by: who dropped it, or `inbox`.
+        reason: why it was rejected, in Japanese; else which upload it repeats or was restored from, or what was odd.
+    """
+
+    id: int
+    uploaded_at: str
+    kind: str
+    file_name: str
+    state: State
+    lines: int
+    net_weight_kg: float | None
+    first_day: str | None
+    last_day: str | None
+    uploaded_by: str | None
+    reason: str | None
 
 
 class UploadError(OperatorError):
     """An upload isn't what a command needs it to be."""
+
+
+def read_uploads(
+    connection: Connection, limit: int | None, kind: FileKind | None = None, *, rejected: bool = False, after: int = 0
+) -> list[UploadedFile]:
+    """The newest files of the log, newest first.
+
+    Args:
+        limit: how many at most; None: all.
+        kind: only this kind's; None: all.
+        rejected: only those that were rejected.
+        after: only those with a higher number.
+    """
+    query = read_query(__file__, "newest_uploads").format(uploads=UPLOADS)
+    params = {"after": after, "kind": kind and kind.name, "rejected": rejected, "limit": limit}
+    return connection.cursor(row_factory=class_row(UploadedFile)).execute(query, params).fetchall()
 
 
 def restore_upload(connection: Connection, upload_id: int, days: Sequence[date] = ()) -> UploadedFile:

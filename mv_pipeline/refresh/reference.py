@@ -6,9 +6,8 @@ Closures and exceptions are people's; they are only expanded here.
 from datetime import date
 
 import holidays
-from psycopg import sql
 
-from mv_pipeline.database.connection import Connection, identifier
+from mv_pipeline.database.connection import Connection, identifier, read_query
 
 CALENDAR_START = date(2021, 1, 1)
 CLOSURE_DAYS = "ref.v_closure_days"
@@ -59,21 +58,8 @@ def expand_closures(connection: Connection) -> int:
     Returns:
         The number of rows added, changed or removed.
     """
-    removed = connection.execute(
-        sql.SQL("DELETE FROM ref.closure_membership WHERE ddate NOT IN (SELECT ddate FROM {})").format(
-            identifier(CLOSURE_DAYS)
-        )
-    ).rowcount
-    written = connection.execute(
-        "INSERT INTO ref.closure_membership AS old (ddate, start_date, end_date, closure_name) "
-        "SELECT DISTINCT ON (c.ddate) c.ddate, p.start_date, p.end_date, p.closure_name "
-        "FROM ref.calendar_day AS c JOIN ref.closure_periods AS p ON c.ddate BETWEEN p.start_date AND p.end_date "
-        "ORDER BY c.ddate, p.start_date DESC, p.end_date "
-        "ON CONFLICT (ddate) DO UPDATE SET start_date = excluded.start_date, end_date = excluded.end_date, "
-        "closure_name = excluded.closure_name WHERE (old.start_date, old.end_date, old.closure_name) "
-        "IS DISTINCT FROM (excluded.start_date, excluded.end_date, excluded.closure_name)"
-    ).rowcount
-    return removed + written
+    query = read_query(__file__, "expand_closures").format(closure_days=identifier(CLOSURE_DAYS))
+    return connection.execute(query).rowcount
 
 
 def update_reference_tables(connection: Connection) -> dict[str, int]:

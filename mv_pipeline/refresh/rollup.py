@@ -12,7 +12,7 @@ from psycopg import sql
 
 from mv_pipeline.catalog.realtime import CHANGED_AT
 from mv_pipeline.catalog.relations import Rollup
-from mv_pipeline.database.connection import Connection, identifier, scalar
+from mv_pipeline.database.connection import Connection, identifier, read_query, scalar
 from mv_pipeline.settings import OperatorError
 
 
@@ -151,14 +151,7 @@ def _replace_rows(
         How many stored rows were written or removed.
     """
     values = [column for column in rollup.output if column not in rollup.key]
-    query = sql.SQL(
-        "WITH fresh AS MATERIALIZED ({fresh}), "
-        "written AS (INSERT INTO {stored} AS old ({columns}) SELECT {columns} FROM fresh ON CONFLICT ({key}) {update} "
-        "RETURNING 1), "
-        "vanished AS (DELETE FROM {stored} AS stored WHERE {stored_ones} "
-        "AND NOT EXISTS (SELECT FROM fresh WHERE {same_key}) RETURNING 1) "
-        "TABLE written UNION ALL TABLE vanished"
-    ).format(
+    query = read_query(__file__, "store").format(
         fresh=fresh,
         stored=identifier(rollup.stored),
         columns=_columns([*rollup.output, CHANGED_AT]),

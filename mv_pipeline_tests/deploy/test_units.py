@@ -52,6 +52,12 @@ def test_a_unit_has_neither_root_nor_the_disk(name):
     assert (service["NoNewPrivileges"], service["ProtectSystem"]) == ("yes", "strict")
 
 
+def test_the_pipeline_may_ask_who_writes_to_the_files_of_others_and_nothing_else_that_root_may():
+    service = unit("mv-pipeline@.service")["Service"]
+
+    assert service["CapabilityBoundingSet"] == service["AmbientCapabilities"] == "CAP_LEASE"
+
+
 def test_the_example_of_the_pipelines_settings_is_one():
     path = DEPLOY / "pipeline.env.example"
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from mv_pipeline_tests.conftest import LONG
+from mv_pipeline_tests.faults.conftest import RECEIVE, folder_of
 from mv_pipeline_tests.faults.worker import BOUNDARIES
 
 _RANDOM_KILLS = 400 if LONG else 6
@@ -30,6 +31,21 @@ def test_a_process_killed_between_two_steps(plant, boundary, call):
 
     # A function that isn't called that often lets the process live.
     assert exit_code in ((-signal.SIGKILL,) if call == 1 else (-signal.SIGKILL, 0))
+    assert plant.losses() == []
+
+
+@pytest.mark.parametrize("name", ["file committed, not moved", "place in the archive reserved"])
+def test_a_file_whose_process_was_killed_before_it_was_moved_is_not_loaded_over_a_newer_one(plant, name):
+    process = plant.start(next(boundary for boundary in BOUNDARIES if boundary.name == name))
+    assert plant.bury(process) == -signal.SIGKILL
+    path = folder_of(plant.settings, RECEIVE) / "first.csv"
+    # Somebody has put it back: with another inode, the newest of all.
+    copy = path.with_name(".copy")
+    copy.write_bytes(path.read_bytes())
+    copy.replace(path)
+
+    plant.tick()
+
     assert plant.losses() == []
 
 

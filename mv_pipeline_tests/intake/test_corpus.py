@@ -93,7 +93,7 @@ def settings(connection: Connection, database_url: str, tmp_path: Path, monkeypa
     for name in [name for name in os.environ if name.startswith("MV_PIPELINE_")]:
         monkeypatch.delenv(name)
     connection.execute("DELETE FROM log.upload_file")
-    settings = Settings(home=tmp_path, database_url=database_url, settle_seconds=0)
+    settings = Settings(home=tmp_path, database_url=database_url, settle_seconds=0, unfinished_seconds=0)
     prepare_folders(settings)
     return settings
 
@@ -217,7 +217,7 @@ def ticks(
     for name in [name for name in os.environ if name.startswith("MV_PIPELINE_")]:
         monkeypatch.delenv(name)
     url = create_database(server, template)
-    settings = Settings(home=tmp_path, database_url=url, settle_seconds=0, watch_seconds=0)
+    settings = Settings(home=tmp_path, database_url=url, settle_seconds=0, unfinished_seconds=0, watch_seconds=0)
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("mv_pipeline.defs.sensors._REST_S", 0.0)

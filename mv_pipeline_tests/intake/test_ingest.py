@@ -1,12 +1,18 @@
 """One file's way from the inbox to archive or rejected, and that a file is taken once and whole or not at all."""
 
+import contextlib
 import hashlib
+import mmap
 import os
 import re
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from datetime import date, datetime
 from pathlib import Path
+from subprocess import PIPE
 from threading import Event
 from zoneinfo import ZoneInfo
 
@@ -47,6 +53,8 @@ REJECTIONS: list[tuple[str, str | bytes, tuple[str, str, str]]] = [
     ("bad_integer", csv_text([line(receive_no="2147483648")]), ("2", "受入番号", "2147483648")),
     ("bad_date", csv_text([line(), line(slip_date="2025/02/30")]), ("3", "伝票日付", "2025/02/30")),
     ("bad_time", csv_text([line(weighing_time_empty="25:00")]), ("2", "計量時間（空車重量）", "25:00")),
+    ("wrong_weekday", csv_text([line(slip_date="2025/12/01(火)")]), ("2", "伝票日付", "2025/12/01(火)")),
+    ("bad_code", csv_text([line(client_cd="123.0")]), ("2", "取引先CD", "123.0")),
     ("missing_date", csv_text([line(slip_date="　")]), ("2", "伝票日付", "")),
     ("date_out_of_range", csv_text([line(slip_date="2020/12/31")]), ("2", "伝票日付", "2020/12/31")),
 ]
@@ -82,7 +90,7 @@ def change_while_loading(monkeypatch: pytest.MonkeyPatch, change: Callable[[], o
 
 
 def test_every_code_has_a_rejection_here():
-    assert {code for code, _, _ in REJECTIONS} | {"too_large"} == MESSAGES.keys()
+    assert {code for code, _, _ in REJECTIONS} | {"too_large", "newer_upload"} == MESSAGES.keys()
 
 
 @pytest.mark.parametrize(
@@ -106,7 +114,7 @@ def test_a_file_with_a_problem_is_rejected_whole_and_the_next_one_loads(
 
     query = (
         "SELECT id, file_name, file_type, csv_type, processing_status, row_count, uploaded_by, error_message, "
-        "metadata - 'file' FROM log.upload_file"
+        "metadata FROM log.upload_file"
     )
     assert connection.execute(query).fetchall() == [
         (
@@ -331,6 +339,166 @@ def test_a_file_that_changes_while_it_is_read_is_neither_loaded_nor_rejected(
         assert take_file(connection, settings, find_kind(RECEIVE), path, "tester") is not None
 
 
+@contextlib.contextmanager
+def appending(path: Path) -> Iterator[None]:
+    with path.open("ab"):
+        yield
+
+
+@contextlib.contextmanager
+def mapped(path: Path) -> Iterator[None]:
+    """The handle is closed, the file is still mapped for writing."""
+    with path.open("r+b") as file:
+        memory = mmap.mmap(file.fileno(), 0)
+    with memory:
+        yield
+
+
+@contextlib.contextmanager
+def by_another_process(path: Path) -> Iterator[None]:
+    with subprocess.Popen(["sh", "-c", 'exec 3>>"$0"; echo open; read line', path], stdin=PIPE, stdout=PIPE) as writer:
+        assert writer.stdout.read(4) == b"open"
+        yield
+        writer.stdin.close()
+
+
+WRITERS = pytest.mark.parametrize("write", [appending, mapped, by_another_process], ids=lambda write: write.__name__)
+linux = pytest.mark.skipif(sys.platform != "linux", reason="no other system says who has a file open")
+
+
+@linux
+@WRITERS
+@pytest.mark.parametrize("content", [GOOD, csv_text([line(net_weight="x")])], ids=["good", "bad"])
+def test_a_file_that_somebody_has_open_for_writing_is_not_taken(
+    settings: Settings, connection: Connection, content: str, write: Callable[[Path], AbstractContextManager[None]]
+):
+    path = drop(settings.inbox_dir, RECEIVE, "a.csv", content)
+    os.utime(path, (1, 1))
+
+    with write(path):
+        assert take_file(connection, settings, find_kind(RECEIVE), path, "tester") is None
+        assert nothing_happened(connection, settings)
+
+    assert take_file(connection, settings, find_kind(RECEIVE), path, "tester") is not None
+
+
+@linux
+@WRITERS
+@pytest.mark.parametrize("content", [GOOD, csv_text([line(net_weight="x")])], ids=["good", "bad"])
+def test_a_file_that_somebody_opens_for_writing_while_it_is_read_is_not_taken(
+    settings: Settings,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    content: str,
+    write: Callable[[Path], AbstractContextManager[None]],
+):
+    path = drop(settings.inbox_dir, RECEIVE, "a.csv", content)
+    with contextlib.ExitStack() as opened, monkeypatch.context() as patch:
+        change_while_loading(patch, lambda: opened.enter_context(write(path)))
+        assert take_file(connection, settings, find_kind(RECEIVE), path, "tester") is None
+
+    assert nothing_happened(connection, settings)
+
+
+def test_lines_that_are_written_by_a_handle_kept_open_are_all_loaded(settings: Settings, connection: Connection):
+    """Header and 100 lines, flushed, then 100 more."""
+    lines = csv_text([line(receive_no=number) for number in range(200)]).splitlines(keepends=True)
+    path = settings.inbox_dir / RECEIVE / "a.csv"
+    with path.open("w", encoding="cp932", newline="") as file:
+        file.writelines(lines[:101])
+        file.flush()
+        if sys.platform == "linux":
+            assert take_file(connection, settings, find_kind(RECEIVE), path, "tester") is None
+        file.writelines(lines[101:])
+
+    assert take_file(connection, settings, find_kind(RECEIVE), path, "tester").rows == 200
+
+
+@linux
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+def test_a_file_of_another_user_is_taken_although_nobody_knows_who_writes(settings: Settings):
+    """Without CAP_LEASE the question is refused; that it is asked must not keep the file from being taken."""
+    path = drop(settings.inbox_dir, RECEIVE, "a.csv", GOOD)
+    path.chmod(0o644)
+    ask = (
+        "import os, sys; from mv_pipeline.intake.reader import raise_if_open_for_writing as ask; "
+        "file = open(sys.argv[1], 'rb'); os.setuid(65534); ask(file); print('taken')"
+    )
+
+    with appending(path):
+        done = subprocess.run([sys.executable, "-c", ask, path], capture_output=True, text=True)
+
+    assert done.stdout == "taken\n", done.stderr
+
+
+@linux
+def test_whoever_opens_a_file_while_the_system_is_asked_about_it_does_no_harm(tmp_path: Path):
+    """The system tells the asking process of it by a signal, which by default ends it."""
+    path = tmp_path / "a.csv"
+    path.touch()
+    # The question is so short that nobody can be sure to come in between: here its end waits for a line.
+    ask = """
+import fcntl, sys
+from mv_pipeline.intake.reader import raise_if_open_for_writing
+
+control = fcntl.fcntl
+
+def slow(file, command, argument):
+    if argument == fcntl.F_UNLCK:
+        print("asking", flush=True)
+        sys.stdin.readline()
+    return control(file, command, argument)
+
+fcntl.fcntl = slow
+raise_if_open_for_writing(open(sys.argv[1], "rb"))
+"""
+
+    with subprocess.Popen([sys.executable, "-c", ask, path], stdin=PIPE, stdout=PIPE) as asking:
+        assert asking.stdout.readline() == b"asking\n"
+        with pytest.raises(BlockingIOError):
+            os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        asking.stdin.close()
+
+    assert asking.returncode == 0
+
+
+UNFINISHED = {
+    "empty": b"",
+    "only a byte order mark": b"\xef\xbb\xbf",
+    "only zeros": bytes(5000),
+    "zeros at the end": GOOD.encode("cp932")[:300].ljust(len(GOOD.encode("cp932")), b"\0"),
+    "zeros in the middle": GOOD.encode("cp932")[:300] + bytes(50) + GOOD.encode("cp932")[350:],
+    "one zero": GOOD.encode("cp932") + b"\0",
+}
+
+
+@pytest.mark.parametrize("content", UNFINISHED.values(), ids=UNFINISHED)
+def test_a_file_that_may_not_be_finished_is_rejected_later(settings: Settings, connection: Connection, content: bytes):
+    waiting = settings.model_copy(update={"unfinished_seconds": 300.0})
+
+    assert take(connection, waiting, content) is None
+    assert nothing_happened(connection, settings)
+    assert take(connection, waiting, GOOD).status == "loaded"
+
+    path = drop(settings.inbox_dir, RECEIVE, "b.csv", content)
+    # It is the last change that counts, whatever time it says that its content is of.
+    os.utime(path, (1, 1))
+    soon = settings.model_copy(update={"unfinished_seconds": 0.3})
+    upload = wait_for("it is rejected", lambda: take_file(connection, soon, find_kind(RECEIVE), path, "tester"))
+    assert upload.status == "rejected"
+    assert names(settings.rejected_dir) == ["b.csv", "b.csv.errors.csv"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"PK\x03\x04" + bytes(200), "a,b".encode("utf-16"), "a,b".encode("utf-16-le"), b"\xd0\xcf\x11\xe0" + bytes(9)],
+)
+def test_a_file_that_will_never_be_a_csv_file_is_rejected_at_once(settings: Settings, connection, content: bytes):
+    waiting = settings.model_copy(update={"unfinished_seconds": 300.0})
+
+    assert take(connection, waiting, content).status == "rejected"
+
+
 def test_a_file_that_is_rewritten_in_another_encoding_while_it_is_read_waits_for_the_next_tick(
     settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ):
@@ -369,6 +537,80 @@ def test_a_file_is_archived_as_a_duplicate_if_the_process_ended_between_commit_a
     assert again.days == {date(2025, 12, 1): 1}
     assert names(settings.archive_dir) == ["a.csv"]
     assert count(connection, f"stg.{RECEIVE}") == 1
+
+
+def rewrite(path: Path) -> None:
+    """What a restore or another mount does: another inode, other times and rights, the same content."""
+    copy = path.with_name(".copy")
+    copy.write_bytes(path.read_bytes())
+    os.utime(copy, (1, 1))
+    copy.chmod(0o600)
+    copy.replace(path)
+
+
+def active(connection: Connection) -> list[tuple[object, ...]]:
+    return connection.execute(f"SELECT net_weight FROM stg.{RECEIVE} WHERE NOT is_deleted").fetchall()
+
+
+@pytest.mark.parametrize("change", [os.utime, lambda path: path.chmod(0o600), rewrite, lambda path: None])
+def test_a_loaded_file_that_could_not_be_moved_is_never_loaded_over_a_newer_one(
+    settings: Settings, connection: Connection, change: Callable[[Path], object]
+):
+    path = drop(settings.inbox_dir, RECEIVE, "a.csv", csv_text([line(net_weight=1)]))
+    obstacle = settings.archive_dir / RECEIVE
+    obstacle.touch()
+    with pytest.raises(NotADirectoryError):
+        take_file(connection, settings, find_kind(RECEIVE), path, "tester")
+    obstacle.unlink()
+    assert take(connection, settings, [line(net_weight=2)], name="b.csv").status == "loaded"
+    change(path)
+
+    again = take_file(connection, settings, find_kind(RECEIVE), path, "tester")
+
+    assert (again.status, active(connection)) == ("duplicate", [(2,)])
+    assert count(connection, "log.upload_file") == 2
+    assert names(settings.inbox_dir) == []
+    assert names(settings.archive_dir) == ["a.csv", "b.csv"]
+
+
+def test_a_file_in_the_place_of_one_that_could_not_be_moved_is_another_file(settings: Settings, connection: Connection):
+    """And once it has been there, the first one's content is a new file too."""
+    contents = [csv_text([line(net_weight=weight)]) for weight in (1, 2)]
+    obstacle = settings.archive_dir / RECEIVE
+    obstacle.touch()
+    for content in (*contents, contents[0]):
+        with pytest.raises(NotADirectoryError):
+            take(connection, settings, content)
+    obstacle.unlink()
+
+    path = settings.inbox_dir / RECEIVE / "a.csv"
+    assert take_file(connection, settings, find_kind(RECEIVE), path, "tester").status == "duplicate"
+    assert active(connection) == [(1,)]
+    assert count(connection, "log.upload_file") == 3
+
+
+def test_the_same_content_under_another_name_is_a_file_of_its_own(settings: Settings, connection: Connection):
+    obstacle = settings.archive_dir / RECEIVE
+    obstacle.touch()
+    with pytest.raises(NotADirectoryError):
+        take(connection, settings, [line(net_weight=1)])
+    obstacle.unlink()
+    take(connection, settings, [line(net_weight=2)], name="b.csv")
+
+    assert take(connection, settings, [line(net_weight=1)], name="c.csv").status == "loaded"
+    assert active(connection) == [(1,)]
+
+
+def test_the_database_knows_where_each_files_upload_lies(settings: Settings, connection: Connection):
+    loaded = take(connection, settings, GOOD, name="a\nb.csv")
+    rejected = take(connection, settings, csv_text([line(net_weight="x")]), name="c.csv")
+
+    month = f"{datetime.now(ZoneInfo('Asia/Tokyo')):%Y-%m}"
+    query = "SELECT upload_file_id, kind, inbox_name, path FROM log.taken_file ORDER BY 1"
+    assert connection.execute(query).fetchall() == [
+        (loaded.id, RECEIVE, b"a\nb.csv", f"archive/{RECEIVE}/{month}/a\ufffdb.csv"),
+        (rejected.id, RECEIVE, b"c.csv", f"rejected/{RECEIVE}/c.csv"),
+    ]
 
 
 def test_an_archived_file_that_somebody_moves_back_is_loaded_again_once_its_days_are_replaced(

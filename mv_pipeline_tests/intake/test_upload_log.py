@@ -1,11 +1,10 @@
-"""What has been uploaded: the newest files, and which upload counts on which day. Today is 2025-12-11, a Thursday."""
+"""What has been uploaded: which upload counts on which day. Today is 2025-12-11, a Thursday."""
 
 from datetime import date, datetime
 
 import pytest
 
-from mv_pipeline.catalog.csv_kinds import find_kind
-from mv_pipeline.intake.upload_log import missing_days, read_calendar, read_uploads
+from mv_pipeline.intake.upload_log import missing_days, read_calendar
 from mv_pipeline.settings import TIME_ZONE
 from mv_pipeline_tests.factory import line, take
 
@@ -34,45 +33,6 @@ def dropped(connection, settings):
 def cells(connection):
     """The calendar of December 2025 by kind and day of the month."""
     return lambda: {(day.kind, day.ddate.day): day for day in read_calendar(connection, FIRST, LAST)}
-
-
-def test_the_newest_file_comes_first_with_its_fate(dropped, connection, settings):
-    dropped(1, 3, kg=500)
-    dropped(1, 3, kg=500, name="again.csv")
-    take(connection, settings, [line(net_weight="x")], name="bad.csv")
-
-    bad, again, good = read_uploads(connection, 10)
-
-    assert (good.file_name, good.kind, good.state, good.lines, good.net_weight_kg) == (
-        "a.csv",
-        FINAL,
-        "loaded",
-        2,
-        1000,
-    )
-    assert (good.first_day, good.last_day, good.uploaded_by, good.reason) == (
-        "2025-12-01",
-        "2025-12-03",
-        "tester",
-        None,
-    )
-    assert good.uploaded_at.endswith("+09:00")
-    assert (again.state, again.reason) == ("duplicate", f"the same content is active as upload {good.id}")
-    assert (bad.state, bad.lines) == ("rejected", 0)
-    assert "数値として読めません" in str(bad.reason)
-
-
-def test_files_are_chosen_by_number_kind_and_fate(dropped, connection, settings):
-    dropped(1)
-    dropped(1, kind=FLASH, name="flash.csv")
-    take(connection, settings, [line(net_weight="x")], name="bad.csv")
-
-    def names(*arguments, **options):
-        return [file.file_name for file in read_uploads(connection, *arguments, **options)]
-
-    assert names(2) == ["bad.csv", "flash.csv"]
-    assert names(9, find_kind(FLASH)) == ["flash.csv"]
-    assert names(9, rejected=True) == ["bad.csv"]
 
 
 def test_a_day_shows_the_upload_that_counts_its_lines_and_kilograms(dropped, cells):

@@ -14,9 +14,10 @@ from mv_pipeline.defs.assets.describe import RETENTION, RETENTION_CHECK
 from mv_pipeline.operations.health import HEALTH_CHECKS, inspect
 from mv_pipeline.operations.metrics import MetricsCollector
 from mv_pipeline.operations.problem import TEXTS, ProblemType
+from mv_pipeline.operations.taken_files import put_back_changed_files
 from mv_pipeline.refresh.views import log_failure, refresh_view
 from mv_pipeline.settings import TIME_ZONE
-from mv_pipeline_tests.factory import line, take
+from mv_pipeline_tests.factory import csv_text, line, take
 from mv_pipeline_tests.operations.scrape import collect
 from mv_pipeline_tests.operations.test_health import CRITICAL, KIND, YARD, evaluate
 
@@ -48,6 +49,16 @@ def rejected_file(plant, monkeypatch, settings):
 def day_shrunk(plant, monkeypatch, settings):
     for lines in (3, 1):
         take(plant.connection, settings, [line(YARD, slip_date="2025/12/11")] * lines, YARD)
+    for view in plant.catalog.materialized_views:
+        refresh_view(plant.connection, view)
+
+
+def file_changed(plant, monkeypatch, settings):
+    for lines in ([line(KIND, slip_date="2025/12/10")], [line(KIND, slip_date="2025/12/10")] * 2):
+        for path in settings.archive_dir.rglob("a.csv"):
+            path.write_text(csv_text(lines), encoding="cp932", newline="")
+        put_back_changed_files(plant.connection, settings)
+        take(plant.connection, settings, lines)
     for view in plant.catalog.materialized_views:
         refresh_view(plant.connection, view)
 
@@ -109,6 +120,7 @@ SITUATIONS = (
     definition_drift,
     rejected_file,
     day_shrunk,
+    file_changed,
     view_failed,
     data_missing,
     refresh_slow,

@@ -3,7 +3,9 @@
 import dagster as dg
 import pytest
 
+from mv_pipeline.intake.inbox import scan
 from mv_pipeline.refresh.views import log_failure
+from mv_pipeline_tests.factory import line, take
 
 
 def tick(plant, definitions):
@@ -22,6 +24,18 @@ def test_a_tick_tells_and_starts_nothing(plant, receiver, connection, catalog, d
     assert first.skip_message == f"1 incidents are open: {title}. 1 messages sent."
     assert second.skip_message == f"1 incidents are open: {title}. 0 messages sent."
     assert receiver.take() == [("failure", title)]
+
+
+def test_a_tick_puts_a_file_back_that_was_written_on_after_it_was_taken(plant, connection, settings, definitions):
+    take(connection, settings, [line()])
+    (path,) = settings.archive_dir.rglob("a.csv")
+    with path.open("ab") as late:
+        late.write(b"\r\n")
+
+    tick(plant, definitions)
+
+    assert [file.name for file in scan(settings.inbox_dir).files] == ["a.csv"]
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(

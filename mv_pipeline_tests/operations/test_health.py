@@ -11,12 +11,15 @@ from dagster._core.scheduler.instigation import TickStatus
 
 from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.database.connection import session_lock
+from mv_pipeline.intake.inbox import scan
+from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.operations.database_health import rejected_files
 from mv_pipeline.operations.problem import COOLDOWN
+from mv_pipeline.operations.taken_files import put_back_changed_files
 from mv_pipeline.operations.uploads import confirm_upload, restore_upload
 from mv_pipeline.refresh.views import log_failure, refresh_view
 from mv_pipeline.settings import TIME_ZONE
-from mv_pipeline_tests.factory import line, take
+from mv_pipeline_tests.factory import csv_text, line, take
 from mv_pipeline_tests.operations.conftest import ABSENT_PORT, CANARY, tells_once
 
 KIND = "shogun_final_receive"
@@ -130,6 +133,75 @@ def test_of_a_rejected_file_whose_report_nobody_noted_the_folder_is_named(plant,
 
     assert problem.happened.endswith(f" {settings.rejected_dir / KIND}")
     assert ".errors.csv" not in problem.message
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("list.xlsx", "no folder of a CSV kind"),
+        (f"{KIND}/list.xlsx", "no .csv file"),
+        ("list.csv", "no folder of a CSV kind"),
+        ("受入/list.csv", "no folder of a CSV kind"),
+    ],
+)
+def test_the_office_is_told_of_what_is_not_taken_after_ten_minutes(
+    plant, receiver, second, settings, monkeypatch, place, reason
+):
+    monkeypatch.setenv("MV_PIPELINE_ALERT_OFFICE_URLS", second.url)
+    path = settings.inbox_dir / place
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    plant.inspect()
+    plant.wait(minutes=9)
+    plant.inspect()
+    assert second.take() == []
+
+    plant.wait(minutes=1)
+    plant.inspect()
+
+    (message,) = second.messages
+    shown = place.partition("/")[0] if reason.startswith("no folder") else place
+    title = f"「{shown}」は取り込まれません {shown} in the inbox is left alone ({reason})"
+    assert (message["type"], message["title"]) == ("warning", title)
+    assert "置き直してください" in message["message"]
+    assert receiver.take() == []
+
+
+def test_the_office_is_not_told_of_what_other_programs_put_there(plant, receiver, settings):
+    for name in ("Thumbs.db", "desktop.ini", "~$x.csv", "._x.csv", ".~lock.x#", "x.lnk"):
+        (settings.inbox_dir / KIND / name).touch()
+    for name in ("$RECYCLE.BIN", "@eaDir"):
+        (settings.inbox_dir / name).mkdir()
+    plant.inspect()
+    plant.wait(minutes=11)
+
+    assert plant.inspect().open == []
+
+
+def test_a_file_that_somebody_has_written_on(plant, receiver, connection, settings):
+    """The office is told what it was and what it is, once; after a day nothing of it is said any more."""
+
+    def write_on():
+        take(connection, settings, [line(KIND, net_weight=1000)])
+        (path,) = settings.archive_dir.rglob("a.csv")
+        path.write_text(csv_text([line(KIND, net_weight=weight) for weight in (1000, 2500)]), "cp932", newline="")
+        put_back_changed_files(connection, settings)
+        (found,) = scan(settings.inbox_dir).files
+        take_file(connection, settings, find_kind(KIND), found.path, "inbox")
+        no_day_is_missing(connection, "receive")
+
+    message = tells_once(
+        plant,
+        receiver,
+        write_on,
+        lambda: connection.execute("UPDATE log.upload_file SET uploaded_at = uploaded_at - interval '1 day'"),
+    )
+
+    assert message["type"] == "warning"
+    assert message["title"].startswith("受入最終のファイル「a.csv」は、取り込みのあとに書き足されていました")
+    assert "before: 1行 1000 kg" in message["message"]
+    assert "after: 2行 3500 kg" in message["message"]
+    assert "目標カード (target_card), 受入ダッシュボード (inbound)" in message["message"]
 
 
 def no_day_is_missing(connection, csv_type):

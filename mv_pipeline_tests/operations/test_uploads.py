@@ -1,4 +1,4 @@
-"""Restoring and confirming uploads: what counts afterwards, and what everything that goes by the last upload says."""
+"""Listing, restoring and confirming uploads: what counts afterwards, and what says so by the last upload."""
 
 from datetime import date
 
@@ -7,10 +7,10 @@ import pytest
 from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.checks.rules import find_check, quick_checks
 from mv_pipeline.intake.backfill import derive_days
-from mv_pipeline.operations.uploads import UploadError, confirm_upload, restore_upload
+from mv_pipeline.operations.uploads import UploadError, confirm_upload, read_uploads, restore_upload
 from mv_pipeline_tests.factory import line, take
 
-YARD = "shogun_final_yard"
+YARD, FINAL, FLASH = "shogun_final_yard", "shogun_final_receive", "shogun_flash_receive"
 FIRST, LAST = date(2025, 12, 1), date(2025, 12, 31)
 
 
@@ -222,3 +222,43 @@ def test_what_was_not_loaded_cannot_be_restored(settings, connection):
 
     assert counted(connection) == {1: (2, 200)}
     assert connection.execute("SELECT count(*) FROM log.upload_file").fetchone() == (3,)
+
+
+def test_the_newest_file_comes_first_with_its_fate(connection, settings):
+    lines = [line(FINAL, slip_date=day, net_weight=500) for day in ("2025/12/01", "2025/12/03")]
+    take(connection, settings, lines)
+    take(connection, settings, lines, name="again.csv")
+    take(connection, settings, [line(net_weight="x")], name="bad.csv")
+
+    bad, again, good = read_uploads(connection, 10)
+
+    assert (good.file_name, good.kind, good.state, good.lines, good.net_weight_kg) == (
+        "a.csv",
+        FINAL,
+        "loaded",
+        2,
+        1000,
+    )
+    assert (good.first_day, good.last_day, good.uploaded_by, good.reason) == (
+        "2025-12-01",
+        "2025-12-03",
+        "tester",
+        None,
+    )
+    assert good.uploaded_at.endswith("+09:00")
+    assert (again.state, again.reason) == ("duplicate", f"the same content is active as upload {good.id}")
+    assert (bad.state, bad.lines) == ("rejected", 0)
+    assert "数値として読めません" in str(bad.reason)
+
+
+def test_files_are_chosen_by_number_kind_and_fate(connection, settings):
+    take(connection, settings, [line(FINAL)])
+    take(connection, settings, [line(FLASH)], FLASH, "flash.csv")
+    take(connection, settings, [line(net_weight="x")], name="bad.csv")
+
+    def names(*arguments, **options):
+        return [file.file_name for file in read_uploads(connection, *arguments, **options)]
+
+    assert names(2) == ["bad.csv", "flash.csv"]
+    assert names(9, find_kind(FLASH)) == ["flash.csv"]
+    assert names(9, rejected=True) == ["bad.csv"]

@@ -129,9 +129,10 @@ def _take_files(
     uploads: list[Upload] = []
     failures: dict[str, Exception] = {}
     found = scan(settings.inbox_dir)
-    at_rest = [file for file in found.at_rest({}, settings.settle_seconds) if file.kind == kind.name]
+    at_rest = found.at_rest({}, settings.settle_seconds, settings.unfinished_seconds)
     # In the order in which they are named; a name finds files, and never leads out of the folder.
-    for file in found.named(kind.name, config.files) if config.files else at_rest:
+    own = [file for file in at_rest if file.kind == kind.name]
+    for file in found.named(kind.name, config.files) if config.files else own:
         try:
             upload = take_file(connection, settings, kind, file.path, config.uploaded_by)
         except (psycopg.Error, OSError) as error:
@@ -141,7 +142,7 @@ def _take_files(
                 break
             continue
         if upload is None:
-            context.log.info(f"{file.name} is gone or not at rest; nothing was done.")
+            context.log.info(f"{file.name} is gone, or not finished yet; nothing was done.")
             continue
         context.log.info(f"{file.name}: {upload.status}, {upload.rows} rows. {upload.message}")
         # At once, whatever becomes of the next file.
