@@ -16,7 +16,7 @@ from psycopg import sql
 from mv_pipeline.catalog.csv_kinds import KINDS
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.tables import CALENDAR, TABLES
-from mv_pipeline.database.connection import Connection, identifier, scalar
+from mv_pipeline.database.connection import Connection, identifier, read_query, scalar
 from mv_pipeline.migrate.adopt import obsolete
 from mv_pipeline.migrate.table_shapes import ID_SEQUENCES
 from mv_pipeline.settings import OperatorError
@@ -283,22 +283,7 @@ def _object(kind: ObjectKind, name: str) -> sql.Composable:
 def _read_objects(connection: Connection) -> tuple[dict[tuple[ObjectKind, str], str], set[Privilege]]:
     """Who owns what in our schemas, and what pipeline and reader may do with what they don't own."""
     rows = connection.execute(
-        """
-        WITH objects AS (
-            SELECT 'SCHEMA' AS kind, nspname::text AS name, nspacl AS acl, nspowner AS owner
-            FROM pg_namespace WHERE nspname = ANY (%(schemas)s)
-            UNION ALL
-            SELECT CASE WHEN relkind = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, nspname || '.' || relname, relacl, relowner
-            FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
-            WHERE nspname = ANY (%(schemas)s) AND relkind IN ('r', 'p', 'v', 'm', 'S')
-            UNION ALL
-            SELECT 'FUNCTION', format('%%s.%%s(%%s)', nspname, proname, oidvectortypes(proargtypes)), proacl, proowner
-            FROM pg_proc JOIN pg_namespace AS n ON n.oid = pronamespace WHERE nspname = ANY (%(schemas)s)
-        )
-        SELECT kind, name, pg_get_userbyid(owner)::text, pg_get_userbyid(grantee)::text, privilege_type
-        FROM objects LEFT JOIN LATERAL aclexplode(acl)
-        ON grantee <> owner AND pg_get_userbyid(grantee) = ANY (%(roles)s)
-        """,
+        read_query(__file__, "owned_objects"),
         {"schemas": [*SCHEMAS], "roles": [PIPELINE, READER]},
     ).fetchall()
     owners = {(kind, name): owner for kind, name, owner, *_ in rows}
