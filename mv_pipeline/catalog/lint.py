@@ -7,8 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.merge_subqueries import merge_subqueries
+from sqlglot.optimizer.qualify import qualify
 
-from mv_pipeline.catalog.csv_kinds import LISTS
+from mv_pipeline.catalog.csv_kinds import KINDS, LISTS
 from mv_pipeline.catalog.day import DayError
 from mv_pipeline.catalog.realtime import CHANGED_AT
 from mv_pipeline.catalog.relations import Catalog, Header, RelationKind, Rollup, made_relations
@@ -20,6 +22,10 @@ _NAME = re.compile(r"(mv|v|rollup)_[a-z0-9_]+")
 # A name has 63 bytes in PostgreSQL; a key's index is named <name>_key, a rollup's table ends in _ and eight digits.
 _LONGEST_NAME = 59
 _LONGEST_ROLLUP_NAME = 54
+# A schema as the parser's optimizer has it.
+_LINES: dict[str, object] = {
+    "stg": {kind.name: {column.name: column.type for column in kind.columns} for kind in KINDS}
+}
 _ACROSS_DAYS = (exp.Window, exp.Limit, exp.Offset, exp.Fetch, exp.Cube, exp.Rollup, exp.GroupingSets)
 # The header's fields that have an effect, other than those that every relation has.
 _EFFECTIVE: dict[RelationKind, set[str]] = {
@@ -193,6 +199,10 @@ def _rollup(file: SqlFile, rollup: Rollup, catalog: Catalog) -> None:
     if any(select.find(exp.Group) is None and not select.args.get("distinct") for select in _branches(rollup.tree)):
         fix = f"Write GROUP BY, with what “{rollup.day}” is and the rest of the key."
         file.add(rollup.line, Rule.QUERY, "The SELECT doesn't group.", fix)
+    for grouped in _left_out(rollup, catalog) if rollup.output else ():
+        message = f"The SELECT groups by {grouped}, which the key leaves out: two rows could have the same one."
+        fix = "Put its column into the key, or don't group by it: take max(…) of it, say."
+        file.add(file.line_of("key"), Rule.KEY, message, fix)
     for name in (rollup.name, *sorted(catalog.upstream(rollup.name))):
         relation = catalog.relations.get(name)
         if relation is None:
@@ -216,6 +226,48 @@ def _rollup(file: SqlFile, rollup: Rollup, catalog: Catalog) -> None:
         return
     for table in sorted(days.keys() - TRACKED.keys()):
         file.add(rollup.line, Rule.ROLLUP, f"Changes of {table} aren't logged.", "Read the staging table instead.")
+
+
+def _left_out(rollup: Rollup, catalog: Catalog) -> Iterator[str]:
+    """What a rollup groups by though its key doesn't tell it, as SQL; what the text can't prove passes."""
+    views = {name: one.tree for name, one in catalog.relations.items() if name in catalog.upstream(rollup.name)}
+    expanded = exp.expand(rollup.tree.copy(), {**views}, dialect="postgres")
+    try:
+        # Views and subqueries that only pass lines on are read through.
+        flat = merge_subqueries(qualify(expanded, "postgres", schema=_LINES, validate_qualify_columns=False))
+    except SqlglotError:
+        return
+    places = [rollup.output.index(column) for column in rollup.key]
+    for select in (branch for branch in _branches(flat) if isinstance(branch, exp.Select)):
+        of_key = (select.selects[place].unalias() for place in places)
+        told = {part for one in of_key for part in one.walk(prune=_gathers) if isinstance(part, exp.Condition)}
+        # A condition may tie a column to one value, or to another column.
+        told |= {part for one in select.find_all(exp.Where, exp.Having, exp.Join) for part in one.find_all(exp.Column)}
+        for grouped in _grouping(select):
+            rest = exp.paren(grouped.copy()).transform(lambda node, told=told: exp.null() if node in told else node)
+            # Of a table of lines a day has many rows; what else a column is of may have one.
+            if _lines_read(select) & {column.table for column in rest.find_all(exp.Column)}:
+                yield grouped.sql(dialect="postgres").replace('"', "")
+
+
+def _gathers(part: exp.Expr) -> bool:
+    """True if several days become one."""
+    return isinstance(part, exp.TimestampTrunc) and part.text("unit").upper() != "DAY"
+
+
+def _grouping(select: exp.Select) -> list[exp.Expr]:
+    """What tells one row from another, whatever the key is."""
+    if select.args.get("distinct"):
+        return [one.unalias() for one in select.selects if not one.find(exp.AggFunc)]
+    group = select.args.get("group")
+    parts = group.expressions if group else []
+    return [part for one in parts for part in (one.expressions if isinstance(one, exp.Tuple) else [one.unnest()])]
+
+
+def _lines_read(select: exp.Select) -> set[str]:
+    """The names by which a SELECT calls tables of lines."""
+    sources = [one.this for one in (select.args.get("from_"), *(select.args.get("joins") or ())) if one]
+    return {one.alias for one in sources if isinstance(one, exp.Table) and TRACKED.get(f"{one.db}.{one.name}")}
 
 
 def _branches(query: exp.Expr) -> Iterator[exp.Expr]:

@@ -1,6 +1,7 @@
 """The lint: every violation in every SQL file, with its line, its message and its fix."""
 
 import re
+import shutil
 
 import pytest
 
@@ -368,6 +369,69 @@ def test_a_rollup_whose_stored_rows_could_differ_is_refused(folder, query, rule,
     ]
     with pytest.raises(CatalogError, match="rollup_x"):
         load(folder(files))
+
+
+ACTIVE, YARD = "stg.v_active_shogun_final_receive", "stg.shogun_flash_yard"
+BY_DAY_AND_ITEM = f"SELECT slip_date AS ddate, item_cd AS item, count(*) AS n FROM {ACTIVE} "
+WITH_CALENDAR = f"SELECT r.slip_date AS ddate, count(*) AS n FROM {ACTIVE} AS r "
+WITH_CALENDAR += "INNER JOIN ref.v_calendar_classified AS c ON c.ddate = r.slip_date "
+TWO_LISTS = f"SELECT slip_date AS ddate, 'receive' AS list, count(*) AS n FROM {ACTIVE} GROUP BY slip_date "
+TWO_LISTS += f"UNION ALL SELECT slip_date, 'yard', count(*) FROM {YARD} GROUP BY slip_date"
+MONTH = "date_trunc('month', slip_date)"
+# The SELECT of mart/rollup_x.sql, its key, and what the key leaves out of what the SELECT groups by.
+KEYS = [
+    (BY_DAY_AND_ITEM + "GROUP BY slip_date, item_cd", "ddate, item", None),
+    (BY_DAY_AND_ITEM + "GROUP BY slip_date, item_cd", "ddate", "item_cd"),
+    (BY_DAY_AND_ITEM + "GROUP BY 1, 2", "ddate", "item_cd"),
+    (BY_DAY_AND_ITEM + "GROUP BY ddate, item", "ddate", "item_cd"),
+    (BY_DAY_AND_ITEM + "GROUP BY ddate, item", "item, ddate", None),
+    (BY_DAY_AND_ITEM + "GROUP BY (slip_date, item_cd)", "ddate", "item_cd"),
+    (BY_DAY_AND_ITEM + "GROUP BY slip_date, item_cd, item_name", "ddate, item", "item_name"),
+    # More than the grouping tells a row too.
+    (BY_DAY_AND_ITEM + "GROUP BY slip_date, item_cd", "ddate, item, n", None),
+    # Expressions: the same one, another one of the same column, and what gathers several.
+    (BY_DAY_AND_ITEM.replace("item_cd", "item_cd + 1") + "GROUP BY slip_date, item_cd + 1", "ddate, item", None),
+    (BY_DAY_AND_ITEM.replace("item_cd", "item_cd::text") + "GROUP BY slip_date, item_cd", "ddate, item", None),
+    (BY_DAY_AND_ITEM + f"GROUP BY slip_date, item_cd, {MONTH}", "ddate, item", None),
+    (f"SELECT {MONTH}::date AS ddate, count(*) AS n FROM {ACTIVE} GROUP BY {MONTH}", "ddate", None),
+    (f"SELECT {MONTH}::date AS ddate, count(*) AS n FROM {ACTIVE} GROUP BY slip_date", "ddate", "slip_date"),
+    # Its own column is meant, not the alias of the same name.
+    (f"SELECT {MONTH}::date AS slip_date, count(*) AS n FROM {ACTIVE} GROUP BY slip_date", "slip_date", "slip_date"),
+    (f"SELECT DISTINCT slip_date AS ddate, item_cd AS item FROM {ACTIVE}", "ddate", "item_cd"),
+    (f"SELECT DISTINCT slip_date AS ddate, item_cd AS i FROM {ACTIVE} GROUP BY 1, 2, item_name", "ddate, i", None),
+    # Through views, CTEs and subqueries.
+    ("SELECT sales_date AS ddate, customer_id, count(*) AS n FROM mart.v_sales_tree_detail_base GROUP BY 1, 2, rep_id",
+     "ddate, customer_id", "sales_staff_cd"),
+    (f"WITH x AS (SELECT slip_date AS d, item_cd AS i FROM {ACTIVE}) SELECT d AS ddate FROM x GROUP BY d, i",
+     "ddate", "item_cd"),
+    # What has rows by day and customer may well have one name for each of them.
+    ("SELECT sales_date AS ddate, customer, sum(visit_count) AS n FROM mart.rollup_customer_sales "
+     "GROUP BY sales_date, customer, customer_name", "ddate, customer", None),
+    (f"SELECT d AS ddate, n FROM (SELECT slip_date AS d, item_cd AS i, count(*) AS n FROM {ACTIVE} GROUP BY 1, 2) AS x "
+     "GROUP BY d, i, n", "ddate", None),
+    # A condition can leave a column one value, or tie it to another one.
+    (BY_DAY_AND_ITEM + "WHERE item_cd = 3 GROUP BY slip_date, item_cd", "ddate", None),
+    (BY_DAY_AND_ITEM + "WHERE item_cd IN (3) GROUP BY slip_date, item_cd", "ddate", None),
+    (WITH_CALENDAR + "GROUP BY r.slip_date, c.day_type", "ddate", None),
+    (WITH_CALENDAR + "GROUP BY r.slip_date, c.day_type, r.item_cd", "ddate", "item_cd"),
+    # Whether the branches share rows, no text says; each of them is judged.
+    (TWO_LISTS, "ddate, list", None),
+    (TWO_LISTS, "ddate", None),
+    (TWO_LISTS + ", vendor_cd", "ddate, list", "vendor_cd"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("query", "key", "grouped"), KEYS)
+def test_a_key_that_leaves_out_what_a_rollup_groups_by_is_refused(folder, query, key, grouped):
+    header = ROLLUP.replace("key: [ddate]\nday: ddate", f"key: [{key}]\nday: {'ddate' if 'ddate' in key else key}")
+    sql_dir = shutil.copytree(PROJECT_ROOT / "sql", folder({}), dirs_exist_ok=True)
+    folder({"mart/rollup_x": header + query})
+
+    found = [violation for violation in read(sql_dir) if violation.rule is Rule.KEY]
+
+    assert [(violation.path.stem, violation.line) for violation in found] == ([("rollup_x", 5)] if grouped else [])
+    assert all(f".{grouped}, which the key leaves out" in violation.message for violation in found)
+    assert all("Put its column into the key" in violation.fix for violation in found)
 
 
 @pytest.mark.parametrize("header", [HEADER, ROLLUP.replace("day: ddate", "day: n"), ROLLUP.replace("day: ddate\n", "")])
