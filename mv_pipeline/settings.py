@@ -1,6 +1,7 @@
 """The one settings class: every `MV_PIPELINE_*` variable, its default and its meaning; and the operator's error.
 
-Nothing else in the package reads the environment. What a setting does is where it is used.
+Values come from here only: from the environment, or from `.env` in the project's folder where that has none. Where each
+came from is said in `cli.variables`; what a setting does is where it is used.
 """
 
 import functools
@@ -8,19 +9,26 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
+import psycopg2
+from dotenv import dotenv_values
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
+from psycopg2.extensions import parse_dsn
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+ENV_FILE = PROJECT_ROOT / ".env"
+# Some editors put a mark before the first variable.
+_ENCODING = "utf-8-sig"
 TIME_ZONE = ZoneInfo("Asia/Tokyo")
 # What listens, listens here only; who else may reach it is the proxy's business.
 HOST = "127.0.0.1"
 
-_PREFIX = "MV_PIPELINE_"
+PREFIX = "MV_PIPELINE_"
 _UNREADABLE = "PostgreSQL can't read this URL; write special characters in it as %xx"
 
 
@@ -47,9 +55,12 @@ def _postgres_url(value: str) -> str:
     authority, _, path = value.partition("://")[2].partition("?")[0].partition("/")
     try:
         ports = str(conninfo_to_dict(value).get("port", "")).split(",")
+        parse_dsn(value)
     except ProgrammingError:
         # The driver's own message repeats the URL, and with it the password.
         raise ValueError(_UNREADABLE) from None
+    except psycopg2.ProgrammingError:
+        raise ValueError("Dagster's driver is older than ours and doesn't know every parameter of this URL") from None
     # The driver would take a piece of an unquoted password for host, port or database, and show it as such.
     if authority.count("@") > 1 or "@" in path or any(port and not port.isdecimal() for port in ports):
         raise ValueError(_UNREADABLE)
@@ -88,7 +99,9 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
+        env_file_encoding=_ENCODING,
         env_ignore_empty=True,
         frozen=True,
         # An environment file holds other programs' variables too.
@@ -180,15 +193,11 @@ class Settings(BaseSettings):
 
     def resolved_database_url(self) -> str:
         """The URL of the warehouse database."""
-        return self.database_url or f"postgresql://postgres@/mv_pipeline?host={self.server_dir}"
+        return self.database_url or f"postgresql://postgres@/mv_pipeline?host={quote(str(self.server_dir))}"
 
     def resolved_dagster_url(self) -> str:
         """The URL of Dagster's storage."""
-        if self.dagster_url:
-            return self.dagster_url
-        base, mark, query = self.resolved_database_url().partition("?")
-        server = base.rsplit("/", 1)[0] if base.count("/") > 2 else base
-        return f"{server}/dagster{mark}{query}"
+        return self.dagster_url or with_database(self.resolved_database_url(), "dagster")
 
     def resolved_ui_url(self) -> str:
         """The URL of the web UI, without a slash at its end."""
@@ -204,18 +213,28 @@ class Settings(BaseSettings):
 
     def environment(self) -> dict[str, str]:
         """The environment variables that give a child process these very settings."""
-        values = {f"{_PREFIX}{name.upper()}": str(value) for name, value in self.model_dump(exclude_none=True).items()}
-        values[f"{_PREFIX}DAGSTER_URL"] = self.resolved_dagster_url()
+        values = {name: value for name, value in read_env_file().items() if name not in os.environ}
+        values |= {f"{PREFIX}{name.upper()}": str(value) for name, value in self.model_dump(exclude_none=True).items()}
+        values[f"{PREFIX}DAGSTER_URL"] = self.resolved_dagster_url()
         values["DAGSTER_HOME"] = str(self.dagster_home)
-        # The name of every connection that doesn't give itself one: those of Dagster's storage.
-        values["PGAPPNAME"] = "mv_pipeline dagster"
         # A backfill marks thousands of days; written one by one they cost more than deriving them.
         values["DAGSTER_EVENT_BATCH_SIZE"] = "1000"
         return values
 
 
+def with_database(url: str, name: str) -> str:
+    """The URL of another database on the same server, for the same user."""
+    parameters = {**conninfo_to_dict(url), "dbname": name}
+    return f"postgresql:///?{urlencode(parameters, quote_via=quote)}"
+
+
+def read_env_file() -> dict[str, str]:
+    """The variables of `.env` that have a value."""
+    return {name: value for name, value in dotenv_values(ENV_FILE, encoding=_ENCODING).items() if value}
+
+
 def load_settings() -> Settings:
-    """Read the settings from the environment, anew only if it has changed.
+    """Read the settings from the environment and `.env`, anew only if the environment has changed.
 
     Raises:
         SettingsError: a value can't be used; one line that names the variable and says why.
@@ -229,7 +248,7 @@ def _read(environment: frozenset[tuple[str, str]]) -> Settings:  # noqa: ARG001 
         return Settings()
     except ValidationError as error:
         reasons = (
-            f"{_PREFIX}{str(issue['loc'][0]).upper()}: {issue['msg'].removeprefix('Value error, ')}"
+            f"{PREFIX}{str(issue['loc'][0]).upper()}: {issue['msg'].removeprefix('Value error, ')}"
             for issue in error.errors()
         )
         raise SettingsError("; ".join(reasons)) from None

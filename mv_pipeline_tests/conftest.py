@@ -23,6 +23,7 @@ import dagster as dg
 import psycopg
 import pytest
 import sqlalchemy
+from alembic.script import ScriptDirectory
 from dagster_postgres import DagsterPostgresStorage
 
 from mv_pipeline.catalog.relations import Catalog
@@ -43,7 +44,7 @@ PROGRAMS = os.environ.get("MV_PIPELINE_TESTS_POSTGRES")
 LONG = os.environ.get("MV_PIPELINE_TESTS_PROFILE") == "long"
 """Whether this is `make test-long`: more of the same, and larger."""
 
-NEWEST_REVISION = max(path.name[:4] for path in (REVISIONS / "versions").glob("*.py"))
+NEWEST_REVISION = ScriptDirectory(REVISIONS).get_current_head()
 _numbers = itertools.count(1)
 
 # With these a worker begins, so that none is left alone with one at the end. A file stays in one process, because

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -108,19 +108,22 @@ class Dev:
 
 
 @contextlib.contextmanager
-def running_dev(settings: Settings, log: Path, **variables: str) -> Iterator[Dev]:
+def running_dev(
+    settings: Settings, log: Path, command: Sequence[str] = (COMMAND, "dev"), **variables: str
+) -> Iterator[Dev]:
     """Run `mv-pipeline dev` in a home, and stop it by Ctrl-C if it still runs at the end.
 
     Args:
         settings: of its home.
         log: where it writes to.
+        command: how it is called.
         variables: more of its environment.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MV_PIPELINE", "DAGSTER"))}
     environment |= {"MV_PIPELINE_HOME": str(settings.home), "MV_PIPELINE_PORT": str(settings.port), **variables}
     with log.open("ab") as file:
         process = subprocess.Popen(
-            [COMMAND, "dev"],
+            command,
             env=environment,
             stdout=file,
             stderr=file,

@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from mv_pipeline.settings import PROJECT_ROOT, Settings, SettingsError, load_settings
 
@@ -27,7 +28,16 @@ def test_the_embedded_servers_url_names_its_socket_folder():
     settings = Settings(home="/plant")
 
     assert settings.resolved_database_url() == "postgresql://postgres@/mv_pipeline?host=/plant/postgres"
-    assert settings.resolved_dagster_url() == "postgresql://postgres@/dagster?host=/plant/postgres"
+    assert conninfo_to_dict(settings.resolved_dagster_url()) == {
+        "user": "postgres",
+        "host": "/plant/postgres",
+        "dbname": "dagster",
+    }
+    assert conninfo_to_dict(Settings(home="/my plant/100%&?#").resolved_database_url()) == {
+        "user": "postgres",
+        "host": "/my plant/100%&?#/postgres",
+        "dbname": "mv_pipeline",
+    }
 
 
 @pytest.mark.parametrize(
@@ -37,10 +47,19 @@ def test_the_embedded_servers_url_names_its_socket_folder():
         ("postgresql://db/plant?sslmode=require", "postgresql://db/dagster?sslmode=require"),
         ("postgresql://db", "postgresql://db/dagster"),
         ("postgresql://u@/plant?host=/run/pg", "postgresql://u@/dagster?host=/run/pg"),
+        (
+            "postgres://u@/plant?host=/run/pg,/run/other&port=1,2",
+            "postgres://u@/dagster?host=/run/pg,/run/other&port=1,2",
+        ),
+        ("postgresql://a:1,b:2/plant", "postgresql://a:1,b:2/dagster"),
+        ("postgresql://db/other?dbname=plant", "postgresql://db/dagster"),
+        ("postgresql://u:%40%2F%20%25@db/plant", "postgresql://u:%40%2F%20%25@db/dagster"),
+        ("postgresql://?service=plant", "postgresql://?service=plant&dbname=dagster"),
+        ("postgresql://db/plant?options=-c%20x.y%3D1", "postgresql://db/dagster?options=-c%20x.y%3D1"),
     ],
 )
 def test_dagster_gets_a_database_on_the_same_server(url, dagster):
-    assert Settings(database_url=url).resolved_dagster_url() == dagster
+    assert conninfo_to_dict(Settings(database_url=url).resolved_dagster_url()) == conninfo_to_dict(dagster)
 
 
 def test_the_environment_gives_a_child_process_the_same_settings(monkeypatch, tmp_path):
@@ -106,6 +125,11 @@ def test_an_empty_variable_counts_as_unset(monkeypatch):
         ),
         ("UI_URL", "plant.internal", "MV_PIPELINE_UI_URL: a URL that begins with http:// or https:// is needed"),
         ("ALERT_URLS", "canary", "MV_PIPELINE_ALERT_URLS: URLs as apprise takes them are needed"),
+        (
+            "DATABASE_URL",
+            "postgresql://u:canary@db/plant?oauth_scope=x",  # pragma: allowlist secret
+            "MV_PIPELINE_DATABASE_URL: Dagster's driver is older than ours and doesn't know every parameter",
+        ),
         # pragma: allowlist nextline secret
         ("DAGSTER_URL", "postgresql://u:canary@db:x y/p", "MV_PIPELINE_DAGSTER_URL: PostgreSQL can't read this URL"),
     ],

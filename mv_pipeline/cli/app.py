@@ -35,8 +35,8 @@ from mv_pipeline.cli.session import (
     session,
 )
 from mv_pipeline.cli.uploads import calendar_records, ingest_record, missing_sentences
+from mv_pipeline.cli.variables import read_origins
 from mv_pipeline.database.connection import Database, scalar
-from mv_pipeline.database.dagster_storage import create_dagster_database, hand_over_dagster_database
 from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.intake.upload_log import read_calendar
 from mv_pipeline.migrate.diff import diff
@@ -108,6 +108,7 @@ def options(
 ) -> None:
     """Keep the warehouse's materialized views fresh."""
     sys.excepthook = sys.__excepthook__ if debug else _print_error
+    read_origins()
 
 
 @app.command("migrate")
@@ -126,7 +127,7 @@ def migrate_command(
     with session() as settings:
         catalog = read_catalog(settings)
         if plan:
-            print_plan(catalog, as_json, with_roles=with_roles)
+            print_plan(settings, catalog, as_json, with_roles=with_roles)
         else:
             print_migration(_migrate(settings, catalog, with_roles=with_roles), as_json)
 
@@ -382,8 +383,10 @@ def doctor_command(as_json: Json = False) -> None:
     """Say what is wrong with this installation. Exit code 1 if something is."""
     from mv_pipeline.cli.doctor import examine
 
+    # Before they are handed on to Dagster in the environment.
+    origins = read_origins()
     with _installation("doctor") as installation:
-        found = examine(installation)
+        found = examine(installation, origins)
     styles = {"ok": "green", "warning": "yellow", "error": "red"}
     lines = [Text.assemble((each.level, styles[each.level]), f": {each.sentence}") for each in found]
     answer(found, as_json, *lines, failed=any(each.level == "error" for each in found))
@@ -430,11 +433,13 @@ def _print_error(error_type: type[BaseException], error: BaseException, trace: T
 
 
 def _migrate(settings: Settings, catalog: Catalog, *, with_roles: bool = False) -> "Migration":
+    from mv_pipeline.migrate.dagster_database import ensure_dagster_database, hand_over_dagster_database
     from mv_pipeline.migrate.migrate import migrate
 
+    ensure_dagster_database(settings, create=False)
     with errors.status("Migrating …") as status:
         result = migrate(Database(), catalog, lambda step: status.update(f"Migrating: {step} …"), with_roles=with_roles)
-        create_dagster_database(settings)
+        ensure_dagster_database(settings, create=True)
         if with_roles:
             hand_over_dagster_database(settings, PIPELINE)
     return result

@@ -8,23 +8,29 @@ from rich.text import Text
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.cli.session import answer, errors, new_table
 from mv_pipeline.database.connection import Database
+from mv_pipeline.migrate.dagster_database import ensure_dagster_database
 from mv_pipeline.migrate.diff import RelationDiff, RowChange
 from mv_pipeline.migrate.migrate import Migration
-from mv_pipeline.migrate.plan import plan
+from mv_pipeline.migrate.plan import Step, plan
+from mv_pipeline.settings import Settings
 
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 NOTHING = "Nothing to do: the database is up to date."
 
 
-def print_plan(catalog: Catalog, as_json: bool, *, with_roles: bool) -> None:
+def print_plan(settings: Settings, catalog: Catalog, as_json: bool, *, with_roles: bool) -> None:
     """Plan a migration, and print its steps in order and what is worth knowing.
 
     Raises:
         MigrateError: something has to be changed first.
+        DagsterStorageError: Dagster's database is missing, and this role can't create it.
     """
     with errors.status("Planning …"):
+        missing = ensure_dagster_database(settings, create=False)
         planned = plan(Database(), catalog, with_roles=with_roles)
     _print_remarks(planned.remarks, as_json)
+    if missing:
+        planned.steps.append(Step(f"create the database {missing} for Dagster", "it is missing"))
     steps = [{"step": step.what, "why": step.why, "lock": step.lock} for step in planned.steps]
     shown = new_table("What a migration would do, in order", steps) if steps else NOTHING
     answer({"steps": planned.steps, "remarks": planned.remarks}, as_json, shown)

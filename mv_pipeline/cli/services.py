@@ -81,8 +81,9 @@ def serve(settings: Settings, services: Sequence[Service]) -> None:
 def _start(settings: Settings, command: list[str]) -> subprocess.Popen[bytes]:
     """Start a child; if JSON is asked for, what it and its own children write passes through here."""
     output, errors = (subprocess.PIPE, subprocess.STDOUT) if settings.log_format == "json" else (None, None)
+    # In a folder without `.env`: Dagster would put its variables before those of the environment.
     return subprocess.Popen(  # noqa: S603
-        command, cwd=PROJECT_ROOT, start_new_session=True, stdout=output, stderr=errors
+        command, cwd=settings.dagster_home, start_new_session=True, stdout=output, stderr=errors
     )
 
 

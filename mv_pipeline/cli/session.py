@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from decimal import Decimal
+from pathlib import Path
 
 import typer
 from rich import box
@@ -17,13 +19,12 @@ from rich.text import Text
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.sql_folder import load_catalog
 from mv_pipeline.database.connection import Database
-from mv_pipeline.database.dagster_storage import prepare_dagster_home
 from mv_pipeline.database.embedded import running_server
 from mv_pipeline.defs.pictures import picture_names
 from mv_pipeline.intake.inbox import prepare_folders
 from mv_pipeline.operations.logging import configure_logs
 from mv_pipeline.refresh.views import require_migrated
-from mv_pipeline.settings import OperatorError, Settings, load_settings
+from mv_pipeline.settings import PROJECT_ROOT, OperatorError, Settings, load_settings
 
 # Text is data here, and a line stays one. Piped output has no width of its own; a record must stay on one line there.
 console = Console(width=None if sys.stdout.isatty() else 10_000, highlight=False, markup=False, soft_wrap=True)
@@ -35,6 +36,18 @@ _STYLES = {**dict.fromkeys(_GOOD, "green"), **dict.fromkeys(_BAD, "red"), **dict
 
 class CommandError(OperatorError):
     """A command can't do what it was asked to."""
+
+
+def prepare_dagster_home(settings: Settings) -> None:
+    """Make DAGSTER_HOME, with a link to the committed dagster.yaml."""
+    settings.dagster_home.mkdir(parents=True, exist_ok=True)
+    link = settings.dagster_home / "dagster.yaml"
+    if not link.is_symlink() or link.readlink() != PROJECT_ROOT / "dagster.yaml":
+        # Services start at the same time, so the link is replaced atomically.
+        with tempfile.TemporaryDirectory(dir=settings.dagster_home) as folder:
+            fresh = Path(folder) / "dagster.yaml"
+            fresh.symlink_to(PROJECT_ROOT / "dagster.yaml")
+            fresh.replace(link)
 
 
 @contextlib.contextmanager

@@ -1,16 +1,20 @@
 """Connections to the warehouse database: one way to open one, one owner for each transaction.
 
-No table, view or rule is known here.
+What every session of ours is like, Dagster's included, is in session.yaml. No table, view or rule is known here.
 """
 
 import contextlib
+import functools
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
+import yaml
 from psycopg import errors, sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 
 from mv_pipeline.settings import load_settings
@@ -18,6 +22,7 @@ from mv_pipeline.settings import load_settings
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 APPLICATION = "mv_pipeline"
+SESSION = yaml.safe_load(Path(__file__).with_name("session.yaml").read_text(encoding="utf-8"))
 _TRANSIENT = (
     errors.SerializationFailure,
     errors.DeadlockDetected,
@@ -48,13 +53,14 @@ class Database:
             what: what it is for; pg_stat_activity shows it as `mv_pipeline <what>`.
             autocommit: without it, the first statement begins a transaction.
         """
-        # The plan of a real-time view has branches that are seldom run: compiling them costs more than all the rest.
-        return psycopg.connect(
-            self.url or load_settings().resolved_database_url(),
-            autocommit=autocommit,
-            application_name=f"{APPLICATION} {what}".rstrip(),
-            options="-c TimeZone=Asia/Tokyo -c jit=off",
-        )
+        parameters = session_parameters(self.url or load_settings().resolved_database_url(), what)
+        try:
+            return psycopg.connect(**parameters, autocommit=autocommit)
+        except psycopg.OperationalError as error:
+            # As PgBouncer says it.
+            if "startup parameter" in str(error):
+                error.args = (f"{error}. {SESSION['pooler']}",)
+            raise
 
     def connect(self, what: str = "") -> Connection:
         """Open a connection in autocommit mode; whoever needs a transaction opens it by `.transaction()`."""
@@ -65,6 +71,37 @@ class Database:
         """Lend a connection with one transaction: committed at the end, rolled back on an exception."""
         with self.connect(what) as connection, connection.transaction():
             yield connection
+
+
+def session_parameters(url: str, what: str, **pinned: str) -> dict[str, Any]:
+    """What a driver needs to open a session of ours: what the URL says, and after its options the pinned settings.
+
+    Args:
+        url: as PostgreSQL's own library reads it.
+        what: as in `Database.open`.
+        pinned: settings that differ from those in session.yaml.
+
+    Raises:
+        psycopg.OperationalError: the server can't be asked for its version.
+    """
+    given = {**SESSION["connection"], **conninfo_to_dict(url)}
+    # The library would send these after the options, so they would win; and go to this address instead of the host's.
+    for variable in ("PGDATESTYLE", "PGTZ", "PGGEQO", *(["PGHOSTADDR"] if "host" in given else [])):
+        os.environ.pop(variable, None)
+    options = [given["options"]]
+    for name, value in {**SESSION["pinned"], **pinned}.items():
+        if _server_version(url) >= SESSION["since"].get(name, 0):
+            options.append(f"-c {name}=" + value.replace(" ", "\\ "))
+    name = f"{APPLICATION} {what}".rstrip()
+    return {**given, "application_name": name, "client_encoding": "utf8", "options": " ".join(options)}
+
+
+@functools.lru_cache(maxsize=16)
+def _server_version(url: str) -> int:
+    """The number of the server's version, asked once a process."""
+    parameters = {**SESSION["connection"], **conninfo_to_dict(url), "application_name": f"{APPLICATION} version"}
+    with contextlib.closing(psycopg.connect(**parameters)) as connection:
+        return connection.info.server_version
 
 
 def describe_unreachable(error: psycopg.OperationalError) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+from psycopg import pq
 
 from mv_pipeline.database.connection import Database, create_database
 from mv_pipeline.settings import OperatorError, Settings
@@ -63,6 +64,16 @@ def _forget_dead_holders(server_dir: Path) -> None:
     holders.put([pid for pid in holders.get() if psutil.pid_exists(pid)])
 
 
+def _forget_other_servers() -> None:
+    """What the environment says of another server, the library would take for ours, and the server for its own."""
+    for option in pq.Conninfo.get_defaults():
+        variable = (option.envvar or b"").decode()
+        # Dagster's database may be elsewhere; these do no harm here.
+        if not variable.startswith(("PGPASS", "PGSSL")):
+            os.environ.pop(variable, None)
+    os.environ.pop("PGDATESTYLE", None)
+
+
 @contextlib.contextmanager
 def running_server(settings: Settings) -> Iterator[None]:
     """Hold the embedded server while the block runs; do nothing if the settings name a server of their own.
@@ -73,6 +84,7 @@ def running_server(settings: Settings) -> Iterator[None]:
     if not settings.embedded:
         yield
         return
+    _forget_other_servers()
     settings.home.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0 and not any(settings.home.iterdir()):
         settings.home.chmod(0o755)  # just made by us, whatever the umask was

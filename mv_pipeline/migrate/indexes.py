@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from mv_pipeline.catalog.relations import Relation
-from mv_pipeline.database.connection import Connection, identifier, scalar
+from mv_pipeline.database.connection import Connection, identifier, read_query, scalar
 
 _SHOWN = 3
 
@@ -84,11 +84,7 @@ class ExistingIndex:
 def read_indexes(connection: Connection, table: str) -> list[ExistingIndex]:
     """Read the indexes of a table or materialized view, the oldest first."""
     rows = connection.execute(
-        "SELECT ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY "
-        "AS k (attnum, n) JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum "
-        "WHERE n <= i.indnkeyatts ORDER BY n), indisunique, c.relname::text, indpred IS NULL AND indexprs IS NULL, "
-        "indisvalid, pg_get_indexdef(indexrelid) FROM pg_index AS i JOIN pg_class AS c ON c.oid = indexrelid "
-        "WHERE indrelid = %s::regclass ORDER BY indexrelid",
+        read_query(__file__, "indexes"),
         [table],
     )
     return [ExistingIndex(Index(table, tuple(columns), unique), *rest) for columns, unique, *rest in rows]

@@ -25,12 +25,12 @@ from mv_pipeline.migrate.adopt import compatibility, obsolete
 from mv_pipeline.migrate.attributes import outdated_comments
 from mv_pipeline.migrate.dependents import UnmanagedDependent, read_needs, read_unmanaged_dependents
 from mv_pipeline.migrate.indexes import Index
+from mv_pipeline.migrate.server import find_faults
 from mv_pipeline.migrate.state import (
     Decision,
     changes,
     decide,
     describe_occupied,
-    describe_unsupported,
     kind_of,
     read_existing,
 )
@@ -40,6 +40,7 @@ from mv_pipeline.settings import OperatorError
 
 # A table below this size is indexed within the transaction; its writers wait for less than a second.
 _SMALL_BYTES = 64_000_000
+_FIRST = "Nothing was changed, because this has to be fixed first:"
 
 
 class MigrateError(OperatorError):
@@ -111,7 +112,7 @@ def plan(database: Database, catalog: Catalog, *, with_roles: bool = False) -> P
         with_roles: the roles are to be created and used.
 
     Raises:
-        MigrateError: the server is too old, or something has to be changed first.
+        MigrateError: the pipeline can't work on the server, or something has to be changed first.
     """
     try:
         with revise.transaction(database, keep=False) as (connection, upgrade):
@@ -121,8 +122,9 @@ def plan(database: Database, catalog: Catalog, *, with_roles: bool = False) -> P
 
 
 def _read_plan(connection: Connection, upgrade: Callable[[], None], catalog: Catalog, with_roles: bool) -> Plan:
-    if unsupported := describe_unsupported(connection):
-        raise MigrateError(f"{unsupported}.")
+    faults = find_faults(connection)
+    if fatal := [str(fault) for fault in faults if fault.level == "fatal"]:
+        raise MigrateError(_FIRST, tuple(fatal))
     limit_waits(connection, lock_timeout="2s")
     if roles.in_use(connection):
         roles.act_as_owner(connection)
@@ -138,12 +140,18 @@ def _read_plan(connection: Connection, upgrade: Callable[[], None], catalog: Cat
     try:
         upgrade()
         table_shapes.create_tables(connection)
+        # Known only when there are tables: a write to one of these fails.
+        problems += [str(fault) for fault in find_faults(connection, roles.CHANGED) if fault not in faults]
         decisions = decide(catalog, read_existing(connection, catalog.relations.values()))
         candidates = obsolete.existing(connection, catalog)
         swapped = [name for name, decision in decisions.items() if decision.action == "swap"]
         kept = obsolete.needed_by(connection, candidates, swapped)
         found = Plan(
-            remarks=[*report.remarks, *(f"{name} is obsolete but stays: {reason}." for name, reason in kept.items())],
+            remarks=[
+                *map(str, faults),
+                *report.remarks,
+                *(f"{name} is obsolete but stays: {reason}." for name, reason in kept.items()),
+            ],
             revision=revision,
             indexes=[index for index in report.missing if index not in large],
             large_indexes=large,
@@ -162,7 +170,7 @@ def _read_plan(connection: Connection, upgrade: Callable[[], None], catalog: Cat
         if not problems:
             raise
     if problems:
-        raise MigrateError("Nothing was changed, because this has to be fixed first:", tuple(problems))
+        raise MigrateError(_FIRST, tuple(problems))
     steps += [*_table_steps(report, found), *_view_steps(connection, catalog, found)]
     return replace(found, steps=steps)
 
@@ -246,10 +254,7 @@ def _find_blockers(connection: Connection, catalog: Catalog, plan: Plan) -> tupl
 def _owner_blockers(connection: Connection, names: list[str]) -> list[str]:
     """A sentence about each owner of relations that whoever runs the migration isn't a member of."""
     rows = connection.execute(
-        "SELECT c.relowner::regrole::text, count(*), string_agg(name, ', ' ORDER BY name) "
-        "FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace "
-        "JOIN unnest(%s::text[]) AS name ON name = nspname || '.' || relname "
-        "WHERE NOT pg_has_role(session_user, c.relowner, 'USAGE') GROUP BY 1 ORDER BY 1",
+        read_query(__file__, "others_relations"),
         [names],
     )
     user = connection.info.user

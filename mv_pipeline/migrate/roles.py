@@ -58,6 +58,8 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "log.v_view_status": (),
     "log.mv_pipeline_version": (),
 }
+CHANGED = [name for name, rights in _TABLES.items() if {"UPDATE", "DELETE"} & {*rights}]
+"""The tables whose rows the pipeline changes or deletes."""
 
 ObjectKind = Literal["SCHEMA", "TABLE", "SEQUENCE", "FUNCTION"]
 

@@ -19,8 +19,6 @@ from mv_pipeline.migrate.indexes import header_indexes, read_indexes
 DRIFT_REMEDY = "Run `mv-pipeline diff {name}`, then `mv-pipeline migrate`."
 _KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table", "i": "index"}
 
-_MINIMUM_VERSION = 16
-
 Action = Literal["create", "adopt", "swap", "keep"]
 
 
@@ -48,13 +46,6 @@ class Decision:
     def builds(self) -> bool:
         """True if the relation is built, whether for the first time or anew."""
         return self.action in ("create", "swap")
-
-
-def describe_unsupported(connection: Connection) -> str:
-    """Say in a sentence, without its full stop, that the server is too old; empty: it isn't."""
-    version = connection.info.server_version // 10000
-    too_old = version < _MINIMUM_VERSION
-    return f"The server is PostgreSQL {version}; {_MINIMUM_VERSION} or later is needed" if too_old else ""
 
 
 def decide(catalog: Catalog, existing: Mapping[str, Existing]) -> dict[str, Decision]:

@@ -15,7 +15,7 @@ from psycopg import sql
 from tenacity import RetryError, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from mv_pipeline.catalog.relations import Catalog, Relation
-from mv_pipeline.database.connection import Connection, identifier, limit_waits, scalar
+from mv_pipeline.database.connection import Connection, identifier, limit_waits, read_query, scalar
 from mv_pipeline.migrate import roles
 from mv_pipeline.migrate.attributes import copy_attributes, describe, record, record_lineage
 from mv_pipeline.migrate.build import Built, acting, fill
@@ -145,10 +145,7 @@ def _lock(connection: Connection, names: Sequence[str], wait: str) -> None:
     # Giving something to its owner changes nothing, but takes the lock that moving it needs.
     statements = scalar(
         connection,
-        "SELECT string_agg(format('ALTER TABLE %%I.%%I OWNER TO %%s;', nspname, relname, relowner::regrole), ' ' "
-        "ORDER BY place) "
-        "FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace "
-        "JOIN unnest(%s::text[]) WITH ORDINALITY AS wanted (name, place) ON name = nspname || '.' || relname",
+        read_query(__file__, "own_again"),
         [list(names)],
     )
     if not statements:

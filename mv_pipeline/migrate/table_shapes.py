@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, FileKind
 from mv_pipeline.catalog.tables import TRACKED
-from mv_pipeline.database.connection import Connection, identifier
+from mv_pipeline.database.connection import Connection, identifier, read_query
 from mv_pipeline.migrate.indexes import Index, find_key_violations, read_indexes
 from mv_pipeline.migrate.state import describe_occupied, kind_of
 
@@ -20,17 +20,6 @@ from mv_pipeline.migrate.state import describe_occupied, kind_of
 _ID_SEQUENCE = {csv_list.csv_type: f"stg.shogun_flash_{csv_list.csv_type}_id_seq" for csv_list in LISTS}
 ID_SEQUENCES = tuple(_ID_SEQUENCE.values())
 
-_TRIGGERS = """
-CREATE OR REPLACE TRIGGER mv_pipeline_note_insert AFTER INSERT ON {table}
-    REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION log.note_rows({day});
-CREATE OR REPLACE TRIGGER mv_pipeline_note_update AFTER UPDATE ON {table}
-    REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION log.note_rows({day});
-CREATE OR REPLACE TRIGGER mv_pipeline_note_delete AFTER DELETE ON {table}
-    REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION log.note_rows({day});
-CREATE TRIGGER mv_pipeline_note_truncate AFTER TRUNCATE ON {table}
-    FOR EACH STATEMENT EXECUTE FUNCTION log.note_truncate();
-INSERT INTO log.change_note (relation) VALUES ({name});
-"""
 _REHEARSED = "mv_pipeline_shape"
 
 
@@ -90,7 +79,9 @@ def create_triggers(connection: Connection, tables: Iterable[str]) -> None:
     """Log the changes of tables from now on; the rows that they hold already count as changed."""
     for table in tables:
         day = sql.Literal(TRACKED[table])
-        triggers = sql.SQL(_TRIGGERS).format(table=identifier(table), day=day, name=sql.Literal(table))
+        triggers = read_query(__file__, "note_triggers").format(
+            table=identifier(table), day=day, name=sql.Literal(table)
+        )
         connection.execute(triggers)
 
 

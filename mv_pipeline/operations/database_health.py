@@ -3,18 +3,23 @@
 Nothing of Dagster is known here, and nothing is written.
 """
 
+import contextlib
 from collections.abc import Iterator
+from typing import Any
 
+import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
 from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, find_kind
 from mv_pipeline.checks.check import first_of
 from mv_pipeline.checks.rules import LAST_UPLOAD, find_check, missing_files_remedy
-from mv_pipeline.database.connection import APPLICATION, read_query
+from mv_pipeline.database.connection import APPLICATION, Database, read_query
 from mv_pipeline.intake.rejection import MESSAGES
 from mv_pipeline.intake.upload_log import UPLOADS, due_at, missing_days, select_shrunk_days
-from mv_pipeline.migrate.state import describe_drift, describe_unsupported, read_drift
+from mv_pipeline.migrate import roles
+from mv_pipeline.migrate.server import ServerFault, find_faults
+from mv_pipeline.migrate.state import describe_drift, read_drift
 from mv_pipeline.operations.installation import Installation
 from mv_pipeline.operations.problem import REJECTED_BURST, HealthProblem, level_of, shown_in
 from mv_pipeline.operations.problem import ProblemType as P
@@ -23,10 +28,22 @@ from mv_pipeline.refresh.views import describe_unmigrated, read_view_status
 _SHOWN_DAYS = 5
 
 
-def unsupported_server(of: Installation) -> Iterator[HealthProblem]:
-    """The server, if it is too old."""
-    if unsupported := describe_unsupported(of.connection):
-        yield HealthProblem.of(P.SERVER_UNSUPPORTED, "server", of.settings, of.now, unsupported=unsupported)
+def unsupported_servers(of: Installation) -> Iterator[HealthProblem]:
+    """What keeps a server or database from being used, or used as it should: version, encoding, settings, pooler."""
+    yield from _faults(of, "server", "MV_PIPELINE_DATABASE_URL", find_faults(of.connection, roles.CHANGED))
+    dagster = Database(of.settings.resolved_dagster_url())
+    # Whether it can be reached is inspected by itself.
+    with contextlib.suppress(psycopg.OperationalError), dagster.connect(of.purpose) as connection:
+        yield from _faults(of, "Dagster's server", "MV_PIPELINE_DAGSTER_URL", find_faults(connection))
+
+
+def _faults(of: Installation, server: str, variable: str, faults: list[ServerFault]) -> Iterator[HealthProblem]:
+    """The worst, if the server can't be used; else everything."""
+    for fault in faults[:1] if faults and faults[0].level == "fatal" else faults:
+        subject = server if fault.level == "fatal" else f"{server}: {fault.what}"
+        facts: dict[str, Any] = {"server": server, "fault": fault, "variable": variable}
+        facts["level"] = "warning" if fault.level == "warning" else "failure"
+        yield HealthProblem.of(P.SERVER_UNSUPPORTED, subject, of.settings, of.now, **facts)
 
 
 def not_migrated(of: Installation) -> Iterator[HealthProblem]:

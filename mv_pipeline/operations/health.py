@@ -18,7 +18,7 @@ from mv_pipeline.operations.database_health import (
     not_migrated,
     rejected_files,
     slow_refreshes,
-    unsupported_server,
+    unsupported_servers,
 )
 from mv_pipeline.operations.installation import Installation
 from mv_pipeline.operations.problem import LOW_DISK_GB, HealthProblem, every_dashboard
@@ -104,9 +104,9 @@ HEALTH_CHECKS: dict[P, HealthCheck] = {
     P.INBOX_UNREADABLE: HealthCheck(unreadable_inbox, is_told=False),
     P.FILE_LEFT_ALONE: HealthCheck(files_left_alone, P.INBOX_UNREADABLE),
     P.DATABASE_UNREACHABLE: HealthCheck(unreachable_databases),
-    P.SERVER_UNSUPPORTED: HealthCheck(unsupported_server, _WAREHOUSE),
+    P.SERVER_UNSUPPORTED: HealthCheck(unsupported_servers, _WAREHOUSE),
     # Incidents can't be kept before: the sensor's tick and `watch` say so.
-    P.NOT_MIGRATED: HealthCheck(not_migrated, P.SERVER_UNSUPPORTED, is_told=False),
+    P.NOT_MIGRATED: HealthCheck(not_migrated, f"{P.SERVER_UNSUPPORTED}:server", is_told=False),
     # The nightly check `definition` of the view tells it.
     P.DEFINITION_DRIFT: HealthCheck(definition_drift, P.NOT_MIGRATED, is_told=False),
     P.REJECTED_FILE: HealthCheck(rejected_files, P.NOT_MIGRATED),

@@ -14,7 +14,6 @@ import dagster as dg
 
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import Connection, Database
-from mv_pipeline.database.dagster_storage import check_dagster_database
 from mv_pipeline.defs.checks import check_keys
 from mv_pipeline.intake.inbox import InboxScan, scan
 from mv_pipeline.operations.dagster_private import newest_check_results
@@ -31,7 +30,7 @@ def dagster_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     Raises:
         psycopg.OperationalError: it can't be reached.
     """
-    check_dagster_database(settings)
+    Database(settings.resolved_dagster_url()).open("doctor").close()
     with dg.DagsterInstance.get() as instance:
         yield instance
 

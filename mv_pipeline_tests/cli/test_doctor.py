@@ -12,7 +12,7 @@ from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatu
 from dagster._daemon.types import DaemonHeartbeat
 
 from mv_pipeline.cli.doctor import examine
-from mv_pipeline.database.dagster_storage import prepare_dagster_home
+from mv_pipeline.cli.session import prepare_dagster_home
 from mv_pipeline.operations.installation import Installation
 from mv_pipeline.settings import TIME_ZONE
 from mv_pipeline_tests.conftest import create_database, drop_database

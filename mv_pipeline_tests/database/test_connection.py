@@ -76,7 +76,7 @@ def test_every_connection_of_a_migration_and_an_upload_has_a_name(connections, s
         "mv_pipeline status",
         "mv_pipeline doctor",
     }
-    assert in_storage == {"mv_pipeline dagster", "mv_pipeline doctor"}
+    assert in_storage == {"mv_pipeline dagster", "mv_pipeline doctor", "mv_pipeline version"}
     assert all(name.startswith("mv_pipeline ") for name in in_warehouse)
 
 

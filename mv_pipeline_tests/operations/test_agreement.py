@@ -35,7 +35,7 @@ def file_left_alone(plant, monkeypatch, settings):
 
 
 def server_unsupported(plant, monkeypatch, settings):
-    monkeypatch.setattr("mv_pipeline.migrate.state._MINIMUM_VERSION", 99)
+    monkeypatch.setattr("mv_pipeline.migrate.server._OLDEST", 99)
 
 
 def definition_drift(plant, monkeypatch, settings):

@@ -13,8 +13,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from mv_pipeline.catalog.csv_kinds import KINDS
+from mv_pipeline.cli.session import prepare_dagster_home
 from mv_pipeline.database.connection import Database
-from mv_pipeline.database.dagster_storage import prepare_dagster_home
 from mv_pipeline.defs.checks import check_keys, quick_check_keys
 from mv_pipeline.intake.rejection import MESSAGES
 from mv_pipeline.migrate.migrate import migrate

@@ -9,7 +9,7 @@ import pytest
 from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 
-from mv_pipeline.database.dagster_storage import prepare_dagster_home
+from mv_pipeline.cli.session import prepare_dagster_home
 from mv_pipeline.operations.retention import Deleted, Limits, delete_runs
 
 DAYS = dg.DailyPartitionsDefinition("2025-12-01", end_date="2025-12-20")

@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg
 
 from mv_pipeline.catalog.sql_folder import load_catalog
+from mv_pipeline.cli.session import prepare_dagster_home
 from mv_pipeline.database.connection import Database
-from mv_pipeline.database.dagster_storage import prepare_dagster_home
 from mv_pipeline.database.embedded import running_server
 from mv_pipeline.intake.inbox import prepare_folders
 from mv_pipeline.migrate.migrate import migrate

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib_fontja import get_font_ttf_path
 from PIL import Image
+from psycopg import sql
 
 from mv_pipeline.database.connection import Connection
 
@@ -20,7 +21,7 @@ ACTUAL, TARGET, BAND, WARM, FAINT = "#1f6fb2", "#d1495b", "#9cc4e4", "#edae49", 
 _COLOURS = 64
 
 
-def read_columns(connection: Connection, query: LiteralString, *params: object) -> Columns:
+def read_columns(connection: Connection, query: LiteralString | sql.SQL, *params: object) -> Columns:
     """Read what a picture shows, by the names of the query's columns."""
     cursor = connection.execute(query, params)
     rows = cursor.fetchall()

@@ -4,7 +4,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from mv_pipeline.database.connection import Connection
+from mv_pipeline.database.connection import Connection, read_query
 from mv_pipeline.defs.pictures._style import ACTUAL, FAINT, WARM, new_figure, place_legend
 
 _SOURCES = {
@@ -22,12 +22,7 @@ def read(connection: Connection, unit: str, span: str) -> list[tuple[Any, ...]]:
         span: an interval: how long before yesterday's day or month they begin.
     """
     return connection.execute(
-        "WITH tons AS (SELECT date_trunc(%(unit)s, ddate)::date AS ddate, source_system, sum(receive_net_ton) AS tons, "
-        "sum(sum(receive_net_ton)) OVER (PARTITION BY date_trunc(%(unit)s, ddate)::date) AS total "
-        "FROM mart.mv_receive_daily WHERE source_system IS NOT NULL "
-        "AND ddate >= date_trunc(%(unit)s, ref.business_date() - 1) - %(span)s::interval GROUP BY 1, 2) "
-        "SELECT ddate, source_system, tons::float, (100 * tons / total)::float FROM tons WHERE total <> 0 "
-        "ORDER BY ddate, source_system",
+        read_query(__file__, "receive_tons"),
         {"unit": unit, "span": span},
     ).fetchall()
 

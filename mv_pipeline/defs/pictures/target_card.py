@@ -4,7 +4,7 @@ from itertools import accumulate
 
 from matplotlib.figure import Figure
 
-from mv_pipeline.database.connection import Connection
+from mv_pipeline.database.connection import Connection, read_query
 from mv_pipeline.defs.pictures._style import ACTUAL, BAND, TARGET, Columns, new_figure, place_legend, read_columns
 
 
@@ -12,10 +12,7 @@ def read(connection: Connection) -> Columns:
     """Read the last 60 days; a day's actual is in the next day's row (spec: mart.mv_target_card_per_day)."""
     return read_columns(
         connection,
-        "SELECT t.ddate, t.day_target_ton::float AS target, coalesce(n.day_actual_ton_prev, 0)::float AS actual, "
-        "t.month_target_ton::float AS month_target FROM mart.mv_target_card_per_day AS t "
-        "LEFT JOIN mart.mv_target_card_per_day AS n ON n.ddate = t.ddate + 1 "
-        "WHERE t.ddate BETWEEN ref.business_date() - 60 AND ref.business_date() - 1 ORDER BY t.ddate",
+        read_query(__file__, "target_card"),
     )
 
 

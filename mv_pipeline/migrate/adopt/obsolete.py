@@ -4,7 +4,7 @@ Views of ours whose file is gone are found by themselves and aren't listed here.
 """
 
 from mv_pipeline.catalog.relations import Catalog
-from mv_pipeline.database.connection import Connection
+from mv_pipeline.database.connection import Connection, read_query
 
 # The spec's section Views: v_customer_sales_daily reads the base directly, so these two can go.
 RELATIONS = ("mart.mv_sales_tree_daily", "mart.v_sales_tree_daily")
@@ -17,10 +17,7 @@ FUNCTIONS = ("mart.refresh_inb5y()",)
 def existing(connection: Connection, catalog: Catalog) -> list[str]:
     """The obsolete views and materialized views that exist, dependents first."""
     rows = connection.execute(
-        "SELECT n.nspname || '.' || c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
-        "LEFT JOIN log.relation AS r ON r.name = n.nspname || '.' || c.relname "
-        "WHERE c.relkind IN ('v', 'm') AND n.nspname || '.' || c.relname <> ALL (%s) "
-        "AND (r.name IS NOT NULL OR n.nspname || '.' || c.relname = ANY (%s)) ORDER BY c.oid DESC",
+        read_query(__file__, "existing"),
         [list(catalog.relations), list(RELATIONS)],
     )
     return [row[0] for row in rows]
@@ -41,13 +38,7 @@ def needed_by(connection: Connection, names: list[str], ours: list[str]) -> dict
         ours: relations that are about to be rebuilt, so that what they need now doesn't count.
     """
     rows = connection.execute(
-        "WITH RECURSIVE readers AS ("
-        "SELECT t.name AS obsolete, t.name::regclass::oid AS oid FROM unnest(%(names)s::text[]) AS t (name) "
-        "UNION SELECT readers.obsolete, r.ev_class FROM readers JOIN pg_depend AS d ON d.refobjid = readers.oid "
-        "AND d.refclassid = 'pg_class'::regclass AND d.classid = 'pg_rewrite'::regclass "
-        "JOIN pg_rewrite AS r ON r.oid = d.objid WHERE r.ev_class <> ALL (%(ours)s::regclass[]::oid[])) "
-        "SELECT obsolete, string_agg(DISTINCT oid::regclass::text, ', ') FROM readers "
-        "WHERE oid <> ALL (%(names)s::regclass[]::oid[]) GROUP BY obsolete",
+        read_query(__file__, "needed_by"),
         {"names": names, "ours": ours},
     )
     return {name: f"{readers} reads it" for name, readers in rows}

@@ -1,13 +1,9 @@
 """What went wrong, since when, and who has been told: one row per incident."""
 
-from pathlib import Path
-
-from alembic import op
+from mv_pipeline.migrate.revisions import run_script
 
 revision = "0004"
 down_revision = "0003"
 
-
-def upgrade() -> None:
-    """Create the table."""
-    op.get_bind().exec_driver_sql(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
+# Create the table.
+upgrade = run_script(__file__)

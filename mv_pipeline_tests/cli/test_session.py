@@ -3,7 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from mv_pipeline.database.dagster_storage import prepare_dagster_home
+from mv_pipeline.cli.session import prepare_dagster_home
 from mv_pipeline.settings import PROJECT_ROOT, Settings
 
 

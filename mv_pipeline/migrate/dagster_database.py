@@ -1,47 +1,49 @@
-"""Dagster's own home and database: prepared, created, handed to the role that runs Dagster, and checked."""
+"""The database for Dagster's storage: created if it is missing, and handed to the role that runs Dagster.
 
-import tempfile
-from pathlib import Path
+What is in it is Dagster's own business.
+"""
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from mv_pipeline.database.connection import APPLICATION, Database, create_database
-from mv_pipeline.settings import PROJECT_ROOT, OperatorError, Settings
+from mv_pipeline.database.connection import Database, create_database, one_row
+from mv_pipeline.settings import OperatorError, Settings, with_database
 
 
 class DagsterStorageError(OperatorError):
     """Dagster's database can't be created or handed over; the message says which right is missing."""
 
 
-def prepare_dagster_home(settings: Settings) -> None:
-    """Make DAGSTER_HOME, with a link to the committed dagster.yaml."""
-    settings.dagster_home.mkdir(parents=True, exist_ok=True)
-    link = settings.dagster_home / "dagster.yaml"
-    if not link.is_symlink() or link.readlink() != PROJECT_ROOT / "dagster.yaml":
-        # Services start at the same time, so the link is replaced atomically.
-        with tempfile.TemporaryDirectory(dir=settings.dagster_home) as folder:
-            fresh = Path(folder) / "dagster.yaml"
-            fresh.symlink_to(PROJECT_ROOT / "dagster.yaml")
-            fresh.replace(link)
+def ensure_dagster_database(settings: Settings, *, create: bool) -> str:
+    """Create the database for Dagster's storage if it is missing, or only look.
 
-
-def create_dagster_database(settings: Settings) -> None:
-    """Create the database for Dagster's storage, if it is missing.
+    Returns:
+        Its name; empty: it was there.
 
     Raises:
-        DagsterStorageError: the server doesn't let this role create it.
+        DagsterStorageError: it is missing, and this role can't create it.
+        psycopg.OperationalError: its server can't be reached.
     """
-    name = str(conninfo_to_dict(settings.resolved_dagster_url()).get("dbname", "dagster"))
-    with Database().connect("migrate") as connection:
-        try:
-            create_database(connection, name)
-        except psycopg.errors.InsufficientPrivilege:
+    warehouse, dagster = map(conninfo_to_dict, (settings.resolved_database_url(), settings.resolved_dagster_url()))
+    name = str(dagster.get("dbname", "dagster"))
+    same = all(warehouse.get(part) == dagster.get(part) for part in ("host", "hostaddr", "port"))
+    beside = "" if same else with_database(settings.resolved_dagster_url(), "postgres")
+    with Database(beside).connect("migrate") as connection:
+        exists, allowed = one_row(
+            connection,
+            "SELECT EXISTS (SELECT FROM pg_database WHERE datname = %s), rolsuper OR rolcreatedb "
+            "FROM pg_roles WHERE rolname = current_user",
+            [name],
+        )
+        if not exists and not allowed:
             raise DagsterStorageError(
                 f"The database “{name}” for Dagster is missing and this role can't create it. "
                 "Create it, or name another one in MV_PIPELINE_DAGSTER_URL."
-            ) from None
+            )
+        if create:
+            create_database(connection, name)
+    return "" if exists else name
 
 
 def hand_over_dagster_database(settings: Settings, owner: str) -> None:
@@ -66,14 +68,3 @@ def hand_over_dagster_database(settings: Settings, owner: str) -> None:
         raise DagsterStorageError(
             f"Everything else is done, but Dagster's database can't be handed over to {owner}: {error}"
         ) from None
-
-
-def check_dagster_database(settings: Settings) -> None:
-    """Connect to Dagster's storage once.
-
-    Raises:
-        psycopg.OperationalError: it can't be reached.
-    """
-    psycopg.connect(
-        settings.resolved_dagster_url(), connect_timeout=5, application_name=f"{APPLICATION} doctor"
-    ).close()
