@@ -115,7 +115,8 @@ def test_the_corpus_is_large_its_cases_are_distinct_and_every_reason_for_a_rejec
 
     assert len(CASES) >= 420
     assert min(outcomes.values()) >= 18
-    assert Counter(code for case in CASES for code in case.codes).keys() == MESSAGES.keys()
+    # What has come since a file was loaded is nothing that a file alone could be rejected for.
+    assert Counter(code for case in CASES for code in case.codes).keys() == MESSAGES.keys() - {"newer_upload"}
     assert len({case.name for case in CASES}) == len({(case.kind, case.file_name) for case in CASES}) == len(CASES)
 
 
