@@ -131,9 +131,10 @@ def inspect(installation: Installation) -> Inspection:
     """Run every health check that can be run."""
     found: Inspection = {}
     blocked: set[str] = set()
+    skipped: set[str] = set()
     for problem_type, check in HEALTH_CHECKS.items():
-        if check.needs in blocked:
-            blocked.add(problem_type)
+        if check.needs in blocked or check.needs.partition(":")[0] in skipped:
+            skipped.add(problem_type)
             continue
         found[problem_type] = list(check.find(installation))
         for problem in found[problem_type]:

@@ -82,6 +82,8 @@ def test_a_pooler(server, command, ignores_options, told, settings):
 
     assert told in text
     assert "Name the server's own address in the URL" in text
+    # What needs no database is examined all the same.
+    assert ("GB are free" in text) == (command == ["doctor"])
     assert is_untouched(url)
     drop_database(server, url)
 
