@@ -5,6 +5,7 @@ Files that were written on after they were taken go back into the inbox.
 Whoever holds the lock tells.
 """
 
+import contextlib
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from itertools import chain
 
 import psycopg
 
+from mv_pipeline.database.connection import Database
 from mv_pipeline.operations.health import HEALTH_CHECKS, inspect, unreachable
 from mv_pipeline.operations.incidents import Incident, IncidentFile, IncidentStore, IncidentTable, follow
 from mv_pipeline.operations.installation import Installation
@@ -67,6 +69,9 @@ def report(installation: Installation) -> IncidentUpdate:
         told = {found: problems for found, problems in inspection.items() if HEALTH_CHECKS[found].is_told}
         return update_incidents(table, settings, list(chain.from_iterable(told.values())), told, now)
     except psycopg.OperationalError as error:
+        with contextlib.suppress(psycopg.OperationalError), Database().connect(installation.purpose) as connection:
+            # Somebody ended the session, and the database is there: the next inspection is as good.
+            return IncidentUpdate(_open(IncidentTable(connection, now)))
         # What else is open lies in the table.
         problem = unreachable(installation, "warehouse", error)
         return update_incidents(file, settings, [problem], {problem.type}, now)
@@ -97,7 +102,11 @@ def update_incidents(
             store.save(after)
             _log_news(before, after)
             sent, failed = _tell(store, settings, now)
-        return IncidentUpdate([incident for incident in store.read() if incident.closed_at is None], sent, failed)
+        return IncidentUpdate(_open(store), sent, failed)
+
+
+def _open(store: IncidentStore) -> list[Incident]:
+    return [incident for incident in store.read() if incident.closed_at is None]
 
 
 def _log_news(before: list[Incident], after: list[Incident]) -> None:

@@ -4,6 +4,7 @@ import dagster as dg
 import pytest
 
 from mv_pipeline.intake.inbox import scan
+from mv_pipeline.operations.alerts import report
 from mv_pipeline.refresh.views import log_failure
 from mv_pipeline_tests.factory import line, take
 
@@ -49,6 +50,17 @@ def test_a_tick_before_migrate_says_so(plant, connection, definitions, change, s
     connection.execute(change)
 
     assert tick(plant, definitions).skip_message == said
+
+
+def test_a_session_that_is_ended_in_the_middle_of_an_inspection_is_no_outage(plant, receiver, connection, settings):
+    with plant.installation() as installation:
+        pid = installation.connection.info.backend_pid
+        connection.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
+        update = report(installation)
+
+    assert (update.open, receiver.take()) == ([], [])
+    assert not (settings.home / "incidents.json").exists()
+    assert connection.execute("SELECT count(*) FROM log.incident").fetchone() == (0,)
 
 
 def test_a_receiver_that_is_unreachable_breaks_no_tick(plant, receiver, connection, catalog, definitions):
