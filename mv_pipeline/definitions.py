@@ -6,9 +6,9 @@ from mv_pipeline.catalog.sql_folder import load_catalog
 from mv_pipeline.defs import assets, checks, jobs, schedules, sensors
 from mv_pipeline.defs.assets.retention import build_retention_asset
 from mv_pipeline.defs.pictures import picture_names
-from mv_pipeline.defs.resources import database_resource
 from mv_pipeline.operations.alerts_sensor import report_problems
 from mv_pipeline.operations.retention import apply_retention
+from mv_pipeline.operations.run_life import database_resource
 from mv_pipeline.settings import load_settings
 
 

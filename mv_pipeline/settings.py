@@ -7,6 +7,7 @@ came from is said in `cli.variables`; what a setting does is where it is used.
 import functools
 import os
 import re
+import socket
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlencode
@@ -27,6 +28,7 @@ _ENCODING = "utf-8-sig"
 TIME_ZONE = ZoneInfo("Asia/Tokyo")
 # What listens, listens here only; who else may reach it is the proxy's business.
 HOST = "127.0.0.1"
+_LOCAL = ("", "localhost", HOST, "::1")
 
 PREFIX = "MV_PIPELINE_"
 _UNREADABLE = "PostgreSQL can't read this URL; write special characters in it as %xx"
@@ -129,7 +131,7 @@ class Settings(BaseSettings):
     watch_seconds: float = Field(4.0, ge=0, le=30)
     """For how long (s) a tick of the sensor watches the inbox for files."""
     lock_timeout_seconds: float = Field(30.0, gt=0)
-    """For how long (s) a rollup or refresh waits for a lock before it is tried again."""
+    """For how long (s) a file, rollup, refresh or migration waits for a lock before it is tried again."""
     statement_timeout_seconds: float = Field(1800.0, gt=0)
     """A statement of a rollup or refresh that takes longer (s) is cancelled."""
     shrunk_share: float = Field(0.5, ge=0, le=1)
@@ -198,6 +200,14 @@ class Settings(BaseSettings):
     def resolved_dagster_url(self) -> str:
         """The URL of Dagster's storage."""
         return self.dagster_url or with_database(self.resolved_database_url(), "dagster")
+
+    @property
+    def installation(self) -> str:
+        """What tells this installation from others: where its warehouse database is, without user and password."""
+        place = conninfo_to_dict(self.resolved_database_url())
+        host = str(place.get("host") or place.get("hostaddr") or "")
+        here = socket.gethostname() if host.startswith("/") or host in _LOCAL else ""
+        return f"{here}{host}:{place.get('port', 5432)}/{place.get('dbname', '')}"
 
     def resolved_ui_url(self) -> str:
         """The URL of the web UI, without a slash at its end."""

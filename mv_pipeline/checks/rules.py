@@ -15,12 +15,12 @@ from mv_pipeline.catalog.relations import Anomaly, Catalog, Relation, Rollup
 from mv_pipeline.checks.check import Check, CheckResult, Excuse, places, sql_check
 from mv_pipeline.checks.news import LATE, LATE_MINUTES, REASONS, news_of
 from mv_pipeline.checks.recompute import Proof, proofs
-from mv_pipeline.database.connection import Connection, identifier, is_locked
+from mv_pipeline.database.connection import Connection, identifier, sessions
 from mv_pipeline.intake import cells
 from mv_pipeline.intake.upload_log import MISSING_SINCE_DAYS, UPLOADS, missing_days, select_shrunk_days
 from mv_pipeline.migrate.state import DRIFT_REMEDY, describe_drift, find_drift, read_existing
 from mv_pipeline.refresh.rollup import fresh_rows
-from mv_pipeline.refresh.views import has_concurrent_index
+from mv_pipeline.refresh.views import MIGRATE, has_concurrent_index
 
 DEFINITION = "definition"
 PROOF = "full_recompute"
@@ -152,7 +152,7 @@ def definition_check(relation: Relation) -> Check:
         run,
         DRIFT_REMEDY.format(name=relation.name),
         nightly=True,
-        excuse=lambda connection: "a migration is under way" if is_locked(connection, "migrate") else "",
+        excuse=lambda connection: "a migration is under way" if sessions(connection, MIGRATE) else "",
     )
 
 

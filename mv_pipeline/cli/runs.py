@@ -21,7 +21,7 @@ from mv_pipeline.definitions import defs
 from mv_pipeline.defs.assets.describe import asset_key
 from mv_pipeline.defs.assets.intake import intake_keys, intake_step_name
 from mv_pipeline.defs.checks import asset_check_result, quick_check_keys
-from mv_pipeline.defs.jobs import INGEST, REFRESH_ALL, REFRESH_CHANGED, downstream_keys, refresh_config
+from mv_pipeline.defs.jobs import INGEST, REFRESH_ALL, REFRESH_CHANGED, downstream_keys
 from mv_pipeline.defs.sensors import changed_request, ingest_request
 from mv_pipeline.intake.inbox import hidden, printable_name, reserve
 from mv_pipeline.operations.uploads import UploadedFile, read_uploads
@@ -107,8 +107,11 @@ def refresh_views(
         wanted = [name for name in catalog.relations if catalog.upstream(name) & tables]
     # A job's own configuration names all of its steps, so a part of them runs as the job that has none.
     job, keys = (REFRESH_CHANGED, changed_request(catalog, wanted).asset_selection) if wanted else (REFRESH_ALL, None)
-    config = refresh_config(catalog, keys, always=wanted or None, full=full)
-    result = _run_job(catalog, job, "Refreshing", keys, config)
+    configs = {view.name: {"always": view.name in wanted} for view in catalog.materialized_views}
+    configs |= {rollup.name: {"full": full} for rollup in catalog.rollups}
+    steps = {asset_key(name): {"config": config} for name, config in configs.items()}
+    ops = {key.to_python_identifier(): step for key, step in steps.items() if keys is None or key in keys}
+    result = _run_job(catalog, job, "Refreshing", keys, {"ops": ops})
     require_success(result)
     return result.run_id, [
         ".".join(event.asset_key.path)

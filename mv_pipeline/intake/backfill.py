@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from mv_pipeline.catalog.csv_kinds import FileKind
-from mv_pipeline.database.connection import Connection, identifier, lock_for_transaction, read_query
+from mv_pipeline.database.connection import Connection, identifier, lock_table, read_query
 from mv_pipeline.intake import cells
 from mv_pipeline.intake.upload_log import UPLOADS
 
@@ -44,7 +44,7 @@ def months(first: date, last: date) -> Iterator[tuple[date, date]]:
 
 def derive_days(connection: Connection, kind: FileKind, first: date, last: date) -> Backfill:
     """Derive the stg rows of a kind from `first` to `last`, both included, from the raw rows of successful uploads."""
-    lock_for_transaction(connection, "backfill", kind.name)
+    lock_table(connection, f"stg.{kind.name}")
     accepted_lines = sql.SQL("{} JOIN accepted USING (upload_file_id)").format(identifier(f"raw.{kind.name}"))
     columns, derived, current = (
         sql.SQL(", ").join(sql.Identifier(*table, column.name) for column in kind.columns)

@@ -1,6 +1,7 @@
 """One file's way: claim, inspect, load or reject, then move; the file moves only after the commit.
 
-The claim is an advisory lock of the session, so it ends with the process, however that ends.
+A file is claimed by locking its staging table: nobody else writes there before the commit, whoever he is, and the lock
+ends with the process, however that ends.
 """
 
 import os
@@ -11,7 +12,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from mv_pipeline.catalog.csv_kinds import FileKind
-from mv_pipeline.database.connection import Connection, session_lock
+from mv_pipeline.database.connection import Connection, limit_waits, lock_table
 from mv_pipeline.intake import inbox
 from mv_pipeline.intake.load import IncomingFile, Upload, find_left_behind, inspect_file, load_file, log_upload
 from mv_pipeline.intake.reader import FileUnavailableError, open_file, raise_if_open_for_writing
@@ -35,35 +36,45 @@ def take_file(
     Returns:
         What became of it; None if it is gone, not finished, or no regular file, and nothing was done.
     """
-    with session_lock(connection, "intake", kind.name):
-        try:
-            upload = _take(connection, settings, kind, path, uploaded_by)
-        except (FileNotFoundError, FileUnavailableError):
-            return None
-        rejected = upload.status == "rejected"
-        folder = settings.rejected_dir / kind.name if rejected else inbox.archive_folder(settings, kind.name)
-        # It is loaded, whoever moved the file meanwhile.
-        with suppress(FileNotFoundError):
+    try:
+        with connection.transaction():
+            limit_waits(connection)
+            lock_table(connection, f"stg.{kind.name}")
+            upload, before = _take(connection, settings, kind, path, uploaded_by)
+    except (FileNotFoundError, FileUnavailableError):
+        return None
+    rejected = upload.status == "rejected"
+    folder = settings.rejected_dir / kind.name if rejected else inbox.archive_folder(settings, kind.name)
+    # It is taken, whoever has moved it meanwhile, or put another one in its place.
+    with suppress(FileNotFoundError):
+        if not inbox.has_changed(path, before):
             place = inbox.move_into(path, folder).relative_to(settings.home)
             connection.execute("UPDATE log.taken_file SET path = %s WHERE upload_file_id = %s", [str(place), upload.id])
-        return upload
+    return upload
 
 
-def _take(connection: Connection, settings: Settings, kind: FileKind, path: Path, uploaded_by: str) -> Upload:
+def _take(
+    connection: Connection, settings: Settings, kind: FileKind, path: Path, uploaded_by: str
+) -> tuple[Upload, os.stat_result]:
+    """Load a file, or log why it is rejected; in the caller's transaction, after which the file is to be moved.
+
+    Returns:
+        What became of it, and the file's state when it was opened.
+    """
     max_bytes = settings.max_file_mb * 1_000_000
     with open_file(path) as opened:
         raise_if_open_for_writing(opened)
         before = os.fstat(opened.fileno())
         file, upload = find_left_behind(connection, inspect_file(opened, kind, path, uploaded_by, max_bytes))
         if upload is not None:
-            return upload
+            return upload, before
         try:
             if file.size > max_bytes:
                 raise RejectedFileError([Problem("too_large", value=f"{file.size:,} > {max_bytes:,} bytes")])
             with connection.transaction():
                 upload = load_file(connection, file, opened)
                 _raise_if_changed(path, opened, before)
-            return upload
+            return upload, before
         except (UnicodeDecodeError, RejectedFileError) as error:
             # What could be decoded a moment ago, or isn't right yet, may just be written to.
             _raise_if_changed(path, opened, before)
@@ -72,7 +83,7 @@ def _take(connection: Connection, settings: Settings, kind: FileKind, path: Path
             is_new = abs(time.time() - before.st_ctime) < settings.unfinished_seconds
             if is_new and any(problem.may_pass for problem in error.problems):
                 raise FileUnavailableError(f"{path} may not be finished.") from None
-            return _reject(connection, settings, file, error)
+            return _reject(connection, settings, file, error), before
 
 
 def _reject(connection: Connection, settings: Settings, file: IncomingFile, error: RejectedFileError) -> Upload:

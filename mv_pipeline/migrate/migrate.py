@@ -10,24 +10,21 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import psycopg
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
 from mv_pipeline.catalog.relations import Catalog, Rollup
-from mv_pipeline.database.connection import (
-    Connection,
-    Database,
-    limit_waits,
-    session_lock,
-)
+from mv_pipeline.database.connection import Connection, Database, limit_waits, sessions
 from mv_pipeline.migrate import build, revise, roles, table_shapes
 from mv_pipeline.migrate.attributes import describe, outdated_comments, record, record_lineage
 from mv_pipeline.migrate.dependents import read_unmanaged_dependents
 from mv_pipeline.migrate.plan import MigrateError, Plan, feeders, plan
 from mv_pipeline.migrate.state import Action, changes, kind_of
 from mv_pipeline.migrate.stored import create_stored, fill_stored
-from mv_pipeline.migrate.swap import drop_functions, retry, swap, sweep
+from mv_pipeline.migrate.swap import BusyError, drop_functions, retry, swap, sweep
 from mv_pipeline.refresh import reference
 from mv_pipeline.refresh.rollup import owe_days
-from mv_pipeline.refresh.views import read_view_status, refresh_view
+from mv_pipeline.refresh.views import MIGRATE, read_view_status, refresh_view
+from mv_pipeline.settings import load_settings
 
 Say = Callable[[str], None]
 
@@ -71,10 +68,17 @@ def migrate(
 
     Raises:
         MigrateError: the server is too old, something has to be changed first, or the server refuses a statement.
+        BusyError: another migration is under way, or what has to be changed is in use.
     """
     say = progress or (lambda _: None)
     # Whoever prunes the change log leaves it alone meanwhile: what is being built hasn't seen all of it.
-    with database.connect("migrate") as connection, session_lock(connection, "migrate"):
+    tries = Retrying(
+        retry=retry_if_exception_type(BusyError),
+        stop=stop_after_delay(load_settings().lock_timeout_seconds),
+        wait=wait_random(0.1, 0.5),
+        reraise=True,
+    )
+    with tries(_alone, database) as connection:
         say("planning")
         found = plan(database, catalog, with_roles=with_roles)
         try:
@@ -83,6 +87,21 @@ def migrate(
             raise MigrateError(f"The migration stopped; run it again to go on: {error}") from error
         except build.BuildError as error:
             raise MigrateError(f"The views are as they were: {error}") from error
+
+
+def _alone(database: Database) -> Connection:
+    """Open a connection that keeps other migrations away; it dies with the process.
+
+    Raises:
+        BusyError: another migration is under way.
+    """
+    connection = database.connect(MIGRATE)
+    if others := sessions(connection, MIGRATE):
+        # Two that wait would see each other.
+        connection.close()
+        pids = ", ".join(map(str, others.values()))
+        raise BusyError(f"Another migration is under way (session {pids}). Run this one again when it has ended.")
+    return connection
 
 
 def _carry_out(

@@ -59,7 +59,7 @@ def retry(connection: Connection, names: Sequence[str], attempt: Callable[[str],
         return tries(lambda: attempt(f"{min(_LONGEST_WAIT_MS, 100 * 1.1 ** tries.statistics['attempt_number']):.0f}ms"))
     except RetryError:
         raise BusyError(
-            f"What has to be changed was in use at each of {_TRIES} tries. {_who_holds(connection, names)} "
+            f"What has to be changed was in use at each of {_TRIES} tries. {who_holds(connection, names)} "
             "Try again when that has ended."
         ) from None
 
@@ -223,20 +223,15 @@ def drop_functions(connection: Connection, names: Sequence[str]) -> list[str]:
     return dropped
 
 
-def _who_holds(connection: Connection, names: Sequence[str]) -> str:
-    """Say in a sentence which sessions hold locks on relations."""
-    rows = connection.execute(
-        "SELECT DISTINCT a.pid, a.usename, a.application_name, now() - a.xact_start FROM pg_locks AS l "
-        "JOIN pg_stat_activity AS a USING (pid) WHERE l.relation = ANY (SELECT to_regclass(n) FROM unnest(%s::text[]) "
-        "AS n) AND l.granted AND a.pid <> pg_backend_pid() ORDER BY 1",
-        [list(names)],
-    ).fetchall()
-    if not rows:
-        return "Nobody holds them any more."
-    return (
-        "; ".join(f"{user} ({application or 'no name'}, pid {pid}) since {age}" for pid, user, application, age in rows)
-        + "."
-    )
+def who_holds(connection: Connection, names: Sequence[str], *, writing: bool = False) -> str:
+    """Say in a sentence which sessions hold locks on relations.
+
+    Args:
+        names: the relations'.
+        writing: only locks that keep a lock of `lock_table` away.
+    """
+    rows = connection.execute(read_query(__file__, "lock_holders"), [list(names), writing]).fetchall()
+    return "; ".join(text for _, text in rows) + "." if rows else "Nobody holds them any more."
 
 
 def sweep(connection: Connection, catalog: Catalog) -> dict[str, str]:

@@ -3,11 +3,14 @@
 What is said of a problem is in problems.yaml, from when on something is one in `problem`.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import psycopg
 
+from mv_pipeline.database.connection import sessions
+from mv_pipeline.migrate.swap import who_holds
 from mv_pipeline.operations.daemon_health import failing_ticks, gone_daemon
 from mv_pipeline.operations.database_health import (
     changed_files,
@@ -21,9 +24,9 @@ from mv_pipeline.operations.database_health import (
     unsupported_servers,
 )
 from mv_pipeline.operations.installation import Installation
-from mv_pipeline.operations.problem import LOW_DISK_GB, HealthProblem, every_dashboard
+from mv_pipeline.operations.problem import FILE_WAITS_S, LOW_DISK_GB, HealthProblem, every_dashboard, shown_in
 from mv_pipeline.operations.problem import ProblemType as P
-from mv_pipeline.operations.run_health import failed_checks, failed_runs, incomplete_retention
+from mv_pipeline.operations.run_health import failed_checks, failed_runs, incomplete_retention, local_time
 
 Inspection = dict[P, list[HealthProblem]]
 """The problems of each type that could be inspected; none, where nothing is wrong."""
@@ -64,6 +67,30 @@ def files_left_alone(of: Installation) -> Iterator[HealthProblem]:
     """What is in the inbox and isn't taken."""
     for name, reason in of.inbox.left_alone.items():
         yield HealthProblem.of(P.FILE_LEFT_ALONE, name, of.settings, of.now, reason=reason)
+
+
+def waiting_files(of: Installation) -> Iterator[HealthProblem]:
+    """The files that have been waiting in the inbox for minutes, and what they wait for."""
+    # Who can't be reached is told as such, and a file may be taken just now.
+    with contextlib.suppress(OSError, psycopg.OperationalError):
+        # A copy may keep its original's time of change; coming into a folder changes the other one.
+        since = {file: max(file.mtime_ns / 1e9, file.path.lstat().st_ctime) for file in of.inbox.files}
+        late = sorted((at, file.key) for file, at in since.items() if at < of.now.timestamp() - FILE_WAITS_S)
+        if not late:
+            return
+        tables = sorted({f"stg.{key.partition('/')[0]}" for _, key in late})
+        runs = [f"{purpose} (session {pid})" for purpose, pid in sessions(of.connection, "run ").items()]
+        yield HealthProblem.of(
+            P.FILES_WAITING,
+            "inbox",
+            of.settings,
+            local_time(late[0][0]),
+            count=len(late),
+            name=late[0][1],
+            runs=", ".join(runs) or "none",
+            holders=who_holds(of.connection, tables, writing=True),
+            dashboards=shown_in(of.catalog, *tables),
+        )
 
 
 def unreachable_databases(of: Installation) -> Iterator[HealthProblem]:
@@ -118,6 +145,8 @@ HEALTH_CHECKS: dict[P, HealthCheck] = {
     P.CHECK_FAILED: HealthCheck(failed_checks, _DAGSTER),
     P.RUN_FAILED: HealthCheck(failed_runs, _DAGSTER),
     P.DAEMON_GONE: HealthCheck(gone_daemon, _DAGSTER),
+    # Without a daemon no file is taken, which is told already.
+    P.FILES_WAITING: HealthCheck(waiting_files, P.DAEMON_GONE),
     P.SWITCHED_OFF: HealthCheck(_of_ticks(P.SWITCHED_OFF), _DAGSTER),
     # Without a daemon nothing ticks: that isn't said again of each sensor.
     P.TICK_FAILED: HealthCheck(_of_ticks(P.TICK_FAILED), P.DAEMON_GONE),

@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+import psycopg
 from psycopg.rows import class_row
 from pydantic import TypeAdapter
 
-from mv_pipeline.database.connection import Connection, read_query, session_lock
+from mv_pipeline.database.connection import Connection, Database, read_query
 from mv_pipeline.operations.problem import COOLDOWN, GRACE, Audience, HealthProblem, Level, ProblemType
 
 _TOLD_FOR = timedelta(days=7)
@@ -131,8 +132,17 @@ class IncidentTable:
         self._connection = connection
         self._now = now
 
-    def lock_if_free(self) -> AbstractContextManager[bool]:  # noqa: D102
-        return session_lock(self._connection, "alerts", wait=False)
+    @contextlib.contextmanager
+    def lock_if_free(self) -> Iterator[bool]:  # noqa: D102
+        # In a transaction of its own, so that what is saved meanwhile is committed at once.
+        with Database().transaction("tell problems") as connection:
+            try:
+                with connection.transaction():
+                    connection.execute("LOCK TABLE log.incident IN SHARE UPDATE EXCLUSIVE MODE NOWAIT")
+            except psycopg.errors.LockNotAvailable:
+                yield False
+            else:
+                yield True
 
     def read(self) -> list[Incident]:  # noqa: D102
         cursor = self._connection.cursor(row_factory=class_row(Incident))

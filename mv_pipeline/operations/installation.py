@@ -15,6 +15,7 @@ import dagster as dg
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.database.connection import Connection, Database
 from mv_pipeline.defs.checks import check_keys
+from mv_pipeline.defs.jobs import INGEST
 from mv_pipeline.intake.inbox import InboxScan, scan
 from mv_pipeline.operations.dagster_private import newest_check_results
 from mv_pipeline.settings import Settings
@@ -76,6 +77,11 @@ class Installation(contextlib.AbstractContextManager["Installation"]):
     def instance(self) -> dg.DagsterInstance:
         """Dagster's instance."""
         return self._opened.enter_context(self.open_instance(self.settings))
+
+    def newest_runs(self, job_name: str, status: dg.DagsterRunStatus, limit: int) -> Sequence[dg.RunRecord]:
+        """The newest runs of a job that ended so; not those of others that share Dagster's storage."""
+        own = self.repository.get_job(INGEST).run_tags
+        return self.instance.get_run_records(dg.RunsFilter(job_name=job_name, statuses=[status], tags=own), limit=limit)
 
     @cached_property
     def check_results(self) -> list[tuple[dg.AssetCheckEvaluation, dg.EventLogEntry]]:

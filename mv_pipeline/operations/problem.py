@@ -42,6 +42,7 @@ class ProblemType(StrEnum):
     CHECK_FAILED = "check_failed"
     RUN_FAILED = "run_failed"
     DAEMON_GONE = "daemon_gone"
+    FILES_WAITING = "files_waiting"
     SWITCHED_OFF = "switched_off"
     TICK_FAILED = "tick_failed"
     TICKS_STOPPED = "ticks_stopped"
@@ -53,6 +54,8 @@ class ProblemType(StrEnum):
 DAEMON_SILENT_S = 180.0
 # Sensors tick every few seconds, and none of them takes minutes.
 SENSOR_LATE_S = 300.0
+# A run takes seconds; a wait for a lock is tried again for two minutes.
+FILE_WAITS_S = 300.0
 SCHEDULE_LATE = timedelta(minutes=10)
 LOW_DISK_GB = 1.0
 # Files that came together with a rejected one aren't its correction.

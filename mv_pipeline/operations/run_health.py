@@ -93,9 +93,7 @@ def failed_runs(of: Installation) -> list[HealthProblem]:
     failed = [
         record
         for job in of.repository.job_names
-        for record in of.instance.get_run_records(
-            dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.FAILURE]), limit=_RUNS
-        )
+        for record in of.newest_runs(job, dg.DagsterRunStatus.FAILURE, limit=_RUNS)
     ]
     seen_at, keys_of_steps = _seen_at(of), _keys_of_steps(of.repository)
     found: dict[str, HealthProblem] = {}
@@ -142,7 +140,7 @@ def _inspect_run(
         if made and not is_logged and all(seen_at[key] <= entry.timestamp for key in made):
             title = f"The step {entry.step_key} failed"
             yield _run_failed(of, run, f"step {entry.step_key}", title, _reason(entry), entry.timestamp, made)
-    if failures or all(seen_at[key] > began for key in keys) or _succeeded_after(of.instance, record):
+    if failures or all(seen_at[key] > began for key in keys) or _succeeded_after(of, record):
         return
     ends = of.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_FAILURE)
     reason = ends[-1].get_dagster_event().message if ends else None
@@ -177,9 +175,9 @@ def _run_failed(
     )
 
 
-def _succeeded_after(instance: dg.DagsterInstance, failed: dg.RunRecord) -> bool:
-    job = dg.RunsFilter(job_name=failed.dagster_run.job_name, statuses=[dg.DagsterRunStatus.SUCCESS])
-    return any(newest.storage_id > failed.storage_id for newest in instance.get_run_records(job, limit=1))
+def _succeeded_after(of: Installation, failed: dg.RunRecord) -> bool:
+    newer = of.newest_runs(failed.dagster_run.job_name, dg.DagsterRunStatus.SUCCESS, limit=1)
+    return any(newest.storage_id > failed.storage_id for newest in newer)
 
 
 def _reason(failed_step: dg.EventLogEntry) -> str | None:

@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from mv_pipeline.catalog.csv_kinds import FileKind, find_kind
-from mv_pipeline.database.connection import Connection, identifier, read_query, session_lock
+from mv_pipeline.database.connection import Connection, identifier, lock_table, read_query
 from mv_pipeline.intake import cells
 from mv_pipeline.intake.load import replace_days
 from mv_pipeline.intake.upload_log import UPLOADS
@@ -96,7 +96,8 @@ def restore_upload(connection: Connection, upload_id: int, days: Sequence[date] 
         slip_date=cells.value(cells.trimmed(sql.Identifier("slip_date")), "date"),
         typed=cells.select_typed(kind.columns, sql.SQL("cells")),
     )
-    with session_lock(connection, "intake", kind.name), connection.transaction():
+    with connection.transaction():
+        lock_table(connection, f"stg.{kind.name}")
         row = connection.execute(query, {"upload_id": upload_id, "days": list(days)}).fetchone()
         if row is None:
             raise UploadError(f"Upload {upload_id} has no line of these days; `mv-pipeline uploads` shows its days.")

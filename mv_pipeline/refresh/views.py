@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from mv_pipeline.catalog.relations import Relation
-from mv_pipeline.database.connection import Connection, identifier, is_locked, limit_waits, one_row, read_query, scalar
+from mv_pipeline.database.connection import Connection, identifier, limit_waits, one_row, read_query, scalar, sessions
 from mv_pipeline.refresh.counters import REFRESH_FAILURES, REFRESH_SECONDS, count
 from mv_pipeline.settings import OperatorError
 
@@ -44,6 +44,10 @@ _CONCURRENT_INDEX = (
 _ROWS_WRITTEN = (
     "pg_stat_get_xact_tuples_inserted(%(name)s::regclass), pg_stat_get_xact_tuples_deleted(%(name)s::regclass)"
 )
+
+
+MIGRATE = "migrate"
+"""The purpose of a migration's sessions."""
 
 
 class NotMigratedError(OperatorError):
@@ -237,6 +241,6 @@ def prune_change_log(connection: Connection) -> int:
     Returns:
         The number of entries deleted; none while a migration builds views, which haven't seen them all.
     """
-    if is_locked(connection, "migrate"):
+    if sessions(connection, MIGRATE):
         return 0
     return connection.execute(read_query(__file__, "prune_change_log")).rowcount

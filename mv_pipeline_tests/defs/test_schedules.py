@@ -131,7 +131,8 @@ def ended(schedule, lasting, definitions):
 
     def leave(status, minutes=0):
         (request,) = schedule(at=NOW + timedelta(days=3650)).run_requests
-        run = lasting.create_run_for_job(definitions.resolve_job_def("overview"), tags=request.tags)
+        job = definitions.resolve_job_def("overview")
+        run = lasting.create_run_for_job(job, tags={**job.run_tags, **request.tags})
         at = (NOW + timedelta(minutes=minutes)).timestamp()
         for number, event in enumerate(STATUS_EVENTS[status]):
             lasting.report_dagster_event(

@@ -2,13 +2,16 @@
 
 import json
 import os
+import shutil
 import time
 
 import dagster as dg
 import pytest
 
 from mv_pipeline.catalog.csv_kinds import find_kind
+from mv_pipeline.definitions import defs
 from mv_pipeline.defs.jobs import intake_keys
+from mv_pipeline.settings import PROJECT_ROOT
 from mv_pipeline_tests.factory import csv_text, drop, line
 
 KIND = "shogun_final_receive"
@@ -201,7 +204,8 @@ def test_the_run_holds_only_what_lies_downstream_of_its_kinds(ticks, put):
 def test_while_a_run_is_under_way_new_files_wait(ticks, put, instance):
     put()
     ticks.tick()
-    run = instance.create_run_for_job(ticks.definitions.resolve_job_def("ingest"), status=dg.DagsterRunStatus.STARTED)
+    job = ticks.definitions.resolve_job_def("ingest")
+    run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=job.run_tags)
 
     assert f"Run {run.run_id} is under way" in ticks.tick().skip_message
 
@@ -296,6 +300,70 @@ def test_an_unreachable_database_does_not_disturb_the_tick(ticks, put, monkeypat
     assert ticks.tick().run_requests
 
 
+class TestRemoved:
+    """A view, or a check, is removed while the code server knows it still; a run reads the files anew."""
+
+    VIEW, CHECKED = "mart.mv_yard_daily", "mart.mv_shipment_daily"
+
+    @pytest.fixture
+    def sql_dir(self, settings, tmp_path, monkeypatch):
+        folder = shutil.copytree(PROJECT_ROOT / "sql", tmp_path / "sql")
+        monkeypatch.setenv("MV_PIPELINE_SQL_DIR", str(folder))
+        return folder
+
+    @pytest.fixture
+    def older(self, sql_dir, instance):
+        """The code location as it was read before something was removed."""
+        older = defs()
+        (sql_dir / "mart/mv_yard_daily.sql").unlink()
+        for name, removed in (
+            ("dashboards.yaml", ", mart.mv_yard_daily"),
+            ("mart/mv_shipment_daily.sql", "balance: {csv_type: shipment, tons: net_ton}"),
+        ):
+            text = (sql_dir / name).read_text(encoding="utf-8")
+            assert removed in text
+            (sql_dir / name).write_text(text.replace(removed, ""), encoding="utf-8")
+        return older, defs()
+
+    def run(self, newer, instance, job_name, request, **more):
+        """As a worker does: the request is the older location's, the definitions are the newer's."""
+        job = newer.resolve_job_def(job_name).get_subset(
+            asset_selection=set(request.asset_selection), asset_check_selection=set(request.asset_check_keys)
+        )
+        return job.execute_in_process(instance=instance, run_config={**request.run_config, **QUIET}, **more)
+
+    def test_the_inbox_sensor_drops_it(self, older, put, instance, connection):
+        older, newer = older
+        put(kind="shogun_final_yard")
+        put(kind="shogun_final_shipment")
+        (request,) = Ticks(older, instance).tick().run_requests
+
+        assert dg.AssetKey(self.VIEW.split(".")) not in request.asset_selection
+        checks = {key.name for key in request.asset_check_keys if key.asset_key.path == self.CHECKED.split(".")}
+        assert "mass_balance" not in checks
+        assert "up_to_date" in checks
+        assert self.run(newer, instance, "ingest", request).success
+        assert connection.execute("SELECT count(*) FROM stg.shogun_final_yard").fetchone() == (1,)
+
+    def test_the_changes_sensor_drops_it(self, older, instance, connection, monkeypatch):
+        monkeypatch.setattr("mv_pipeline.defs.sensors._QUIET_S", 0.0)
+        older, newer = older
+        connection.execute("INSERT INTO stg.shogun_final_yard (slip_date, net_weight) VALUES ('2025-12-01', 5000)")
+        (request,) = Ticks(older, instance, "changes").tick().run_requests
+
+        assert dg.AssetKey(["mart", "rollup_shogun_final_yard"]) in request.asset_selection
+        assert dg.AssetKey(self.VIEW.split(".")) not in request.asset_selection
+        assert self.run(newer, instance, "refresh_changed", request).success
+
+    @pytest.mark.parametrize("job", ["nightly", "refresh_all", "refresh_changed", "ingest", "overview"])
+    def test_no_job_brings_a_configuration_that_names_it(self, older, job):
+        older, newer = older
+
+        config = older.resolve_job_def(job).run_config or {}
+
+        assert dg.validate_run_config(newer.resolve_job_def(job), dict(config)) is not None
+
+
 class TestChanges:
     """The sensor on what changes in the database without us."""
 
@@ -385,7 +453,8 @@ class TestChanges:
     @pytest.mark.parametrize("job", ["ingest", "refresh_all", "refresh_changed", "nightly"])
     def test_a_run_that_is_under_way_is_never_doubled(self, changes, later, connection, instance, job):
         connection.execute("INSERT INTO stg.shogun_final_yard (slip_date) VALUES ('2025-12-01')")
-        run = instance.create_run_for_job(changes.definitions.resolve_job_def(job), status=dg.DagsterRunStatus.STARTED)
+        job = changes.definitions.resolve_job_def(job)
+        run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=job.run_tags)
 
         assert f"Run {run.run_id} is under way" in changes.tick().skip_message
 

@@ -22,6 +22,7 @@ from mv_pipeline.operations.health import HEALTH_CHECKS
 from mv_pipeline.operations.problem import (
     COOLDOWN,
     DAEMON_SILENT_S,
+    FILE_WAITS_S,
     GRACE,
     LOW_DISK_GB,
     REJECTED_BURST,
@@ -192,6 +193,7 @@ def thresholds() -> str:
             (f"`{ProblemType.DATA_MISSING}`", f"the hour {files_due} of the day after the business day"),
             (f"`{ProblemType.REFRESH_SLOW}`", f"it has been running for longer than {slow_refresh}"),
             (f"`{ProblemType.DAEMON_GONE}`", f"no sign of life for {_duration(DAEMON_SILENT_S)}"),
+            (f"`{ProblemType.FILES_WAITING}`", f"a file that is there for longer than {_duration(FILE_WAITS_S)}"),
             (f"`{ProblemType.TICKS_STOPPED}`", f"no tick of {late}"),
             ("every type", f"it is over when it has been gone for {_duration(COOLDOWN)}"),
         ),

@@ -16,6 +16,7 @@ POSTGRESQL = {
     "canceling statement due to lock timeout",
     "canceling statement due to statement timeout",
     "could not create unique index",
+    "could not obtain lock on relation",
     "duplicate row",
     "must be able to SET ROLE",
     "must be owner of",

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from mv_pipeline.catalog.csv_kinds import KINDS, find_kind
-from mv_pipeline.database.connection import Connection, Database, session_lock
+from mv_pipeline.database.connection import Connection, Database, lock_table
 from mv_pipeline.intake import ingest as upload_module
 from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.intake.load import Upload
@@ -645,7 +645,8 @@ def test_the_claim_ends_with_the_file(settings: Settings, connection: Connection
     take(connection, settings, GOOD)
     take(connection, settings, csv_text([line(net_weight="x")]))
 
-    assert connection.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").fetchone() == (0,)
+    held = f"pg_locks WHERE locktype = 'advisory' OR relation = 'stg.{RECEIVE}'::regclass"
+    assert count(connection, held) == 0
 
 
 def test_a_second_session_waits_and_finds_the_file_gone(
@@ -656,19 +657,19 @@ def test_a_second_session_waits_and_finds_the_file_gone(
 
     def load_once_another_waits(*args: object) -> Upload:
         claimed.set()
-        waiting = "pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        waiting = "pg_stat_activity WHERE application_name = 'mv_pipeline second' AND state LIKE 'idle in transaction%'"
         wait_for("somebody waits for the claim", lambda: count(connection, waiting))
         return load_file(*args)
 
-    def run() -> Upload | None:
-        with database.connect() as session:
+    def run(name: str) -> Upload | None:
+        with database.connect(name) as session:
             return take_file(session, settings, find_kind(RECEIVE), path, "tester")
 
     monkeypatch.setattr(upload_module, "load_file", load_once_another_waits)
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(run)
+        first = pool.submit(run, "first")
         assert claimed.wait(TIMEOUT_S)
-        second = pool.submit(run)
+        second = pool.submit(run, "second")
 
         assert (first.result().status, second.result()) == ("loaded", None)
     assert count(connection, "log.upload_file") == count(connection, f"stg.{RECEIVE}") == 1
@@ -678,5 +679,6 @@ def test_a_file_of_one_kind_does_not_wait_for_another_kind(
     settings: Settings, database: Database, connection: Connection
 ):
     connection.execute("SET statement_timeout = '60s'")
-    with database.connect() as session, session_lock(session, "intake", "shogun_flash_yard"):
+    with database.transaction() as session:
+        lock_table(session, "stg.shogun_flash_yard")
         assert take(connection, settings, GOOD).status == "loaded"

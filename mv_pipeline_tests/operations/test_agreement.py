@@ -9,7 +9,6 @@ import pytest
 from dagster._core.scheduler.instigation import TickStatus
 
 from mv_pipeline.cli.doctor import examine
-from mv_pipeline.definitions import defs
 from mv_pipeline.defs.assets.describe import RETENTION, RETENTION_CHECK
 from mv_pipeline.operations.health import HEALTH_CHECKS, inspect
 from mv_pipeline.operations.metrics import MetricsCollector
@@ -17,7 +16,7 @@ from mv_pipeline.operations.problem import TEXTS, ProblemType
 from mv_pipeline.operations.taken_files import put_back_changed_files
 from mv_pipeline.refresh.views import log_failure, refresh_view
 from mv_pipeline.settings import TIME_ZONE
-from mv_pipeline_tests.factory import csv_text, line, take
+from mv_pipeline_tests.factory import csv_text, drop, line, take
 from mv_pipeline_tests.operations.scrape import collect
 from mv_pipeline_tests.operations.test_health import CRITICAL, KIND, YARD, evaluate
 
@@ -84,8 +83,8 @@ def check_failed(plant, monkeypatch, settings):
 
 
 def run_failed(plant, monkeypatch, settings):
-    job = defs().resolve_job_def("ingest")
-    run = plant.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+    job = plant.repository.get_job("ingest")
+    run = plant.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED, tags=job.run_tags)
     plant.instance.report_run_failed(run, "x")
 
 
@@ -93,6 +92,12 @@ def daemon_gone(plant, monkeypatch, settings):
     plant.beat()
     plant.beating = False
     plant.wait(minutes=4)
+
+
+def files_waiting(plant, monkeypatch, settings):
+    drop(settings.inbox_dir, KIND, "late.csv", csv_text([line(KIND)]))
+    plant.now = datetime.now(TIME_ZONE)
+    plant.wait(minutes=6)
 
 
 def switched_off(plant, monkeypatch, settings):
@@ -127,6 +132,7 @@ SITUATIONS = (
     check_failed,
     run_failed,
     daemon_gone,
+    files_waiting,
     switched_off,
     tick_failed,
     ticks_stopped,

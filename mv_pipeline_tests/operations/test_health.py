@@ -10,7 +10,6 @@ import pytest
 from dagster._core.scheduler.instigation import TickStatus
 
 from mv_pipeline.catalog.csv_kinds import find_kind
-from mv_pipeline.database.connection import session_lock
 from mv_pipeline.intake.inbox import scan
 from mv_pipeline.intake.ingest import take_file
 from mv_pipeline.operations.database_health import rejected_files
@@ -591,7 +590,8 @@ def test_without_receivers_trouble_is_logged(plant, connection, catalog, monkeyp
 def test_two_inspections_at_once_tell_once(plant, receiver, connection, catalog, database):
     log_failure(connection, catalog.relations[CRITICAL], "x")
 
-    with database.connect() as other, session_lock(other, "alerts"):
+    with database.transaction() as other:
+        other.execute("LOCK TABLE log.incident IN SHARE UPDATE EXCLUSIVE MODE")
         assert plant.inspect().sent == 0
     assert plant.inspect().sent == 1
 

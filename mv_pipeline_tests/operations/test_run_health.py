@@ -48,10 +48,13 @@ def check(plant, definitions):
 def left_alone(plant, definitions):
     """A run that was begun and whose process has gone without a word."""
 
-    def begin(job, *names):
+    def begin(job, *names, **tags):
         subset = definitions.resolve_job_def(job).get_subset(asset_selection={key(name) for name in names})
         started = plant.instance.create_run_for_job(
-            subset, status=dg.DagsterRunStatus.STARTED, asset_selection=frozenset(key(name) for name in names)
+            subset,
+            status=dg.DagsterRunStatus.STARTED,
+            asset_selection=frozenset(key(name) for name in names),
+            tags={**subset.run_tags, **tags},
         )
         plant.instance.report_run_failed(started, "The process of this run is gone; the next run goes on.")
 
@@ -161,6 +164,23 @@ def test_a_run_that_is_gone_is_made_good_when_others_have_done_its_work(plant, r
     )
 
     assert message["title"] == "A run of the job ingest ended before its work was done"
+
+
+def test_the_runs_of_an_installation_that_shares_dagsters_storage_are_its_own_matter(plant, left_alone):
+    left_alone("refresh_changed", ROLLUP, RECEIVE, **{"mv_pipeline/installation": "elsewhere:5432/plant"})
+
+    assert plant.inspect().open == []
+
+
+def test_the_success_of_another_installation_makes_nothing_good(plant, left_alone, run, definitions):
+    left_alone("refresh_changed", ROLLUP, RECEIVE)
+    job = definitions.resolve_job_def("refresh_changed")
+    tags = {"mv_pipeline/installation": "elsewhere:5432/plant"}
+    plant.instance.create_run_for_job(job, status=dg.DagsterRunStatus.SUCCESS, tags=tags)
+
+    update = plant.inspect()
+
+    assert [incident.type for incident in update.open] == ["run_failed"]
 
 
 def test_a_part_of_its_work_does_not_make_it_good(plant, receiver, left_alone, run):

@@ -19,6 +19,8 @@ LAST = {"dagster/priority": "-1"}
 PROOF_OF_VIEW = {"dagster/priority": "-2"}
 AFTER_ALL = {"dagster/priority": "-3"}
 VIEW_PAGES = "overview.view_pages"
+ALWAYS = "mv_pipeline/always"
+"""The tag of the jobs whose runs refresh views that have no news too."""
 RETENTION = "housekeeping.retention"
 RETENTION_CHECK = "nothing_too_old"
 

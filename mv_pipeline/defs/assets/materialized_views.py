@@ -19,7 +19,7 @@ class RefreshConfig(dg.Config):
     """How to refresh.
 
     Args:
-        always: refresh even if nothing upstream has changed since the last time.
+        always: refresh even if nothing upstream has changed since the last time; so does a run with the tag.
     """
 
     always: bool = False
@@ -46,7 +46,8 @@ def build_materialized_view_asset(relation: Relation) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[None]]:
         try:
             with database.connect(f"refresh {relation.name}") as connection:
-                metadata = _refresh_if_due(context, connection, relation, always=config.always)
+                always = config.always or describe.ALWAYS in context.run.tags
+                metadata = _refresh_if_due(context, connection, relation, always=always)
         except psycopg.Error as error:
             reason = report_failure(context, database, relation, error)
             message = f"{relation.name} could not be refreshed and shows older rows: {reason}"
