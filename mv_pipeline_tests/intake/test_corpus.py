@@ -113,7 +113,7 @@ def test_the_corpus_is_large_its_cases_are_distinct_and_every_reason_for_a_rejec
     outcomes = Counter(case.outcome for case in CASES)
     tally.update({f"bad inputs {outcome}": number for outcome, number in outcomes.items()})
 
-    assert len(CASES) >= 420
+    assert len(CASES) >= 449
     assert min(outcomes.values()) >= 18
     # What has come since a file was loaded is nothing that a file alone could be rejected for.
     assert Counter(code for case in CASES for code in case.codes).keys() == MESSAGES.keys() - {"newer_upload"}

@@ -21,9 +21,11 @@ EXPLAINED_BY = {
     "ticks_stopped": ("daemons killed", "server crashes"),
     "daemon_gone": ("daemons killed", "server crashes"),
     "database_unreachable": ("server crashes",),
+    "files_waiting": _EVERY_FAULT,
 }
 """The faults that make each type of incident a true one; a bad file explains its own rejection."""
 _SHOWS_WITHIN_S = 240
+_INSPECTED_WITHIN_S = 60
 # What fails though nothing changed meanwhile: a bad file may be the last of its kind, and a plant that has no history
 # finds its first day unusual.
 _EXPECTED_FAILURES = {"last_upload_accepted", "yesterday_usual"}
@@ -127,7 +129,8 @@ def _incidents(plant: Plant, books: Books, *, all_over: bool) -> Iterator[str]:
         books.count(f"incidents: {kind}")
         is_bad_file = kind == "rejected_file" and key.partition(":")[2] in bad
         is_fault = any(
-            fault.begun - 1 <= seen and opened <= fault.over + _SHOWS_WITHIN_S
+            # An inspection is as old as its beginning; a fault may come before its end.
+            fault.begun - _INSPECTED_WITHIN_S <= seen and opened <= fault.over + _SHOWS_WITHIN_S
             for fault in books.faults
             if fault.name in EXPLAINED_BY.get(kind, ())
         )
