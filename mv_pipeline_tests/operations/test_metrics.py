@@ -241,7 +241,7 @@ def test_uploads_are_counted_by_kind_and_by_what_became_of_them(collector, conne
     take(connection, settings, lines, name="again.csv")
     bad = [line(net_weight="x"), line(net_weight="y", amount="z"), line(slip_date="")]
     take(connection, settings, bad, name="bad.csv")
-    take(connection, settings, "", kind=FLASH, name="empty.csv")
+    take(connection, settings, b"PK\3\4\0", kind=FLASH, name="workbook.csv")
 
     found = collect(collector)
 
@@ -252,7 +252,7 @@ def test_uploads_are_counted_by_kind_and_by_what_became_of_them(collector, conne
         KIND: 1,
     }
     codes = {code: count for code, count in found.by("code", "mv_rejected_cells_total").items() if count}
-    assert codes == {"bad_number": 3, "missing_date": 1, "empty": 1}
+    assert codes == {"bad_number": 3, "missing_date": 1, "not_csv": 1}
     assert set(found.by("code", "mv_rejected_cells_total")) == MESSAGES.keys()
     newest = found.value("mv_last_upload_timestamp_seconds", kind=KIND, status="rejected")
     assert before - 1 <= newest <= time.time() + 1
