@@ -61,6 +61,7 @@ LONG_FILES = (
     "docs/test_adding.py",
     "faults/test_kills.py",
     "migrate/test_swap.py",
+    "database/test_session.py",
     "test_histories.py",
     "test_concurrent.py",
     "intake/test_corpus.py",

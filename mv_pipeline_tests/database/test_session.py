@@ -1,4 +1,8 @@
-"""Sessions: whatever server, database, role and environment say, ours are alike, through either driver."""
+"""Sessions: whatever server, database, role and environment say, ours are alike, through either driver.
+
+`test_every_setting…` goes through all that pg_settings has for a session. Each is pinned, named by `doctor`, or set to
+something unusual while a whole plant works: what it reads and writes has to stay the same.
+"""
 
 import socket
 import time
@@ -8,6 +12,7 @@ import psycopg
 import pytest
 import sqlalchemy
 from dagster_postgres import DagsterPostgresStorage
+from psycopg import sql
 
 from mv_pipeline.database.connection import SESSION, Database, is_transient
 from mv_pipeline.migrate.server import find_faults
@@ -15,11 +20,26 @@ from mv_pipeline.operations.pinned_storage import PinnedStorage
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.commands import call_command
 from mv_pipeline_tests.conftest import create_database, database_name, temporary_server
+from mv_pipeline_tests.factory import csv_text, line
 from mv_pipeline_tests.processes import run_command
 
+KINDS = ("shogun_final_receive", "shogun_final_yard")
 PINNED, NAMED = SESSION["pinned"], SESSION["named"]
+# Of the transaction and not of the session; what a connection calls itself, and what it speaks, isn't in the options.
+APART = {"transaction_isolation", "transaction_read_only", "transaction_deferrable", "default_transaction_read_only"}
 # What no server takes without a library of that name.
-LIBRARIES = {"session_preload_libraries", "local_preload_libraries"}
+# Nor log_statement_stats beside others of its kind.
+LIBRARIES = {"log_statement_stats", "session_preload_libraries", "local_preload_libraries"}
+# These only choose between plans, which may take minutes then, or fill the server's log.
+ONLY_SLOW = (
+    "enable_",
+    "debug_print_",
+    "geqo",
+    "from_collapse_limit",
+    "join_collapse_limit",
+    "cpu_",
+    "default_statistics_",
+)
 # Where a type alone doesn't tell what is unusual and possible.
 UNUSUAL = {
     "DateStyle": "German, DMY",
@@ -55,6 +75,18 @@ UNUSUAL = {
     "max_stack_depth": "1000",
     "temp_file_limit": "1000000",
 }
+# In front of what everybody means, where a search path lets them.
+DECOYS = """
+CREATE SCHEMA decoy;
+CREATE FUNCTION decoy.to_regclass(text) RETURNS regclass LANGUAGE sql AS 'SELECT NULL::regclass';
+CREATE FUNCTION decoy.format_type(oid, integer) RETURNS text LANGUAGE sql AS $$SELECT 'decoy'$$;
+CREATE FUNCTION decoy.upper(text) RETURNS text LANGUAGE sql AS $$SELECT 'DECOY'$$;
+CREATE FUNCTION decoy.now() RETURNS timestamptz LANGUAGE sql AS $$SELECT timestamptz '1999-01-01'$$;
+CREATE VIEW decoy.pg_class AS SELECT * FROM pg_catalog.pg_class WHERE false;
+CREATE VIEW decoy.pg_namespace AS SELECT * FROM pg_catalog.pg_namespace WHERE false;
+CREATE TABLE decoy.runs (x integer);
+CREATE ACCESS METHOD other_heap TYPE TABLE HANDLER heap_tableam_handler;
+"""
 
 
 def another_value(name, kind, value, least, most, values):
@@ -96,6 +128,91 @@ def with_storage(own_server):
     first = create_database(own_server)
     DagsterPostgresStorage(first)
     return lambda: create_database(own_server, database_name(first))
+
+
+def make_unusual(server, url, settings):
+    name = database_name(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(DECOYS)
+    with psycopg.connect(server.resolved_database_url(), autocommit=True) as connection:
+        for setting, value in settings.items():
+            # A library's setting can't be set before the session knows the library.
+            connection.execute("DO 'BEGIN END'")
+            connection.execute(
+                sql.SQL("ALTER DATABASE {} SET {} = {}").format(
+                    sql.Identifier(name), sql.SQL(setting), sql.SQL(value) if "," in value else sql.Literal(value)
+                )
+            )
+
+
+def work(url, storage, home, folder):
+    """Migrate, load files good and bad, and give what everybody reads then, and what doctor says."""
+    variables = {
+        "MV_PIPELINE_HOME": str(home),
+        "MV_PIPELINE_DATABASE_URL": url,
+        "MV_PIPELINE_DAGSTER_URL": storage,
+        "DAGSTER_HOME": str(home / "dagster"),
+    }
+    said = []
+    for arguments, code in (
+        (["migrate"], 0),
+        (["ingest", "--kind", KINDS[0], folder / "good.csv", folder / "bad.csv"], 1),
+        (["ingest", "--kind", KINDS[1], folder / "yard.csv"], 0),
+        (["refresh", "--all"], 0),
+        (["migrate"], 0),
+    ):
+        done = call_command(*arguments, **variables)
+        assert done.returncode == code, (arguments, done.stdout, done.stderr)
+        said.append(done.returncode)
+    said.append(call_command("migrate", "--plan", **variables).stdout)
+    with Database(url).connect("test") as connection:
+        names = connection.execute(
+            "SELECT format('%I.%I', nspname, relname) FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace "
+            "WHERE relkind IN ('v', 'm', 'r') AND nspname IN ('mart', 'ref', 'stg', 'rollup', 'kpi') ORDER BY 1"
+        ).fetchall()
+        for (name,) in names:
+            row = "(to_jsonb(t) - '{created_at,updated_at,changed_at}'::text[])::text"
+            said.append((name, connection.execute(f"SELECT {row} FROM {name} AS t ORDER BY 1").fetchall()))
+    return said
+
+
+@pytest.fixture
+def files(tmp_path):
+    lines = [line(KINDS[0], slip_date=f"2025/12/{day:02}", net_weight=str(100 * day)) for day in range(1, 11)]
+    for name, content in (
+        ("good", lines),
+        ("bad", [*lines, line(KINDS[0], slip_date="2025/02/30", net_weight="x\\y")]),
+        ("yard", [line(KINDS[1])]),
+    ):
+        (tmp_path / f"{name}.csv").write_text(csv_text(content), encoding="cp932", newline="")
+    return tmp_path
+
+
+def test_every_setting_of_a_session_is_pinned_or_named_or_makes_no_difference(
+    own_server, with_storage, files, tmp_path
+):
+    urls = [create_database(own_server), with_storage(), create_database(own_server), with_storage()]
+    with psycopg.connect(urls[0], autocommit=True) as connection:
+        found = session_settings(connection)
+    unusual = {
+        name: value
+        for name, value in found.items()
+        if value and name not in NAMED and name not in APART and not name.startswith(ONLY_SLOW)
+    }
+
+    before = work(urls[0], urls[1], tmp_path / "usual", files)
+    for url in urls[2:]:
+        make_unusual(own_server, url, unusual)
+    after = work(urls[2], urls[3], tmp_path / "unusual", files)
+
+    assert set(PINNED) <= {*found} | {name for name in SESSION["since"] if name not in found}
+    assert len(unusual) > 100
+    assert after == before
+    # They were at work: whoever isn't one of ours has them.
+    lives = "-c idle_session_timeout=0 -c statement_timeout=0"
+    with psycopg.connect(urls[2], autocommit=True, options=lives) as connection:
+        assert connection.execute("SHOW quote_all_identifiers").fetchone() == ("on",)
+        assert connection.execute("SHOW transform_null_equals").fetchone() == ("on",)
 
 
 def seen(execute):
