@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mv_pipeline.cli.app import app
+from mv_pipeline.definitions import defs
 from mv_pipeline.operations.status import read_status
 from mv_pipeline.refresh.views import refresh_view
 from mv_pipeline.settings import PROJECT_ROOT
@@ -82,9 +83,7 @@ def test_ingest_loads_a_copy_refreshes_and_shows_its_run_to_the_ui(cli, csv_file
     ).fetchone() == (5,)
 
 
-def test_ingest_beside_a_running_sensor_is_one_run(
-    cli, csv_file, settings, storage, definitions, monkeypatch, tmp_path
-):
+def test_ingest_beside_a_running_sensor_is_one_run(cli, csv_file, settings, storage, monkeypatch):
     """The sensor ticks all the while and takes what has come to rest, which any file has at once."""
     cli("ingest", "--kind", KIND, csv_file("first.csv"))
     monkeypatch.setenv("MV_PIPELINE_DAGSTER_URL", storage)
@@ -94,7 +93,8 @@ def test_ingest_beside_a_running_sensor_is_one_run(
     said = []
 
     with dg.DagsterInstance.get() as instance, ThreadPoolExecutor(1) as pool:
-        ticks = Ticks(definitions, instance)
+        # Read anew, as those of a daemon in this home: their runs carry its name.
+        ticks = Ticks(defs(), instance)
         done = pool.submit(run_command, "ingest", "--kind", KIND, *files)
         while not done.done():
             tick = ticks.tick()
