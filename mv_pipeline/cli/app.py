@@ -23,7 +23,7 @@ from mv_pipeline.catalog.csv_kinds import KINDS, LISTS, CsvList, FileKind, find_
 from mv_pipeline.catalog.relations import Catalog
 from mv_pipeline.catalog.sql_folder import lint
 from mv_pipeline.catalog.template import NewKind, write_template
-from mv_pipeline.cli.services import Service, check_migrated, serve
+from mv_pipeline.cli.services import Service, check_migrated, reserved, serve
 from mv_pipeline.cli.session import (
     CommandError,
     answer,
@@ -330,7 +330,8 @@ def url_command(as_json: Json = False) -> None:
 @app.command("dev")
 def dev_command() -> None:
     """Start the server, migrate, and run web UI, sensor and schedule until Ctrl-C."""
-    with session() as settings:
+    services = [Service.WEB, Service.DAEMON]
+    with reserved(load_settings(), services) as keep_open, session() as settings:
         catalog = read_catalog(settings)
         with Database().connect("dev") as connection:
             if may_migrate(connection):
@@ -338,14 +339,14 @@ def dev_command() -> None:
             else:
                 check_migrated(connection, catalog)
         console.print(f"UI:    http://{HOST}:{settings.port}\nInbox: {settings.inbox_dir}\nCtrl-C stops all.")
-        serve(settings, [Service.WEB, Service.DAEMON])
+        serve(settings, services, keep_open)
 
 
 @app.command("serve")
 def serve_command(service: Annotated[Service, typer.Argument(help="What to run.")]) -> None:
     """Run the daemon, the web UI, the read-only web UI or the metrics alone, for a service manager; never migrate."""
-    with migrated_session():
-        serve(load_settings(), [service])
+    with reserved(load_settings(), [service]) as keep_open, migrated_session():
+        serve(load_settings(), [service], keep_open)
 
 
 @app.command("metrics")

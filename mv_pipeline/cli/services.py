@@ -1,18 +1,22 @@
 """`dev` and `serve`: Dagster's daemon and web servers, and the metrics, as child processes, stopped in order.
 
 A server listens on the loopback address only, whatever the environment says; who else may reach it is the
-proxy's business.
+proxy's business. A child never outlives this process for long, and a home has one daemon.
 """
 
 import contextlib
+import ctypes
+import fcntl
 import os
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -25,6 +29,8 @@ from mv_pipeline.operations.logging import relay
 from mv_pipeline.settings import HOST, PROJECT_ROOT, Settings
 
 _STOP_S = 15
+# PR_SET_PDEATHSIG; where no system knows it, the home's lock tells of the orphan.
+_END_WITH_PARENT = partial(ctypes.CDLL(None).prctl, 1, signal.SIGKILL) if sys.platform == "linux" else None
 
 
 def check_migrated(connection: Connection, catalog: Catalog) -> None:
@@ -46,21 +52,60 @@ class Service(StrEnum):
     METRICS = "metrics"
 
 
-def serve(settings: Settings, services: Sequence[Service]) -> None:
-    """Run the services until Ctrl-C or SIGTERM.
+_PORTS = {Service.WEB: "port", Service.VIEWER: "viewer_port", Service.METRICS: "metrics_port"}
+
+
+@contextlib.contextmanager
+def reserved(settings: Settings, services: Sequence[Service]) -> Iterator[tuple[int, ...]]:
+    """Make sure that the services can be started, before anything else is; gives the files that they are to keep open.
+
+    The home's lock belongs to the daemon's process too: as long as that lives, however its parent ended, there is no
+    other.
 
     Raises:
-        CommandError: a port is taken, or a service ended by itself.
+        CommandError: a port is taken, or another daemon works in this home; it says who.
     """
-    commands = [_command(settings, service) for service in services]
+    for name in (_PORTS[service] for service in services if service in _PORTS):
+        _check_free(getattr(settings, name), f"MV_PIPELINE_{name.upper()}")
+    if Service.DAEMON not in services:
+        yield ()
+        return
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with (settings.home / "daemon.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = f"{lock.read()} or what it has left running"
+            raise CommandError(f"{settings.home} has a daemon: {holder}. Stop it, or set MV_PIPELINE_HOME.") from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} ({shlex.join(sys.argv)})")
+        lock.flush()
+        yield (lock.fileno(),)
+
+
+def serve(settings: Settings, services: Sequence[Service], keep_open: Sequence[int]) -> None:
+    """Run the services until Ctrl-C, SIGTERM or SIGHUP.
+
+    Args:
+        keep_open: of `reserved`.
+
+    Raises:
+        CommandError: a service ended by itself.
+    """
     asked = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # the signature is the system's
         asked.set()
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    # What is ignored, as SIGHUP by nohup, stays so.
+    ends = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, on_signal) for number in ends}
     # Sessions of their own: Ctrl-C reaches only this process, which then stops them in order.
-    children = [_start(settings, command) for command in commands]
+    children = [
+        _start(settings, _command(settings, service), keep_open if service is Service.DAEMON else ())
+        for service in services
+    ]
     relays = [threading.Thread(target=relay, args=(c.stdout, sys.stdout), daemon=True) for c in children if c.stdout]
     for thread in relays:
         thread.start()
@@ -78,12 +123,18 @@ def serve(settings: Settings, services: Sequence[Service]) -> None:
         raise CommandError(f"The {' or the '.join(services)} ended by itself; see its last lines above.")
 
 
-def _start(settings: Settings, command: list[str]) -> subprocess.Popen[bytes]:
+def _start(settings: Settings, command: list[str], keep_open: Sequence[int]) -> subprocess.Popen[bytes]:
     """Start a child; if JSON is asked for, what it and its own children write passes through here."""
     output, errors = (subprocess.PIPE, subprocess.STDOUT) if settings.log_format == "json" else (None, None)
     # In a folder without `.env`: Dagster would put its variables before those of the environment.
     return subprocess.Popen(  # noqa: S603
-        command, cwd=settings.dagster_home, start_new_session=True, stdout=output, stderr=errors
+        command,
+        cwd=settings.dagster_home,
+        start_new_session=True,
+        stdout=output,
+        stderr=errors,
+        pass_fds=keep_open,
+        preexec_fn=_END_WITH_PARENT,
     )
 
 
@@ -96,21 +147,18 @@ def _command(settings: Settings, service: Service) -> list[str]:
         case Service.DAEMON:
             return [str(scripts / "dagster-daemon"), "run", *dagster]
         case Service.WEB:
-            return [*web, _free(settings.port, "MV_PIPELINE_PORT"), *dagster]
+            return [*web, str(settings.port), *dagster]
         case Service.VIEWER:
-            return [*web, _free(settings.viewer_port, "MV_PIPELINE_VIEWER_PORT"), "--read-only", *dagster]
+            return [*web, str(settings.viewer_port), "--read-only", *dagster]
         case Service.METRICS:
-            _free(settings.metrics_port, "MV_PIPELINE_METRICS_PORT")
             return [sys.executable, "-m", "mv_pipeline.operations.metrics"]
 
 
-def _free(port: int, variable: str) -> str:
-    """The port, if nothing listens on it."""
+def _check_free(port: int, variable: str) -> None:
     try:
         socket.create_server((HOST, port)).close()
     except OSError:
         raise CommandError(f"Port {port} on {HOST} is taken. Stop what uses it, or set {variable}.") from None
-    return str(port)
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
