@@ -53,6 +53,7 @@ def test_the_embedded_servers_url_names_its_socket_folder():
         ),
         ("postgresql://a:1,b:2/plant", "postgresql://a:1,b:2/dagster"),
         ("postgresql://db/other?dbname=plant", "postgresql://db/dagster"),
+        # pragma: allowlist nextline secret
         ("postgresql://u:%40%2F%20%25@db/plant", "postgresql://u:%40%2F%20%25@db/dagster"),
         ("postgresql://?service=plant", "postgresql://?service=plant&dbname=dagster"),
         ("postgresql://db/plant?options=-c%20x.y%3D1", "postgresql://db/dagster?options=-c%20x.y%3D1"),

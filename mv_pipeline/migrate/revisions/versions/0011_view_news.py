@@ -2,8 +2,8 @@
 
 from mv_pipeline.migrate.revisions import run_script
 
-revision = "0014"
-down_revision = "0011"
+revision = "0011"
+down_revision = "0010"
 
 # Add log.v_view_news, and make log.v_view_status anew on it.
 upgrade = run_script(__file__)

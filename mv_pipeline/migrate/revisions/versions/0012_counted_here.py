@@ -2,8 +2,8 @@
 
 from mv_pipeline.migrate.revisions import run_script
 
-revision = "0015"
-down_revision = "0014"
+revision = "0012"
+down_revision = "0011"
 
 # Replace the views and functions that had the rule in their own words; their columns stay as they are.
 upgrade = run_script(__file__)
