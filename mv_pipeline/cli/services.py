@@ -98,8 +98,10 @@ def serve(settings: Settings, services: Sequence[Service], keep_open: Sequence[i
     def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # the signature is the system's
         asked.set()
 
-    # What is ignored, as SIGHUP by nohup, stays so.
-    ends = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    ends = [signal.SIGINT, signal.SIGTERM]
+    # What nohup ignores stays so. A shell's background job ignores SIGINT as well, but who sends one means it.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ends.append(signal.SIGHUP)
     before = {number: signal.signal(number, on_signal) for number in ends}
     # Sessions of their own: Ctrl-C reaches only this process, which then stops them in order.
     children = [
