@@ -613,6 +613,18 @@ def test_the_database_knows_where_each_files_upload_lies(settings: Settings, con
     ]
 
 
+def test_a_log_whose_numbers_begin_anew_takes_the_next_file(settings: Settings, connection: Connection):
+    connection.execute("TRUNCATE log.upload_file RESTART IDENTITY")
+    first = take(connection, settings, GOOD, name="a.csv")
+    connection.execute("TRUNCATE log.upload_file RESTART IDENTITY")
+
+    second = take(connection, settings, [line(net_weight=7)], name="b.csv")
+
+    assert (first.id, second.id, second.status) == (1, 1, "loaded")
+    rows = connection.execute("SELECT inbox_name, has_changed, path LIKE '%/b.csv' FROM log.taken_file").fetchall()
+    assert rows == [(b"b.csv", False, True)]
+
+
 def test_an_archived_file_that_somebody_moves_back_is_loaded_again_once_its_days_are_replaced(
     settings: Settings, connection: Connection
 ):
