@@ -7,6 +7,7 @@ import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 
 import psutil
 import psycopg
@@ -20,7 +21,11 @@ from mv_pipeline_tests.processes import COMMAND, TIMEOUT_S, free_port, run_comma
 @contextlib.contextmanager
 def serving(service: str, **variables: str) -> Iterator[tuple[subprocess.Popen[bytes], list[psutil.Process]]]:
     """Run `mv-pipeline serve`; gives the command and its children, once there are some."""
-    process = subprocess.Popen([COMMAND, "serve", service], env={**os.environ, **variables}, start_new_session=True)
+    # As a terminal starts it, also where nohup has started the tests.
+    heeding = partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
+    environment = {**os.environ, **variables}
+    command = [COMMAND, "serve", service]
+    process = subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=heeding)
     children: list[psutil.Process] = []
     try:
         children = wait_for("it has a child", lambda: psutil.Process(process.pid).children(recursive=True))
