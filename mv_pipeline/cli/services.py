@@ -25,7 +25,7 @@ from mv_pipeline.cli.session import CommandError
 from mv_pipeline.database.connection import Connection
 from mv_pipeline.migrate.roles import describe_who_migrates
 from mv_pipeline.migrate.state import describe_drift, read_drift
-from mv_pipeline.operations.logging import relay
+from mv_pipeline.operations.logging import configure_logs, relay
 from mv_pipeline.settings import HOST, PROJECT_ROOT, Settings
 
 _STOP_S = 15
@@ -65,6 +65,8 @@ def reserved(settings: Settings, services: Sequence[Service]) -> Iterator[tuple[
     Raises:
         CommandError: a port is taken, or another daemon works in this home; it says who.
     """
+    # A refusal is an entry of the log where that is JSON.
+    configure_logs(settings)
     for name in (_PORTS[service] for service in services if service in _PORTS):
         _check_free(getattr(settings, name), f"MV_PIPELINE_{name.upper()}")
     if Service.DAEMON not in services:

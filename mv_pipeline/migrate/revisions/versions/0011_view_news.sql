@@ -30,8 +30,7 @@ SELECT
         newest.started_at,
         least(
             news.noted_at,
-            CASE WHEN news.date_moved THEN (current_timestamp AT TIME ZONE 'Asia/Tokyo')::date::timestamp
-                AT TIME ZONE 'Asia/Tokyo' END
+            CASE WHEN news.date_moved THEN ref.business_date()::timestamp AT TIME ZONE 'Asia/Tokyo' END
         )
     ) END AS waiting_since,
     failed.since AS failing_since,
