@@ -38,7 +38,8 @@ test: install ## The whole test suite, on real PostgreSQL servers, one for each 
 test-long: install ## Over a thousand random histories, and hundreds of kills at random moments; takes long
 	MV_PIPELINE_TESTS_PROFILE=long $(RUN)/pytest -n auto --dist worksteal mv_pipeline_tests/test_histories.py \
 		mv_pipeline_tests/test_concurrent.py mv_pipeline_tests/checks/test_news.py mv_pipeline_tests/faults \
-		mv_pipeline_tests/soak mv_pipeline_tests/migrate/test_swap.py mv_pipeline_tests/migrate/adopt/test_move_in.py
+		mv_pipeline_tests/soak mv_pipeline_tests/database/test_session.py mv_pipeline_tests/cli/test_services.py \
+		mv_pipeline_tests/operations/test_run_life.py mv_pipeline_tests/migrate/test_swap.py mv_pipeline_tests/migrate/adopt/test_move_in.py
 
 soak: install ## Half an hour of files, faults, readers and others beside a real daemon; ARGS="--minutes 3" for less
 	$(RUN)/python -m mv_pipeline_tests.soak $(ARGS)

@@ -53,7 +53,10 @@ def test_when_the_command_is_killed_its_children_end(port):
         assert gone(children)
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+SIGNALS = [signal.SIGHUP, signal.SIGTERM, signal.SIGINT] if LONG else [signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_signal_stops_it_in_order(port, number):
     with serving("metrics", **port) as (process, children):
         url = f"http://127.0.0.1:{port['MV_PIPELINE_METRICS_PORT']}/metrics"

@@ -19,7 +19,7 @@ from mv_pipeline.migrate.server import find_faults
 from mv_pipeline.operations.pinned_storage import PinnedStorage
 from mv_pipeline.settings import Settings
 from mv_pipeline_tests.commands import call_command
-from mv_pipeline_tests.conftest import create_database, database_name, temporary_server
+from mv_pipeline_tests.conftest import LONG, create_database, database_name, temporary_server
 from mv_pipeline_tests.factory import csv_text, line
 from mv_pipeline_tests.processes import run_command
 
@@ -188,6 +188,7 @@ def files(tmp_path):
     return tmp_path
 
 
+@pytest.mark.skipif(not LONG, reason="two plants at work take half a minute: part of `make test-long`")
 def test_every_setting_of_a_session_is_pinned_or_named_or_makes_no_difference(
     own_server, with_storage, files, tmp_path
 ):
