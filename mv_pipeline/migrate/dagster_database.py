@@ -16,7 +16,7 @@ class DagsterStorageError(OperatorError):
 
 
 def ensure_dagster_database(settings: Settings, *, create: bool) -> str:
-    """Create the database for Dagster's storage if it is missing, or only look.
+    """Create the database for Dagster's storage if it is missing, or only check.
 
     Returns:
         Its name; empty: it was there.

@@ -22,7 +22,7 @@ _PULSE_S = 1.0
 # The sign of life comes right after the start; a session that is lost is renewed after a pulse.
 _FIRST_SIGN_S = 30.0
 _GONE_S = 10.0
-_LOOK_EVERY_S = 0.25
+_POLL_EVERY_S = 0.25
 _BEGUN = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
@@ -89,7 +89,7 @@ def end_dead_runs(instance: dg.DagsterInstance, own: Mapping[str, str]) -> None:
             silent -= {purpose.removeprefix(f"{RUN} ") for purpose in sessions(connection, f"{RUN} ")}
         if time.monotonic() > deadline:
             break
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_POLL_EVERY_S)
     # Now that the sign was missed: it outlasts the writing of the end.
     for run in instance.get_runs(dg.RunsFilter(run_ids=[*silent], statuses=_BEGUN)) if silent else ():
         instance.report_run_failed(run, "The process of this run is gone; the next run goes on.")

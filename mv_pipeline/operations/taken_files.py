@@ -44,7 +44,7 @@ def put_back_changed_files(connection: Connection, settings: Settings) -> None:
 def _compare(connection: Connection, settings: Settings, file: Any) -> None:
     folder = settings.inbox_dir / file.kind
     path = settings.home / file.path if file.path else folder / os.fsdecode(file.inbox_name)
-    # Retention or somebody has deleted it, or has taken it out of the inbox; on a share that is away, who knows.
+    # Retention or somebody has deleted it, or has taken it out of the inbox; on a share that is unreachable, who knows.
     if not path.exists() and folder.is_dir() and not file.is_new:
         connection.execute("DELETE FROM log.taken_file WHERE upload_file_id = %s", [file.upload_file_id])
     if file.path is None or not path.exists():

@@ -2,8 +2,8 @@
 
 from mv_pipeline.migrate.revisions import run_script
 
-revision = "0013"
-down_revision = "0012"
+revision = "0012"
+down_revision = "0011"
 
 # Set it.
 upgrade = run_script(__file__)
